@@ -1,0 +1,15 @@
+"""The pipeline's own TFX components, a folder each, and the functions that TFX's components call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    # Kubeflow imports an artifact type as ``components.<Type>``; importing TFX for it waits until somebody asks, so
+    # that settings are read and refused in a fraction of a second.
+    from components import artifacts
+
+    if name.startswith("_") or not hasattr(artifacts, name):
+        raise AttributeError(f"module 'components' has no attribute {name!r}")
+    return getattr(artifacts, name)

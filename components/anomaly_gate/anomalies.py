@@ -1,0 +1,35 @@
+"""Anomalies as a person reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+DATASET = "(the split as a whole)"
+
+
+def describe(anomalies: Mapping[str, anomalies_pb2.Anomalies]) -> list[str]:
+    """One line an anomaly: split, feature, reason.
+
+    Args:
+        anomalies: by split.
+
+    Returns:
+        The lines in the splits' order; empty if there is no anomaly.
+    """
+    return [
+        f"{split}: {feature}: {reason}"
+        for split, found in anomalies.items()
+        for feature, reason in _reasons(found)
+    ]
+
+
+def _reasons(anomalies: anomalies_pb2.Anomalies) -> list[tuple[str, str]]:
+    by_feature = [
+        (feature, info.short_description + ": " + info.description)
+        for feature, info in sorted(anomalies.anomaly_info.items())
+    ]
+    if anomalies.HasField("dataset_anomaly_info"):
+        by_feature.append((DATASET, anomalies.dataset_anomaly_info.description))
+    return by_feature

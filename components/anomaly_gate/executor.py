@@ -1,0 +1,55 @@
+"""Reads the anomalies and decides."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.dsl.io import fileio
+from tfx.types import Artifact, artifact_utils
+from tfx.utils import io_utils
+
+from components.anomaly_gate.anomalies import describe
+from components.errors import PipelineInputError
+
+_ANOMALIES_FILE = "SchemaDiff.pb"
+
+log = logging.getLogger("deepmusic.AnomalyGate")
+
+
+class Executor(BaseExecutor):
+    """Executor of AnomalyGate."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Copies the schema to the output.
+
+        Raises:
+            PipelineInputError: there are anomalies; the message lists them all.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        artifact = artifact_utils.get_single_instance(input_dict["anomalies"])
+        splits = artifact_utils.decode_split_names(artifact.split_names)
+        lines = describe({split: _read(artifact_utils.get_split_uri([artifact], split)) for split in splits})
+        if lines:
+            listed = "".join(f"\n  {line}" for line in lines)
+            raise PipelineInputError(
+                f"The data does not agree with the schema, nothing was trained or pushed:{listed}\n"
+                "Mend the data, or the schema if the data is right."
+            )
+        schema = io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"]))
+        approved = artifact_utils.get_single_uri(output_dict["approved_schema"])
+        fileio.copy(schema, os.path.join(approved, os.path.basename(schema)))
+        log.info("no anomalies in %s", ", ".join(splits))
+
+
+def _read(split_uri: str) -> anomalies_pb2.Anomalies:
+    with fileio.open(os.path.join(split_uri, _ANOMALIES_FILE), "rb") as file:
+        return anomalies_pb2.Anomalies.FromString(file.read())

@@ -1,0 +1,62 @@
+"""ModelCheck: what InfraValidator does, without Docker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.types import standard_artifacts
+from tfx.types.channel import BaseChannel, Channel
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.model_check.executor import Executor
+
+
+class ModelCheckSpec(ComponentSpec):
+    """Inputs, outputs and properties of :class:`ModelCheck`."""
+
+    PARAMETERS = {
+        "genres": ExecutionParameter(type=str),
+        "code_version": ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "model": ChannelParameter(type=standard_artifacts.Model),
+        "model_run": ChannelParameter(type=standard_artifacts.ModelRun),
+    }
+    OUTPUTS = {"blessing": ChannelParameter(type=standard_artifacts.InfraBlessing)}
+
+
+class ModelCheck(BaseComponent):
+    """Loads a model through a TF1 session, as TF Serving does, and runs every signature on real tracks.
+
+    TFX's InfraValidator starts TF Serving in Docker or Kubernetes; this needs neither.
+
+    Outputs:
+        blessing: an InfraBlessing that Pusher obeys, with the faults in ``faults.txt`` where there are any.
+    """
+
+    SPEC_CLASS = ModelCheckSpec
+    EXECUTOR_SPEC = ExecutorClassSpec(Executor)
+
+    def __init__(
+        self, model: BaseChannel, model_run: BaseChannel, genres: Sequence[str], code_version: str
+    ) -> None:
+        """Constructs the component.
+
+        Args:
+            model: Trainer's model.
+            model_run: Trainer's run, which holds its own predictions.
+            genres: names in the order of the class index.
+            code_version: changes when the check does.
+        """
+        super().__init__(
+            spec=ModelCheckSpec(
+                model=model,
+                model_run=model_run,
+                genres=json.dumps(list(genres)),
+                code_version=code_version,
+                blessing=Channel(type=standard_artifacts.InfraBlessing),
+            )
+        )

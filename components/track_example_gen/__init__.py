@@ -1,0 +1,1 @@
+"""Reads audio analyses into tf.Examples, split by artist."""

@@ -1,0 +1,84 @@
+"""TrackExampleGen: audio analyses to tf.Examples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
+from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
+from tfx.types import standard_artifacts
+from tfx.types.channel import Channel
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.artifacts import IngestReport
+from components.track_example_gen.driver import FingerprintDriver
+from components.track_example_gen.executor import Executor
+from components.track_example_gen.splits import SplitBy
+
+
+class TrackExampleGenSpec(ComponentSpec):
+    """Inputs, outputs and properties of :class:`TrackExampleGen`."""
+
+    PARAMETERS = {
+        "data": ExecutionParameter(type=str),
+        "labels": ExecutionParameter(type=str, optional=True),
+        "genres": ExecutionParameter(type=str),
+        "split_by": ExecutionParameter(type=str),
+        "max_segments": ExecutionParameter(type=int, optional=True),
+        "max_rejected_share": ExecutionParameter(type=float),
+        "code_version": ExecutionParameter(type=str),
+    }
+    INPUTS: dict[str, ChannelParameter] = {}
+    OUTPUTS = {
+        "examples": ChannelParameter(type=standard_artifacts.Examples),
+        "report": ChannelParameter(type=IngestReport),
+    }
+
+
+class TrackExampleGen(BaseBeamComponent):
+    """Reads a folder of audio analyses into TFRecords of tf.Examples, split 8:1:1 by artist.
+
+    Outputs:
+        examples: the splits ``train``, ``validation`` and ``test``.
+        report: counts, and every track that was left out with its reason.
+    """
+
+    SPEC_CLASS = TrackExampleGenSpec
+    EXECUTOR_SPEC = BeamExecutorSpec(Executor)
+    DRIVER_CLASS = FingerprintDriver
+
+    def __init__(
+        self,
+        data: str,
+        labels: str | None,
+        genres: Sequence[str],
+        split_by: SplitBy,
+        max_segments: int | None,
+        max_rejected_share: float,
+        code_version: str,
+    ) -> None:
+        """Constructs the component.
+
+        Args:
+            data: folder of analyses, searched recursively.
+            labels: CSV with ``track_id,genre``; None takes the genre from the folders.
+            genres: the genre list; a track of another genre is rejected.
+            split_by: ``artist`` keeps an artist's tracks in one split, ``track`` does not.
+            max_segments: segments kept of a track, None for all.
+            max_rejected_share: 0..1; the run stops when more of the tracks are rejected.
+            code_version: changes when the sources or this component do.
+        """
+        super().__init__(
+            spec=TrackExampleGenSpec(
+                data=data,
+                labels=labels,
+                genres=json.dumps(list(genres)),
+                split_by=split_by,
+                max_segments=max_segments,
+                max_rejected_share=max_rejected_share,
+                code_version=code_version,
+                examples=Channel(type=standard_artifacts.Examples),
+                report=Channel(type=IngestReport),
+            )
+        )

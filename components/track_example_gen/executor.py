@@ -1,0 +1,124 @@
+"""Runs the ingestion on Beam and publishes what it wrote."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import msgspec
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.dsl.io import fileio
+from tfx.types import Artifact, artifact_utils
+
+from components.artifacts import IngestReport
+from components.track_example_gen.catalogue import list_analyses, load_labels
+from components.track_example_gen.ingest import (
+    IngestConfig,
+    Verdict,
+    ingest_shard,
+    publish_shard,
+    read_verdicts,
+    reject_duplicates,
+)
+from components.track_example_gen.report import IngestSummary, rejections, require_usable, summarize
+from components.track_example_gen.splits import SPLITS
+from sources.track import Rejection
+
+_FILES_A_SHARD = 128
+
+log = logging.getLogger("deepmusic.TrackExampleGen")
+
+
+class Executor(BaseBeamExecutor):
+    """Executor of TrackExampleGen.
+
+    A shard of files is the unit of work: each becomes a TFRecord file a split, written straight to disk. No example
+    goes through a Beam shuffle, so memory does not grow with the catalogue on a runner that shuffles in memory.
+    """
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the splits and the report.
+
+        Raises:
+            PipelineInputError: the input cannot be used, see ``require_usable``.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        config = IngestConfig(
+            genres=tuple(json.loads(exec_properties["genres"])),
+            split_by=exec_properties["split_by"],
+            max_segments=exec_properties.get("max_segments"),
+        )
+        folders = self._ingest(list_analyses(exec_properties["data"]), exec_properties.get("labels"), config)
+        verdicts = _verdicts_by_folder(folders)
+        everything = [verdict for shard in verdicts.values() for verdict in shard]
+        summary, rejected = summarize(everything), rejections(everything)
+        for item in rejected:
+            log.debug("rejected %s: %s", item.path, item.reason)
+        require_usable(summary, rejected, exec_properties["max_rejected_share"], config.split_by)
+
+        _publish_examples(artifact_utils.get_single_instance(output_dict["examples"]), verdicts)
+        _write_report(artifact_utils.get_single_uri(output_dict["report"]), summary, rejected)
+        log.info("%s", summary)
+
+    def _ingest(self, paths: list[str], labels: str | None, config: IngestConfig) -> list[str]:
+        shards = [paths[start : start + _FILES_A_SHARD] for start in range(0, len(paths), _FILES_A_SHARD)]
+        folders = [os.path.join(self._get_tmp_dir(), f"shard-{number:05d}") for number in range(len(shards))]
+        if labels:
+            load_labels(labels)
+        with self._make_beam_pipeline() as pipeline:
+            (
+                pipeline
+                | "Shards" >> beam.Create(list(zip(folders, shards, strict=True)))
+                | "Spread" >> beam.Reshuffle()
+                | "Ingest" >> beam.ParDo(_IngestShard(labels, config, len(shards)))
+            )
+        return folders
+
+
+class _IngestShard(beam.DoFn):
+    def __init__(self, labels: str | None, config: IngestConfig, shards: int) -> None:
+        self._labels_path = labels
+        self._config = config
+        self._shards = shards
+        self._done = 0
+
+    def setup(self) -> None:
+        self._labels = load_labels(self._labels_path) if self._labels_path else None
+
+    def process(self, element: tuple[str, list[str]]) -> Iterator[None]:
+        folder, paths = element
+        ingest_shard(paths, self._labels, self._config, folder)
+        self._done += 1
+        log.info("%d of %d parts read", self._done, self._shards, extra={"progress": True})
+        yield from ()
+
+
+def _verdicts_by_folder(folders: list[str]) -> dict[str, list[Verdict]]:
+    by_folder = {folder: read_verdicts(folder) for folder in folders}
+    final = reject_duplicates(verdict for shard in by_folder.values() for verdict in shard)
+    return {folder: [next(final) for _ in shard] for folder, shard in by_folder.items()}
+
+
+def _publish_examples(examples: Artifact, verdicts: dict[str, list[Verdict]]) -> None:
+    examples.splits = SPLITS
+    split_uri = {split: examples.path(split=split) for split in SPLITS}
+    for uri in split_uri.values():
+        fileio.makedirs(uri)
+    for number, (folder, shard) in enumerate(verdicts.items()):
+        publish_shard(folder, shard, split_uri, f"data_tfrecord-{number:05d}-of-{len(verdicts):05d}")
+
+
+def _write_report(uri: str, summary: IngestSummary, rejected: list[Rejection]) -> None:
+    with fileio.open(os.path.join(uri, IngestReport.SUMMARY_FILE), "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(summary)))
+    with fileio.open(os.path.join(uri, IngestReport.REJECTIONS_FILE), "wb") as file:
+        file.write(b"".join(msgspec.json.encode(item) + b"\n" for item in rejected))

@@ -1,0 +1,113 @@
+"""The SavedModel: raw segments or serialized examples in, genres and probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.transform.preprocessing import LABEL
+from sources.track import N_COEFFICIENTS, SEGMENT_FEATURES
+
+ARRAYS_SIGNATURE = "serving_default"
+"""Takes ``timbre`` and ``pitches``, float32 ``[batch, segments, 12]``."""
+
+EXAMPLES_SIGNATURE = "serving_examples"
+"""Takes ``examples``, serialized tf.Examples as TrackExampleGen writes them; the genre may be missing."""
+
+TRANSFORM_SIGNATURE = "transform_features"
+"""Takes ``examples`` with a genre; answers the transformed label, for evaluation."""
+
+
+class ServingModule(tf.Module):
+    """A trained network with the preprocessing in front of it.
+
+    TF Serving loads a SavedModel through a TF1 session. There a Keras 3 model that is an attribute of the module has
+    no variables; so it stays in closures, and the module tracks the variables themselves.
+    """
+
+    def __init__(
+        self, model: keras.Model, inputs: Sequence[str], transform: tft.TFTransformOutput, genres: Sequence[str]
+    ) -> None:
+        """Wraps a network.
+
+        Args:
+            model: from a dictionary of transformed features to probabilities ``[batch, genres]``.
+            inputs: the names of these features.
+            transform: Transform's output.
+            genres: names in the order of the class index.
+        """
+        super().__init__()
+        self._variables = [variable.value for variable in model.variables]
+        self._layer = transform.transform_features_layer()
+        self._genres = tf.constant(list(genres))
+        spec = transform.raw_feature_spec()
+        serving_spec = {name: feature for name, feature in spec.items() if name != "genre"}
+
+        def answer(raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            transformed = self._layer(raw)
+            probabilities = model({name: transformed[name] for name in inputs}, training=False)
+            return self._answer(probabilities)
+
+        @tf.function(input_signature=[_segments_spec("timbre"), _segments_spec("pitches")])
+        def from_arrays(timbre: tf.Tensor, pitches: tf.Tensor) -> dict[str, tf.Tensor]:
+            return answer(raw_features(timbre, pitches))
+
+        @tf.function(input_signature=[_examples_spec()])
+        def from_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            return answer(tf.io.parse_example(examples, serving_spec))
+
+        @tf.function(input_signature=[_examples_spec()])
+        def transform_label(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {LABEL: self._layer(tf.io.parse_example(examples, spec))[LABEL]}
+
+        self.functions = {
+            ARRAYS_SIGNATURE: from_arrays,
+            EXAMPLES_SIGNATURE: from_examples,
+            TRANSFORM_SIGNATURE: transform_label,
+        }
+
+    def _answer(self, probabilities: tf.Tensor) -> dict[str, tf.Tensor]:
+        best = tf.argmax(probabilities, axis=1)
+        names = tf.broadcast_to(self._genres, tf.shape(probabilities))
+        return {
+            "genre": tf.gather(self._genres, best),
+            "probability": tf.reduce_max(probabilities, axis=1),
+            "genres": names,
+            "probabilities": probabilities,
+        }
+
+
+def raw_features(timbre: tf.Tensor, pitches: tf.Tensor) -> dict[str, tf.RaggedTensor]:
+    """Segments as an array to the raw features that the preprocessing reads.
+
+    Args:
+        timbre, pitches: float32 ``[batch, segments, 12]``; zero-filled segments at the end are padding.
+
+    Returns:
+        A ragged ``[batch, segments]`` a coefficient, without the padding.
+    """
+    segments = tf.concat([timbre, pitches], axis=2)
+    filled = tf.reduce_any(segments != 0, axis=2)
+    places = tf.range(1, tf.shape(segments)[1] + 1)
+    lengths = tf.reduce_max(tf.where(filled, places, 0), axis=1)
+    ragged = tf.RaggedTensor.from_tensor(segments, lengths=tf.cast(lengths, tf.int64))
+    return {
+        name: ragged.with_flat_values(coefficient)
+        for name, coefficient in zip(SEGMENT_FEATURES, tf.unstack(ragged.flat_values, axis=1), strict=True)
+    }
+
+
+def save(module: ServingModule, folder: str) -> None:
+    """Writes the module as a SavedModel with its signatures."""
+    tf.saved_model.save(module, folder, signatures=module.functions)
+
+
+def _segments_spec(name: str) -> tf.TensorSpec:
+    return tf.TensorSpec([None, None, N_COEFFICIENTS], tf.float32, name)
+
+
+def _examples_spec() -> tf.TensorSpec:
+    return tf.TensorSpec([None], tf.string, "examples")

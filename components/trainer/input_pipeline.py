@@ -1,0 +1,73 @@
+"""Tracks as batches of tensors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.transform.preprocessing import LABEL
+
+_PARSED_TOGETHER = 64
+_SHUFFLE_BUFFER = 4096
+
+
+@dataclass(frozen=True)
+class TransformedReader:
+    """Reads raw examples through the transform graph, the one that also serves.
+
+    Attributes:
+        transform: Transform's output.
+        features: transformed features to keep.
+    """
+
+    transform: tft.TFTransformOutput
+    features: tuple[str, ...]
+
+    def read(self, file_patterns: Sequence[str]) -> tf.data.Dataset:
+        """One element a track: the features by name, and the genre's index."""
+        layer = self.transform.transform_features_layer()
+        spec = self.transform.raw_feature_spec()
+
+        def transform(examples: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+            transformed = layer(tf.io.parse_example(examples, spec))
+            return {name: transformed[name] for name in self.features}, transformed[LABEL]
+
+        return (
+            raw_examples(file_patterns)
+            .batch(_PARSED_TOGETHER)
+            .map(transform, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            .unbatch()
+        )
+
+
+def raw_examples(file_patterns: Sequence[str]) -> tf.data.Dataset:
+    """Serialized examples, in an order that is the same at every call."""
+    files = sorted(path for pattern in file_patterns for path in tf.io.gfile.glob(pattern))
+    return tf.data.TFRecordDataset(files)
+
+
+@contextmanager
+def training_batches(
+    reader: TransformedReader, train: Sequence[str], validation: Sequence[str], batch_size: int, seed: int
+) -> Iterator[tuple[tf.data.Dataset, tf.data.Dataset]]:
+    """Batches for training, shuffled anew each epoch, and for validation.
+
+    Examples are parsed and transformed once, into a cache on disk, so that memory does not grow with the catalogue.
+    The cache lives as long as the context.
+    """
+    with TemporaryDirectory(prefix="deepmusic-") as folder:
+
+        def cached(patterns: Sequence[str], name: str) -> tf.data.Dataset:
+            return reader.read(patterns).cache(os.path.join(folder, name))
+
+        shuffled = cached(train, "train").shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
+        yield (
+            shuffled.batch(batch_size).prefetch(tf.data.AUTOTUNE),
+            cached(validation, "validation").batch(batch_size).prefetch(tf.data.AUTOTUNE),
+        )

@@ -1,0 +1,1 @@
+"""From a track's segments to the tensors that every model reads."""

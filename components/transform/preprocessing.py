@@ -1,0 +1,58 @@
+"""The preprocessing graph, in training and in serving the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from sources.track import N_COEFFICIENTS, SEGMENT_FEATURES
+
+MAX_SEGMENTS = 512
+"""Segments of a track that a model reads, as in the seed."""
+
+LABEL = "genre_index"
+
+
+def preprocessing_fn(inputs: Mapping[str, Any], custom_config: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+    """Turns raw features into model inputs.
+
+    Args:
+        inputs: the schema's features; one ragged float ``[batch, segments]`` a coefficient, ``genre`` ``[batch, 1]``.
+        custom_config: ``genres``, the genre list.
+
+    Returns:
+        ``timbre`` and ``pitches``, float32 ``[batch, 512, 12]``: the first 512 segments, each coefficient standardised
+        with its mean and deviation over these segments of the training split, zeros after the last segment.
+        ``genre_index``, int64 ``[batch]``: the place in the genre list, -1 for a genre that is not in it.
+    """
+    segments = first_segments([inputs[name] for name in SEGMENT_FEATURES])
+    standardised = segments.with_flat_values(tft.scale_to_z_score(segments.flat_values, elementwise=True))
+    dense = standardised.to_tensor(shape=[None, MAX_SEGMENTS, len(SEGMENT_FEATURES)])
+    return {
+        "timbre": dense[:, :, :N_COEFFICIENTS],
+        "pitches": dense[:, :, N_COEFFICIENTS:],
+        LABEL: genre_index(tf.squeeze(inputs["genre"], 1), custom_config["genres"]),
+    }
+
+
+def first_segments(coefficients: Sequence[tf.RaggedTensor]) -> tf.RaggedTensor:
+    """Joins the coefficients and drops what no model reads.
+
+    Args:
+        coefficients: ragged float ``[batch, segments]`` each, all of the same row lengths.
+
+    Returns:
+        Ragged float ``[batch, at most 512, coefficients]`` with a uniform inner dimension, so that its flat values are
+        real segments only.
+    """
+    flat = tf.stack([coefficient.flat_values for coefficient in coefficients], axis=1)
+    return coefficients[0].with_flat_values(flat)[:, :MAX_SEGMENTS]
+
+
+def genre_index(genre: tf.Tensor, genres: Sequence[str]) -> tf.Tensor:
+    """The place of each genre in the list, int64, -1 for others: never a matter of how frequent a genre is."""
+    matches = tf.cast(tf.equal(genre[:, tf.newaxis], tf.constant(list(genres))), tf.int64)
+    return tf.reduce_sum(matches * tf.range(1, len(genres) + 1, dtype=tf.int64), axis=1) - 1

@@ -1,0 +1,1 @@
+"""Synthetic demo data for running the pipeline without any data of one's own."""

@@ -1,0 +1,1 @@
+"""The pipeline: its settings, its wiring, and a thin file a runner."""

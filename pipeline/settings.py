@@ -1,0 +1,153 @@
+"""The settings: typed, from YAML and the command line, in layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from components.errors import PipelineInputError
+from components.track_example_gen.splits import SplitBy
+from components.trainer import ModelName
+
+DEFAULTS = Path(__file__).with_name("defaults.yaml")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A part of a whole, 0..1."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(_Section):
+    """What is read; see ``defaults.yaml``."""
+
+    path: Path | None
+    labels: Path | None
+    split_by: SplitBy
+    max_segments: Annotated[int, Field(ge=1)] | None
+    max_rejected_share: Share
+
+
+class TrainingSettings(_Section):
+    """How a network is trained; see ``defaults.yaml``."""
+
+    model: ModelName
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    min_delta: Annotated[float, Field(ge=0)]
+    patience: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class EvaluationSettings(_Section):
+    """What a model has to reach; see ``defaults.yaml``."""
+
+    max_accuracy_drop: Share
+
+
+class BeamSettings(_Section):
+    """Where Beam runs; see ``defaults.yaml``."""
+
+    args: tuple[str, ...]
+
+
+def _distinct(genres: tuple[str, ...]) -> tuple[str, ...]:
+    if len({genre.casefold() for genre in genres}) < len(genres):
+        raise ValueError("a genre stands there twice")
+    return genres
+
+
+class Settings(_Section):
+    """Everything a run is told; see ``defaults.yaml``."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    output: Path
+    genres: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_distinct)]
+    data: DataSettings
+    schema_file: Path
+    training: TrainingSettings
+    evaluation: EvaluationSettings
+    beam: BeamSettings
+
+    @property
+    def home(self) -> Path:
+        """The folder of everything that runs of this name write."""
+        return (self.output / self.name).absolute()
+
+
+def load_settings(file: Path | None = None, assignments: Iterable[str] = ()) -> Settings:
+    """Puts the layers together: the defaults, a file, assignments.
+
+    Args:
+        file: YAML that names what differs from the defaults.
+        assignments: ``section.key=value`` each, the value in YAML.
+
+    Raises:
+        PipelineInputError: with a line for each key that is not known and each value that is not possible.
+    """
+    layers = [_read(DEFAULTS)]
+    if file is not None:
+        layers.append(_read(file))
+    layers.extend(map(_assignment, assignments))
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merge(merged, layer)
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        lines = [_explain(dict(detail)) for detail in error.errors()]
+        raise PipelineInputError("Settings: " + "\n  ".join(lines)) from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PipelineInputError(f"The settings file {file} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PipelineInputError(f"The settings file {file} is not YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict | None):
+        raise PipelineInputError(f"The settings file {file} holds no keys.")
+    return content or {}
+
+
+def _assignment(text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise PipelineInputError(f"Settings: {text!r} is not of the form section.key=value.")
+    try:
+        layer: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise PipelineInputError(f"Settings: the value of {text!r} is not YAML.") from error
+    for part in reversed(key.split(".")):
+        layer = {part: layer}
+    return dict(layer)
+
+
+def _merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in layer.items():
+        both = isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
+        merged[key] = _merge(base[key], value) if both else value
+    return merged
+
+
+def _explain(detail: Mapping[str, Any]) -> str:
+    place = ".".join(map(str, detail["loc"]))
+    if detail["type"] == "extra_forbidden":
+        return f"{place} is not a setting; there are {', '.join(_known_keys(detail['loc'][:-1]))}."
+    return f"{place} = {detail['input']!r}: {detail['msg']}."
+
+
+def _known_keys(place: tuple[str | int, ...]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in place:
+        section = model.model_fields[str(part)].annotation
+        assert isinstance(section, type) and issubclass(section, BaseModel)
+        model = section
+    return sorted(model.model_fields)

@@ -1,0 +1,108 @@
+"""Spotify's (and Echo Nest's) audio-analysis JSON: one file a track, plain or gzipped."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from itertools import chain
+from typing import BinaryIO
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from isal import igzip
+
+from sources.source import MAX_ANALYSIS_BYTES
+from sources.track import N_COEFFICIENTS, InvalidTrack, Rejection, Track, segment_matrix
+
+_Vector = tuple[float, float, float, float, float, float, float, float, float, float, float, float]
+
+
+class _Segment(msgspec.Struct, gc=False):
+    duration: float
+    timbre: _Vector
+    pitches: _Vector
+
+
+class _TrackInfo(msgspec.Struct):
+    duration: float | None = None
+    id: str = ""
+
+
+class _AudioAnalysis(msgspec.Struct):
+    segments: list[_Segment]
+    track: _TrackInfo = msgspec.field(default_factory=_TrackInfo)
+    track_id: str = ""
+
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_DECODER = msgspec.json.Decoder(_AudioAnalysis)
+
+
+class AudioAnalysisJson:
+    """Reads audio-analysis JSON as Spotify's Web API served it.
+
+    Only ``segments`` is needed. ``track.duration`` falls back to the segments' sum, and an id is taken from
+    ``track_id`` or ``track.id`` where a dump added one: the analysis itself holds none.
+    """
+
+    name = "audio_analysis"
+    suffixes = (".json", ".json.gz")
+
+    def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
+        """Yields the file's one track, or its rejection; see :class:`sources.source.Source`."""
+        try:
+            yield self._track(_decode(_content(stream)))
+        except InvalidTrack as error:
+            yield Rejection(path, str(error))
+        except (zlib.error, EOFError, gzip.BadGzipFile) as error:
+            yield Rejection(path, f"truncated or damaged gzip: {error}")
+
+    def _track(self, analysis: _AudioAnalysis) -> Track:
+        segments = analysis.segments
+        durations = np.array([segment.duration for segment in segments])
+        matrix = segment_matrix(
+            _matrix([segment.timbre for segment in segments]),
+            _matrix([segment.pitches for segment in segments]),
+            durations,
+        )
+        duration = analysis.track.duration
+        if duration is None:
+            duration = float(durations.sum())
+        if duration < 0:
+            raise InvalidTrack(f"track.duration = {duration:g} is negative")
+        return Track(analysis.track_id or analysis.track.id, self.name, duration, matrix)
+
+
+def _content(stream: BinaryIO) -> bytes:
+    """The file's bytes, decompressed by what they are, not by what the name says."""
+    content = _read_bounded(stream)
+    if content.startswith(_GZIP_MAGIC):
+        content = _read_bounded(igzip.IGzipFile(fileobj=io.BytesIO(content)))
+    return content
+
+
+def _read_bounded(stream: BinaryIO | igzip.IGzipFile) -> bytes:
+    content = stream.read(MAX_ANALYSIS_BYTES + 1)
+    if len(content) > MAX_ANALYSIS_BYTES:
+        raise InvalidTrack(f"larger than {MAX_ANALYSIS_BYTES >> 20} MiB")
+    return content
+
+
+def _decode(content: bytes) -> _AudioAnalysis:
+    try:
+        return _DECODER.decode(content)
+    except msgspec.ValidationError as error:
+        raise InvalidTrack(f"not an audio analysis: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if b"NaN" in content or b"Infinity" in content:
+            raise InvalidTrack("it holds NaN or Infinity, which are neither JSON nor an analysis's values") from error
+        raise InvalidTrack(f"not valid JSON: {error}") from error
+
+
+def _matrix(vectors: list[_Vector]) -> npt.NDArray[np.float32]:
+    """Stacks vectors of 12 to ``[len(vectors), 12]``; three times as fast as ``np.array`` on nested sequences."""
+    values = np.fromiter(chain.from_iterable(vectors), np.float32, len(vectors) * N_COEFFICIENTS)
+    return values.reshape(len(vectors), N_COEFFICIENTS)

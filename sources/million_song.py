@@ -1,0 +1,72 @@
+"""The Million Song Dataset's HDF5 files: one track a file, or many in an aggregate file.
+
+Bertin-Mahieux, Ellis, Whitman, Lamere: The Million Song Dataset, ISMIR 2011.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import h5py
+import numpy as np
+
+from sources.track import N_COEFFICIENTS, InvalidTrack, Rejection, Track, segment_matrix
+
+
+class MillionSongH5:
+    """Reads Echo Nest's own segments.
+
+    The data set keeps no segment durations: they are the differences of the starts, the last one runs to the
+    track's end.
+    """
+
+    name = "million_song"
+    suffixes = (".h5", ".hdf5")
+
+    def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
+        """Yields each of the file's tracks, or its rejection; see :class:`sources.source.Source`."""
+        try:
+            with h5py.File(io.BytesIO(stream.read()), "r") as file:
+                yield from self._tracks(path, file)
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            yield Rejection(path, f"not a Million Song file: {error}")
+
+    def _tracks(self, path: str, file: h5py.File) -> Iterator[Track | Rejection]:
+        songs = file["analysis/songs"][:]
+        metadata = file["metadata/songs"][:]
+        ends = {
+            name: [*songs[f"idx_segments_{name}"][1:].tolist(), len(file[f"analysis/segments_{name}"])]
+            for name in ("start", "timbre", "pitches")
+        }
+        for row, (song, meta) in enumerate(zip(songs, metadata, strict=True)):
+            track_id = _text(song["track_id"])
+            arrays = {
+                name: file[f"analysis/segments_{name}"][int(song[f"idx_segments_{name}"]) : stops[row]]
+                for name, stops in ends.items()
+            }
+            try:
+                yield self._track(track_id, float(song["duration"]), arrays, meta)
+            except InvalidTrack as error:
+                yield Rejection(path, str(error), track_id)
+
+    def _track(self, track_id: str, duration: float, arrays: dict[str, Any], meta: Any) -> Track:
+        for name in ("timbre", "pitches"):
+            if arrays[name].shape[1:] != (N_COEFFICIENTS,):
+                raise InvalidTrack(f"segments_{name} has vectors of {arrays[name].shape[1:]}, not {N_COEFFICIENTS}")
+        # A last segment that starts at the very end would be a rounding error below zero.
+        ends = np.append(arrays["start"][1:], max(duration, *arrays["start"][-1:], 0.0))
+        return Track(
+            track_id,
+            self.name,
+            duration,
+            segment_matrix(arrays["timbre"], arrays["pitches"], ends - arrays["start"]),
+            artist_id=_text(meta["artist_id"]),
+            artist=_text(meta["artist_name"]),
+            title=_text(meta["title"]),
+        )
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", errors="replace")

@@ -1,0 +1,107 @@
+"""What every source yields: a track with its segments, or the reason why there is none."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+N_COEFFICIENTS = 12
+"""Timbre coefficients, and pitch classes, of one segment."""
+
+TIMBRE_FEATURES = tuple(f"timbre_{number:02d}" for number in range(1, N_COEFFICIENTS + 1))
+"""Feature names of the timbre coefficients 1..12, in the analysis's order."""
+
+PITCH_FEATURES = tuple(
+    f"pitch_{name}"
+    for name in ("C", "Csharp", "D", "Dsharp", "E", "F", "Fsharp", "G", "Gsharp", "A", "Asharp", "B")
+)
+"""Feature names of the pitch classes C..B, in the analysis's order."""
+
+SEGMENT_FEATURES = TIMBRE_FEATURES + PITCH_FEATURES
+"""Every feature with one value a segment, in the order of :attr:`Track.segments`' columns."""
+
+
+class InvalidTrack(ValueError):
+    """A track that cannot be used; its message is the reason shown to the user."""
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One track's audio analysis.
+
+    Attributes:
+        track_id: what the file says, or an empty string where it says nothing.
+        source: the form of analysis the track was read from, for example ``audio_analysis``.
+        duration: seconds.
+        segments: float32 of shape ``[segments, 24]``: the 12 timbre coefficients, then the 12 pitch classes (0..1).
+        artist_id, artist, title, genre: empty where unknown.
+    """
+
+    track_id: str
+    source: str
+    duration: float
+    segments: npt.NDArray[np.float32]
+    artist_id: str = ""
+    artist: str = ""
+    title: str = ""
+    genre: str = ""
+
+    @property
+    def split_key(self) -> str:
+        """The artist as far as known, else the track itself: what must not stand in two splits."""
+        return self.artist_id or self.artist or self.track_id
+
+    def content_digest(self) -> str:
+        """A hash of the segments' values, equal for equal analyses whatever file they came from."""
+        return hashlib.blake2b(np.ascontiguousarray(self.segments).tobytes(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A track or a file that was left out, and why."""
+
+    path: str
+    reason: str
+    track_id: str = ""
+
+
+def segment_matrix(
+    timbre: npt.ArrayLike, pitches: npt.ArrayLike, durations: npt.ArrayLike
+) -> npt.NDArray[np.float32]:
+    """Checks one track's segments and joins them.
+
+    Args:
+        timbre: shape ``[segments, 12]``, finite.
+        pitches: shape ``[segments, 12]``, each in [0, 1].
+        durations: shape ``[segments]``, seconds, not negative.
+
+    Returns:
+        float32 of shape ``[segments, 24]``.
+
+    Raises:
+        InvalidTrack: naming the first segment and value that break a rule.
+    """
+    timbre = np.asarray(timbre, np.float32)
+    pitches = np.asarray(pitches, np.float32)
+    durations = np.asarray(durations, np.float64)
+    if not len(timbre):
+        raise InvalidTrack("it has no segments")
+    if not len(timbre) == len(pitches) == len(durations):
+        raise InvalidTrack(f"{len(timbre)} timbre vectors, {len(pitches)} pitch vectors, {len(durations)} durations")
+    _require_all(np.isfinite(timbre), timbre, "timbre", "is not a finite number")
+    _require_all(np.isfinite(pitches), pitches, "pitches", "is not a finite number")
+    _require_all((pitches >= 0) & (pitches <= 1), pitches, "pitches", "is outside [0, 1]")
+    _require_all(np.isfinite(durations), durations, "duration", "is not a finite number")
+    _require_all(durations >= 0, durations, "duration", "is negative")
+    return np.concatenate([timbre, pitches], axis=1)
+
+
+def _require_all(valid: npt.NDArray[np.bool_], values: npt.NDArray[np.floating], name: str, fault: str) -> None:
+    if valid.all():
+        return
+    where = np.argwhere(~valid)[0]
+    place = f"segments[{where[0]}].{name}" + "".join(f"[{index}]" for index in where[1:])
+    raise InvalidTrack(f"{place} = {values[tuple(where)]:g} {fault}")
