@@ -23,11 +23,15 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
+"""A path that does not depend on the folder that a step happens to run in."""
+
+
 class DataSettings(_Section):
     """What is read; see ``defaults.yaml``."""
 
-    path: Path | None
-    labels: Path | None
+    path: AbsolutePath | None
+    labels: AbsolutePath | None
     split_by: SplitBy
     max_segments: Annotated[int, Field(ge=1)] | None
     max_rejected_share: Share
@@ -66,10 +70,10 @@ class Settings(_Section):
     """Everything a run is told; see ``defaults.yaml``."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-    output: Path
+    output: AbsolutePath
     genres: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_distinct)]
     data: DataSettings
-    schema_file: Path
+    schema_file: AbsolutePath
     training: TrainingSettings
     evaluation: EvaluationSettings
     beam: BeamSettings
@@ -77,15 +81,18 @@ class Settings(_Section):
     @property
     def home(self) -> Path:
         """The folder of everything that runs of this name write."""
-        return (self.output / self.name).absolute()
+        return self.output / self.name
 
 
-def load_settings(file: Path | None = None, assignments: Iterable[str] = ()) -> Settings:
-    """Puts the layers together: the defaults, a file, assignments.
+def load_settings(
+    file: Path | None = None, assignments: Iterable[str] = (), texts: Mapping[str, str] | None = None
+) -> Settings:
+    """Puts the layers together: the defaults, a file, assignments, texts.
 
     Args:
         file: YAML that names what differs from the defaults.
         assignments: ``section.key=value`` each, the value in YAML.
+        texts: values by ``section.key`` that are taken as they are.
 
     Raises:
         PipelineInputError: with a line for each key that is not known and each value that is not possible.
@@ -94,6 +101,7 @@ def load_settings(file: Path | None = None, assignments: Iterable[str] = ()) -> 
     if file is not None:
         layers.append(_read(file))
     layers.extend(map(_assignment, assignments))
+    layers.extend(_nested(key, value) for key, value in (texts or {}).items())
     merged: dict[str, Any] = {}
     for layer in layers:
         merged = _merge(merged, layer)
@@ -121,12 +129,14 @@ def _assignment(text: str) -> dict[str, Any]:
     if not equals:
         raise PipelineInputError(f"Settings: {text!r} is not of the form section.key=value.")
     try:
-        layer: Any = yaml.safe_load(value)
+        return _nested(key, yaml.safe_load(value))
     except yaml.YAMLError as error:
         raise PipelineInputError(f"Settings: the value of {text!r} is not YAML.") from error
-    for part in reversed(key.split(".")):
-        layer = {part: layer}
-    return dict(layer)
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    first, dot, rest = key.partition(".")
+    return {first: _nested(rest, value) if dot else value}
 
 
 def _merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:

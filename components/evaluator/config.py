@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluator.metrics import ACCURACY_OVER_MAJORITY, GenreMetrics
+from components.evaluator.metrics import AccuracyOverMajority, GenreMetrics
 from components.trainer.export import EXAMPLES_SIGNATURE, TRANSFORM_SIGNATURE
 from components.transform.preprocessing import LABEL
 
@@ -23,6 +24,14 @@ def eval_config(num_genres: int, max_accuracy_drop: float) -> config_pb2.EvalCon
     stays within ``max_accuracy_drop`` (0..1) of the latest blessed model's. A threshold on every slice would let one
     small genre decide.
     """
+    better_than_nothing = config_pb2.MetricThreshold(
+        value_threshold=config_pb2.GenericValueThreshold(lower_bound={"value": _BETTER_THAN_NOTHING})
+    )
+    within_reach = config_pb2.MetricThreshold(
+        change_threshold=config_pb2.GenericChangeThreshold(
+            direction=config_pb2.MetricDirection.HIGHER_IS_BETTER, absolute={"value": -max_accuracy_drop}
+        )
+    )
     return config_pb2.EvalConfig(
         model_specs=[
             config_pb2.ModelSpec(
@@ -36,44 +45,29 @@ def eval_config(num_genres: int, max_accuracy_drop: float) -> config_pb2.EvalCon
         metrics_specs=[
             config_pb2.MetricsSpec(
                 metrics=[
-                    config_pb2.MetricConfig(class_name="ExampleCount"),
-                    config_pb2.MetricConfig(
-                        class_name="SparseCategoricalAccuracy", config=json.dumps({"name": ACCURACY})
-                    ),
-                    config_pb2.MetricConfig(
-                        class_name="MultiClassConfusionMatrixAtThresholds", config=json.dumps({"thresholds": [0.0]})
-                    ),
-                    config_pb2.MetricConfig(
-                        class_name=GenreMetrics.__name__,
-                        module=GenreMetrics.__module__,
-                        config=json.dumps({"num_genres": num_genres}),
-                    ),
-                ],
-                per_slice_thresholds={
-                    ACCURACY_OVER_MAJORITY: _overall(
-                        config_pb2.MetricThreshold(
-                            value_threshold=config_pb2.GenericValueThreshold(
-                                lower_bound={"value": _BETTER_THAN_NOTHING}
-                            )
-                        )
-                    ),
-                    ACCURACY: _overall(
-                        config_pb2.MetricThreshold(
-                            change_threshold=config_pb2.GenericChangeThreshold(
-                                direction=config_pb2.MetricDirection.HIGHER_IS_BETTER,
-                                absolute={"value": -max_accuracy_drop},
-                            )
-                        )
-                    ),
-                },
+                    _metric("ExampleCount"),
+                    _metric("SparseCategoricalAccuracy", within_reach, name=ACCURACY),
+                    _metric("MultiClassConfusionMatrixAtThresholds", thresholds=[0.0]),
+                    _metric(AccuracyOverMajority, better_than_nothing, num_genres=num_genres),
+                    _metric(GenreMetrics, num_genres=num_genres),
+                ]
             )
         ],
     )
 
 
-def _overall(threshold: config_pb2.MetricThreshold) -> config_pb2.PerSliceMetricThresholds:
-    return config_pb2.PerSliceMetricThresholds(
-        thresholds=[
+def _metric(
+    of: str | type, threshold: config_pb2.MetricThreshold | None = None, **config: Any
+) -> config_pb2.MetricConfig:
+    """One of TFMA's metrics by name, or one of ours; the threshold is for the overall slice."""
+    name, module = (of, "") if isinstance(of, str) else (of.__name__, of.__module__)
+    return config_pb2.MetricConfig(
+        class_name=name,
+        module=module,
+        config=json.dumps(config),
+        per_slice_thresholds=[
             config_pb2.PerSliceMetricThreshold(slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold)
         ]
+        if threshold
+        else [],
     )

@@ -6,6 +6,8 @@ average is undefined when a genre does not occur. Here a track's prediction is i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -57,18 +59,29 @@ def accuracy_over_majority(confusion: Confusion) -> float:
     return float((np.trace(confusion) - confusion.sum(axis=1).max()) / total) if total else float("nan")
 
 
-class GenreMetrics(metric_types.Metric):
-    """Macro F1, accuracy over the majority genre, and each genre's scores under its class index as sub key."""
+class AccuracyOverMajority(metric_types.Metric):
+    """See :func:`accuracy_over_majority`. A metric of its own, since a model is blessed by it."""
 
-    def __init__(self, num_genres: int, name: str = "genre_metrics") -> None:
+    def __init__(self, num_genres: int, name: str = ACCURACY_OVER_MAJORITY) -> None:
         """Makes the metric for class indices from 0 to ``num_genres - 1``."""
-        super().__init__(metric_util.merge_per_key_computations(_computations), num_genres=num_genres, name=name)
+        super().__init__(metric_util.merge_per_key_computations(_majority), num_genres=num_genres, name=name)
 
 
-metric_types.register_metric(GenreMetrics)
+class GenreMetrics(metric_types.Metric):
+    """Macro F1, and each genre's scores under its class index as sub key."""
+
+    def __init__(self, num_genres: int, name: str = MACRO_F1) -> None:
+        """Makes the metric for class indices from 0 to ``num_genres - 1``."""
+        super().__init__(metric_util.merge_per_key_computations(_genres), num_genres=num_genres, name=name)
 
 
-def _computations(
+for _metric in (AccuracyOverMajority, GenreMetrics):
+    metric_types.register_metric(_metric)
+
+_Keyed = dict[metric_types.MetricKey, float]
+
+
+def _majority(
     num_genres: int,
     name: str,
     eval_config: config_pb2.EvalConfig | None = None,
@@ -76,38 +89,69 @@ def _computations(
     output_name: str = "",
     example_weighted: bool = False,
 ) -> metric_types.MetricComputations:
-    del name
+    context = _Context(eval_config, model_name, output_name, example_weighted)
+    key = context.key(name)
+    return context.from_confusion(num_genres, [key], lambda confusion: {key: accuracy_over_majority(confusion)})
 
-    def key(metric: str, genre: int | None = None) -> metric_types.MetricKey:
-        sub_key = None if genre is None else metric_types.SubKey(class_id=genre)
+
+def _genres(
+    num_genres: int,
+    name: str,
+    eval_config: config_pb2.EvalConfig | None = None,
+    model_name: str = "",
+    output_name: str = "",
+    example_weighted: bool = False,
+) -> metric_types.MetricComputations:
+    context = _Context(eval_config, model_name, output_name, example_weighted)
+    key = context.key(name)
+    genre_keys = {score: [context.key(score, genre) for genre in range(num_genres)] for score in GENRE_SCORES}
+
+    def result(confusion: Confusion) -> _Keyed:
+        scores = genre_scores(confusion)
+        keyed = {
+            genre_key: float(value)
+            for score, keys in genre_keys.items()
+            for genre_key, value in zip(keys, scores[score], strict=True)
+        }
+        return {key: macro_f1(confusion), **keyed}
+
+    return context.from_confusion(num_genres, [key, *chain.from_iterable(genre_keys.values())], result)
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What TFMA tells a metric of the model that it is computed for."""
+
+    eval_config: config_pb2.EvalConfig | None
+    model_name: str
+    output_name: str
+    example_weighted: bool
+
+    def key(self, name: str, genre: int | None = None) -> metric_types.MetricKey:
         return metric_types.MetricKey(
-            metric, model_name=model_name, output_name=output_name, sub_key=sub_key, example_weighted=example_weighted
+            name,
+            model_name=self.model_name,
+            output_name=self.output_name,
+            sub_key=None if genre is None else metric_types.SubKey(class_id=genre),
+            example_weighted=self.example_weighted,
         )
 
-    matrices = multi_class_confusion_matrices(
-        thresholds=[0.0],
-        eval_config=eval_config,
-        model_name=model_name,
-        output_name=output_name,
-        example_weighted=example_weighted,
-    )
-    matrices_key = matrices[-1].keys[-1]
-    genre_keys = {score: [key(score, genre) for genre in range(num_genres)] for score in GENRE_SCORES}
+    def from_confusion(
+        self, num_genres: int, keys: list[metric_types.MetricKey], result: Callable[[Confusion], _Keyed]
+    ) -> metric_types.MetricComputations:
+        matrices = multi_class_confusion_matrices(
+            thresholds=[0.0],
+            eval_config=self.eval_config,
+            model_name=self.model_name,
+            output_name=self.output_name,
+            example_weighted=self.example_weighted,
+        )
+        matrices_key = matrices[-1].keys[-1]
 
-    def result(metrics: dict[metric_types.MetricKey, Any]) -> dict[metric_types.MetricKey, float]:
-        confusion = np.zeros((num_genres, num_genres))
-        for entry, count in metrics[matrices_key][0.0].items():
-            confusion[entry.actual_class_id, entry.predicted_class_id] = count
-        scores = genre_scores(confusion)
-        return {
-            key(MACRO_F1): macro_f1(confusion),
-            key(ACCURACY_OVER_MAJORITY): accuracy_over_majority(confusion),
-            **{
-                genre_key: float(value)
-                for score, keys in genre_keys.items()
-                for genre_key, value in zip(keys, scores[score], strict=True)
-            },
-        }
+        def derived(metrics: dict[metric_types.MetricKey, Any]) -> _Keyed:
+            confusion = np.zeros((num_genres, num_genres))
+            for entry, count in metrics[matrices_key][0.0].items():
+                confusion[entry.actual_class_id, entry.predicted_class_id] = count
+            return result(confusion)
 
-    keys = [key(MACRO_F1), key(ACCURACY_OVER_MAJORITY), *chain.from_iterable(genre_keys.values())]
-    return [*matrices, metric_types.DerivedMetricComputation(keys=keys, result=result)]
+        return [*matrices, metric_types.DerivedMetricComputation(keys=keys, result=derived)]

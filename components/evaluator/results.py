@@ -41,7 +41,7 @@ class EvaluationResult:
 
 def load_result(uri: str, genres: Sequence[str]) -> EvaluationResult:
     """Reads what TFMA wrote to ``uri``; ``genres`` are names in the order of the class index."""
-    by_sub_key = tfma.load_eval_result(uri).get_metrics_for_slice()[""]
+    by_sub_key = dict(tfma.load_eval_result(uri).slicing_metrics)[()][""]
     overall = {name: value["doubleValue"] for name, value in by_sub_key[""].items() if "doubleValue" in value}
     rows = []
     for index, genre in enumerate(genres):

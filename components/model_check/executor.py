@@ -48,3 +48,9 @@ def _write_blessing(blessing: Artifact, faults: list[str]) -> None:
     blessing.set_int_custom_property(_BLESSED_PROPERTY, int(not faults))
     with fileio.open(os.path.join(blessing.uri, FAULTS_FILE), "w") as file:
         file.write("".join(f"{fault}\n" for fault in faults))
+
+
+def read_faults(uri: str) -> list[str]:
+    """The faults in a blessing's folder; none for a model that can be served."""
+    with fileio.open(os.path.join(uri, FAULTS_FILE)) as file:
+        return str(file.read()).splitlines()
