@@ -379,7 +379,7 @@ def _write_contents(folder: Path, marker: dict[str, Any], progress: Callable[[in
     for track in plan:
         analysis = _analyse(track.genre, voices[track.artist], _generator(seed, 2, track.index))
         # zlib rather than isal: the latter's output depends on the processor, and the bytes are to be reproducible.
-        packed = gzip.compress(msgspec.json.encode(analysis), compresslevel=1, mtime=0)
+        packed = gzip.compress(msgspec.json.encode(analysis), compresslevel=4, mtime=0)
         (folder / "tracks" / f"{track.track_id}.json.gz").write_bytes(packed)
         if progress is not None:
             progress(track.index + 1, total)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
-import tensorflow_transform as tft
 
+from components.trainer.input_pipeline import TransformGraph
 from components.transform.preprocessing import LABEL
 from sources.track import N_COEFFICIENTS, SEGMENT_FEATURES
 
@@ -25,43 +25,42 @@ class ServingModule(tf.Module):
     """A trained network with the preprocessing in front of it.
 
     TF Serving loads a SavedModel through a TF1 session. There a Keras 3 model that is an attribute of the module has
-    no variables; so it stays in closures, and the module tracks the variables themselves.
+    no variables; so it stays in closures, and the module tracks the variables themselves. The preprocessing stays in
+    closures too: it holds constants only, and a tracked Keras 2 layer would be traced once more for seconds.
     """
 
     def __init__(
-        self, model: keras.Model, inputs: Sequence[str], transform: tft.TFTransformOutput, genres: Sequence[str]
+        self, model: keras.Model, inputs: Sequence[str], graph: TransformGraph, genres: Sequence[str]
     ) -> None:
         """Wraps a network.
 
         Args:
             model: from a dictionary of transformed features to probabilities ``[batch, genres]``.
             inputs: the names of these features.
-            transform: Transform's output.
+            graph: the preprocessing.
             genres: names in the order of the class index.
         """
         super().__init__()
         self._variables = [variable.value for variable in model.variables]
-        self._layer = transform.transform_features_layer()
         self._genres = tf.constant(list(genres))
-        spec = transform.raw_feature_spec()
-        serving_spec = {name: feature for name, feature in spec.items() if name != "genre"}
+        serving_spec = {name: feature for name, feature in graph.raw_spec.items() if name != "genre"}
 
         def answer(raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            transformed = self._layer(raw)
+            transformed = graph.layer(raw)
             probabilities = model({name: transformed[name] for name in inputs}, training=False)
             return self._answer(probabilities)
 
-        @tf.function(input_signature=[_segments_spec("timbre"), _segments_spec("pitches")])
+        @tf.function(autograph=False, input_signature=[_segments_spec("timbre"), _segments_spec("pitches")])
         def from_arrays(timbre: tf.Tensor, pitches: tf.Tensor) -> dict[str, tf.Tensor]:
             return answer(raw_features(timbre, pitches))
 
-        @tf.function(input_signature=[_examples_spec()])
+        @tf.function(autograph=False, input_signature=[_examples_spec()])
         def from_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             return answer(tf.io.parse_example(examples, serving_spec))
 
-        @tf.function(input_signature=[_examples_spec()])
+        @tf.function(autograph=False, input_signature=[_examples_spec()])
         def transform_label(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {LABEL: self._layer(tf.io.parse_example(examples, spec))[LABEL]}
+            return {LABEL: graph.layer(tf.io.parse_example(examples, graph.raw_spec))[LABEL]}
 
         self.functions = {
             ARRAYS_SIGNATURE: from_arrays,

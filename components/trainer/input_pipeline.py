@@ -17,25 +17,40 @@ _PARSED_TOGETHER = 64
 _SHUFFLE_BUFFER = 4096
 
 
+class TransformGraph:
+    """Transform's output, loaded once: importing its graph takes seconds.
+
+    Attributes:
+        layer: from raw features to transformed ones.
+        raw_spec: what ``tf.io.parse_example`` needs to read raw features, the genre among them.
+    """
+
+    def __init__(self, folder: str) -> None:
+        """Loads the artifact in ``folder``."""
+        output = tft.TFTransformOutput(folder)
+        self.layer = output.transform_features_layer()
+        self.raw_spec = output.raw_feature_spec()
+
+
 @dataclass(frozen=True)
 class TransformedReader:
     """Reads raw examples through the transform graph, the one that also serves.
 
     Attributes:
-        transform: Transform's output.
+        graph: the transform graph.
         features: transformed features to keep.
     """
 
-    transform: tft.TFTransformOutput
+    graph: TransformGraph
     features: tuple[str, ...]
 
     def read(self, file_patterns: Sequence[str]) -> tf.data.Dataset:
         """One element a track: the features by name, and the genre's index."""
-        layer = self.transform.transform_features_layer()
-        spec = self.transform.raw_feature_spec()
 
+        # AutoGraph would rewrite the layer's Python for seconds, and has nothing to rewrite there.
+        @tf.autograph.experimental.do_not_convert
         def transform(examples: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-            transformed = layer(tf.io.parse_example(examples, spec))
+            transformed = self.graph.layer(tf.io.parse_example(examples, self.graph.raw_spec))
             return {name: transformed[name] for name in self.features}, transformed[LABEL]
 
         return (
