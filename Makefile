@@ -1,0 +1,43 @@
+# Every target sets up what it needs; nothing goes outside this folder.
+.DEFAULT_GOAL := help
+.PHONY: help run-local test check lock benchmark clean
+
+# The environment's Python, made on first use.
+python = $$(python3 tools/environment.py)
+# Every argument is quoted, so that paths may hold spaces.
+options = $(if $(DATA),--data "$(DATA)") $(if $(LABELS),--labels "$(LABELS)") $(if $(NAME),--name "$(NAME)") \
+	$(if $(SETTINGS),--settings "$(SETTINGS)") $(if $(filter-out 0,$(VERBOSE)),--verbose) $(SET)
+
+help:
+	@echo "make run-local   run the pipeline here, on a synthetic demo catalogue"
+	@echo "                   DATA=folder       your audio analyses (.json, .json.gz, .h5), searched recursively"
+	@echo "                   LABELS=file.csv   track_id,genre[,artist_id,artist,title]; else genres are folder names"
+	@echo "                   SETTINGS=my.yaml  what differs from pipeline/defaults.yaml"
+	@echo "                   SET='training.seed=1 training.epochs=20'   single settings"
+	@echo "                   NAME=mine         keep runs, cache and pushed models apart from others'"
+	@echo "                   VERBOSE=1         show what TFX, Beam and TensorFlow log"
+	@echo "make test        all tests, the linter and the type checker"
+	@echo "make check       the linter and the type checker alone"
+	@echo "make benchmark   seconds, CPU and memory of each component, as a table; DATA and LABELS as above"
+	@echo "make lock        resolve requirements.lock anew from pyproject.toml"
+	@echo "make clean       remove runs and environments"
+
+run-local:
+	@python=$(python) && "$$python" -m pipeline.local $(options)
+
+test: check
+	@python=$(python) && "$$python" -m pytest
+
+check:
+	@python=$(python) && "$$python" -m ruff check . && "$$python" -m ruff format --check . && "$$python" -m mypy
+
+benchmark:
+	@python=$(python) && "$$python" -m tools.benchmark $(options)
+
+lock:
+	@python3 -c "from tools.environment import ensure_uv; print(ensure_uv())" > .tools/uv.path
+	@"$$(cat .tools/uv.path)" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+		--group dev --upgrade --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf output .venv .tools
