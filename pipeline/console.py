@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from components.evaluator.results import EvaluationResult
 
 LOGGER = "deepmusic"
-"""Messages below this logger's name are shown from level INFO; with ``extra={"progress": True}`` for the moment only."""
+"""What is logged below this name is shown from level INFO; with ``extra={"progress": True}`` for the moment only."""
 
 _COMPONENT_WIDTH = 17
 

@@ -15,6 +15,8 @@ from demo.catalogue import generate_catalogue
 from pipeline.console import Terminal
 from pipeline.settings import Settings, load_settings
 
+log = logging.getLogger(__name__)
+
 _FAULT = 1
 _INTERRUPTED = 130
 
@@ -55,9 +57,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _settings(options: argparse.Namespace) -> Settings:
     given = {"data.path": options.data, "data.labels": options.labels, "name": options.name}
-    return load_settings(
-        options.settings, options.assignments, {key: str(value) for key, value in given.items() if value is not None}
-    )
+    texts = {key: str(value) for key, value in given.items() if value is not None}
+    settings = load_settings(options.settings, options.assignments, texts)
+    # The demo's models and metadata stay apart: no model of a real catalogue is ever compared with a synthetic one.
+    demo = settings.data.path is None
+    return settings.model_copy(update={"name": f"{settings.name}-demo"}) if demo else settings
 
 
 def _run(settings: Settings, terminal: Terminal) -> int:

@@ -63,7 +63,8 @@ class LocalRunner(IrBasedRunner):
         Raises:
             ComponentFailed: from the exception that the component raised.
         """
-        assert run_options is None, "partial runs are not supported"
+        if run_options is not None:
+            raise ValueError("partial runs are not supported")
         runtime_parameter_utils.substitute_runtime_parameter(
             pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: datetime.now().isoformat()}
         )

@@ -155,9 +155,7 @@ def _explain(detail: Mapping[str, Any]) -> str:
 
 
 def _known_keys(place: tuple[str | int, ...]) -> list[str]:
-    model: type[BaseModel] = Settings
+    model: Any = Settings
     for part in place:
-        section = model.model_fields[str(part)].annotation
-        assert isinstance(section, type) and issubclass(section, BaseModel)
-        model = section
+        model = model.model_fields[part].annotation
     return sorted(model.model_fields)

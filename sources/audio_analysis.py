@@ -80,11 +80,12 @@ def _content(stream: BinaryIO) -> bytes:
     """The file's bytes, decompressed by what they are, not by what the name says."""
     content = _read_bounded(stream)
     if content.startswith(_GZIP_MAGIC):
-        content = _read_bounded(igzip.IGzipFile(fileobj=io.BytesIO(content)))
+        with igzip.open(io.BytesIO(content), "rb") as decompressed:
+            content = _read_bounded(decompressed)
     return content
 
 
-def _read_bounded(stream: BinaryIO | igzip.IGzipFile) -> bytes:
+def _read_bounded(stream: BinaryIO) -> bytes:
     content = stream.read(MAX_ANALYSIS_BYTES + 1)
     if len(content) > MAX_ANALYSIS_BYTES:
         raise InvalidTrack(f"larger than {MAX_ANALYSIS_BYTES >> 20} MiB")

@@ -14,8 +14,13 @@ MAX_ANALYSIS_BYTES = 256 * 1024 * 1024
 class Source(Protocol):
     """One form of audio analysis."""
 
-    name: str
-    suffixes: tuple[str, ...]
+    @property
+    def name(self) -> str:
+        """What a track's ``source`` says."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Endings of the files it reads, in lower case."""
 
     def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
         """Reads the tracks of one file.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,7 @@ TIMBRE_FEATURES = tuple(f"timbre_{number:02d}" for number in range(1, N_COEFFICI
 """Feature names of the timbre coefficients 1..12, in the analysis's order."""
 
 PITCH_FEATURES = tuple(
-    f"pitch_{name}"
-    for name in ("C", "Csharp", "D", "Dsharp", "E", "F", "Fsharp", "G", "Gsharp", "A", "Asharp", "B")
+    f"pitch_{name}" for name in ("C", "Csharp", "D", "Dsharp", "E", "F", "Fsharp", "G", "Gsharp", "A", "Asharp", "B")
 )
 """Feature names of the pitch classes C..B, in the analysis's order."""
 
@@ -68,9 +68,7 @@ class Rejection:
     track_id: str = ""
 
 
-def segment_matrix(
-    timbre: npt.ArrayLike, pitches: npt.ArrayLike, durations: npt.ArrayLike
-) -> npt.NDArray[np.float32]:
+def segment_matrix(timbre: npt.ArrayLike, pitches: npt.ArrayLike, durations: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Checks one track's segments and joins them.
 
     Args:
@@ -99,7 +97,7 @@ def segment_matrix(
     return np.concatenate([timbre, pitches], axis=1)
 
 
-def _require_all(valid: npt.NDArray[np.bool_], values: npt.NDArray[np.floating], name: str, fault: str) -> None:
+def _require_all(valid: npt.NDArray[np.bool_], values: npt.NDArray[Any], name: str, fault: str) -> None:
     if valid.all():
         return
     where = np.argwhere(~valid)[0]

@@ -123,7 +123,7 @@ def test_foreign_folder_is_not_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("tracks", "artists", "seed"), [(24, 7, 0), (8, 9, 0), (8, 8, -1)])
 def test_impossible_parameters_are_refused(tmp_path: Path, tracks: int, artists: int, seed: int) -> None:
-    with pytest.raises(ValueError, match="artists|seed"):
+    with pytest.raises(ValueError, match=r"artists|seed"):
         generate_catalogue(tmp_path / "catalogue", tracks, artists, seed)
 
 

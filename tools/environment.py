@@ -7,7 +7,6 @@ interpreter to use instead of looking for one.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import platform
@@ -32,7 +31,7 @@ _PROBE = (
 
 
 class NoStack(Exception):
-    """This machine cannot run any of the stacks; the message says why."""
+    """None of the stacks runs on this machine; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,9 @@ def pick_stack(system: str, machine: str, glibc: tuple[int, ...] | None) -> Stac
     if (system, machine) == ("Darwin", "arm64"):
         return Stack("1.21", "3.11", "the newest, on Apple silicon")
     if (system, machine) != ("Linux", "x86_64") or glibc is None:
-        raise NoStack(f"TFX has no packages for {system} on {machine}; it runs on Linux x86_64 (glibc) and Apple silicon.")
+        raise NoStack(
+            f"TFX has no packages for {system} on {machine}; it runs on Linux x86_64 (glibc) and Apple silicon."
+        )
     here = ".".join(map(str, glibc))
     needed = ".".join(map(str, NEWEST_NEEDS_GLIBC))
     if glibc >= NEWEST_NEEDS_GLIBC:
@@ -82,7 +83,7 @@ def probe(python: str) -> tuple[str, tuple[int, ...] | None] | None:
 def find_python(version: str) -> str:
     """A working interpreter of a version, or the bare version for uv to find or fetch."""
     pyenv = os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))
-    candidates = [f"python{version}", *sorted(glob.glob(f"{pyenv}/versions/{version}.*/bin/python{version}"))]
+    candidates = [f"python{version}", *map(str, sorted(Path(pyenv).glob(f"versions/{version}.*/bin/python{version}")))]
     for candidate in candidates:
         facts = probe(candidate)
         if facts and facts[0] == version:

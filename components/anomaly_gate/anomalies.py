@@ -19,9 +19,7 @@ def describe(anomalies: Mapping[str, anomalies_pb2.Anomalies]) -> list[str]:
         The lines in the splits' order; empty if there is no anomaly.
     """
     return [
-        f"{split}: {feature}: {reason}"
-        for split, found in anomalies.items()
-        for feature, reason in _reasons(found)
+        f"{split}: {feature}: {reason}" for split, found in anomalies.items() for feature, reason in _reasons(found)
     ]
 
 

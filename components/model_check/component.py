@@ -40,9 +40,7 @@ class ModelCheck(BaseComponent):
     SPEC_CLASS = ModelCheckSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 
-    def __init__(
-        self, model: BaseChannel, model_run: BaseChannel, genres: Sequence[str], code_version: str
-    ) -> None:
+    def __init__(self, model: BaseChannel, model_run: BaseChannel, genres: Sequence[str], code_version: str) -> None:
         """Constructs the component.
 
         Args:

@@ -63,14 +63,14 @@ def read_tracks(
     """
     for path in paths:
         for item in _read_file(path):
-            if isinstance(item, Track):
-                item = _labelled(path, item, labels, genres)
-            yield path, item
+            yield path, _labelled(path, item, labels, genres) if isinstance(item, Track) else item
 
 
 def _read_file(path: str) -> Iterator[Track | Rejection]:
     source = source_for(path)
-    assert source is not None, path
+    if source is None:
+        yield Rejection(path, "no source reads files of this name")
+        return
     try:
         with fileio.open(path, "rb") as stream:
             yield from source.read(path, stream)
@@ -78,9 +78,7 @@ def _read_file(path: str) -> Iterator[Track | Rejection]:
         yield Rejection(path, f"cannot be read: {error}")
 
 
-def _labelled(
-    path: str, track: Track, labels: Mapping[str, Label] | None, genres: GenreNames
-) -> Track | Rejection:
+def _labelled(path: str, track: Track, labels: Mapping[str, Label] | None, genres: GenreNames) -> Track | Rejection:
     if not track.track_id:
         track = replace(track, track_id=_stem(path))
     try:
@@ -94,9 +92,7 @@ def _stem(path: str) -> str:
     return name[: name.lower().index(".json")] if ".json" in name.lower() else PurePosixPath(name).stem
 
 
-def ingest_shard(
-    paths: Sequence[str], labels: Mapping[str, Label] | None, config: IngestConfig, folder: str
-) -> None:
+def ingest_shard(paths: Sequence[str], labels: Mapping[str, Label] | None, config: IngestConfig, folder: str) -> None:
     """Reads files into one TFRecord file a split, and writes down a verdict a track.
 
     Args:
@@ -150,9 +146,7 @@ class _SplitWriter:
             self._waiting.clear()
 
 
-def _verdict(
-    path: str, item: Track | Rejection, writers: Mapping[str, _SplitWriter], split_by: SplitBy
-) -> Verdict:
+def _verdict(path: str, item: Track | Rejection, writers: Mapping[str, _SplitWriter], split_by: SplitBy) -> Verdict:
     if isinstance(item, Rejection):
         return Verdict(path, item.track_id, item.reason)
     if not item.genre:
@@ -184,7 +178,9 @@ def reject_duplicates(verdicts: Iterable[Verdict]) -> Iterator[Verdict]:
             continue
         kept = first[verdict.track_id]
         content = "the same content" if kept.digest == verdict.digest else "other content"
-        yield Verdict(verdict.path, verdict.track_id, f"track id {verdict.track_id} again, with {content} as {kept.path}")
+        yield Verdict(
+            verdict.path, verdict.track_id, f"track id {verdict.track_id} again, with {content} as {kept.path}"
+        )
 
 
 def publish_shard(folder: str, verdicts: Sequence[Verdict], split_uri: Mapping[str, str], name: str) -> None:

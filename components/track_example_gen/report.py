@@ -37,9 +37,8 @@ class IngestSummary(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         splits = ", ".join(f"{count:,} {split}" for split, count in self.tracks.items())
-        return (
-            f"{sum(self.tracks.values()):,} tracks: {splits}; {self.unlabelled:,} unlabelled, {self.rejected:,} rejected"
-        )
+        left_out = f"{self.unlabelled:,} unlabelled, {self.rejected:,} rejected"
+        return f"{sum(self.tracks.values()):,} tracks: {splits}; {left_out}"
 
 
 def summarize(verdicts: Sequence[Verdict]) -> IngestSummary:

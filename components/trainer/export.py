@@ -29,9 +29,7 @@ class ServingModule(tf.Module):
     closures too: it holds constants only, and a tracked Keras 2 layer would be traced once more for seconds.
     """
 
-    def __init__(
-        self, model: keras.Model, inputs: Sequence[str], graph: TransformGraph, genres: Sequence[str]
-    ) -> None:
+    def __init__(self, model: keras.Model, inputs: Sequence[str], graph: TransformGraph, genres: Sequence[str]) -> None:
         """Wraps a network.
 
         Args:
