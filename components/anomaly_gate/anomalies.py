@@ -25,9 +25,13 @@ def describe(anomalies: Mapping[str, anomalies_pb2.Anomalies]) -> list[str]:
 
 def _reasons(anomalies: anomalies_pb2.Anomalies) -> list[tuple[str, str]]:
     by_feature = [
-        (feature, info.short_description + ": " + info.description)
+        (feature, " ".join(_plain(reason.description) for reason in info.reason) or _plain(info.description))
         for feature, info in sorted(anomalies.anomaly_info.items())
     ]
     if anomalies.HasField("dataset_anomaly_info"):
-        by_feature.append((DATASET, anomalies.dataset_anomaly_info.description))
+        by_feature.append((DATASET, _plain(anomalies.dataset_anomaly_info.description)))
     return by_feature
+
+
+def _plain(description: str) -> str:
+    return description.replace("(upto six significant digits)", "").strip().rstrip(".") + "."

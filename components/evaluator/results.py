@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import validation_result_pb2
 
 from components.evaluator.config import ACCURACY
 from components.evaluator.metrics import ACCURACY_OVER_MAJORITY, GENRE_SCORES, MACRO_F1
@@ -54,18 +55,22 @@ def load_result(uri: str, genres: Sequence[str]) -> EvaluationResult:
         accuracy,
         overall[MACRO_F1],
         accuracy - overall[ACCURACY_OVER_MAJORITY],
-        tuple(_failures(uri)),
+        tuple(map(_explain, _failures(uri))),
     )
 
 
-def _failures(uri: str) -> list[str]:
-    validation = tfma.load_validation_result(uri)
-    return [
-        f"{failure.metric_key.name}: {failure.message or _threshold(failure)}"
-        for slice_failures in validation.metric_validations_per_slice
-        for failure in slice_failures.failures
-    ]
+def _failures(uri: str) -> list[validation_result_pb2.ValidationFailure]:
+    slices = tfma.load_validation_result(uri).metric_validations_per_slice
+    return [failure for found in slices for failure in found.failures]
 
 
-def _threshold(failure: tfma.proto.validation_result_pb2.ValidationFailure) -> str:
-    return " ".join(str(failure.metric_threshold).split())
+def _explain(failure: validation_result_pb2.ValidationFailure) -> str:
+    name, value = failure.metric_key.name, failure.metric_value.double_value.value
+    if failure.message:
+        return f"{name}: {failure.message}"
+    if failure.metric_key.is_diff:
+        allowed = -failure.metric_threshold.change_threshold.absolute.value
+        return f"{name} is {-value:.3f} below the latest blessed model's, at most {allowed:g} is allowed"
+    if name == ACCURACY_OVER_MAJORITY:
+        return "accuracy does not exceed what always answering the most frequent genre reaches"
+    return f"{name} is {value:.3f}, at least {failure.metric_threshold.value_threshold.lower_bound.value:g} is needed"

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 
+import tensorflow as tf
 from tfx.dsl.io import fileio
 
 from components.errors import PipelineInputError
 from sources.labels import InvalidLabels, Label, read_labels
 from sources.registry import SOURCES, source_for
+
+READ_ERRORS = (OSError, tf.errors.OpError)
+"""What a file that cannot be read raises, on a local disk or a remote file system."""
 
 _CHUNK_BYTES = 1 << 20
 
@@ -40,11 +44,12 @@ def load_labels(path: str) -> dict[str, Label]:
     Raises:
         PipelineInputError: the file is not there or is not a labels file.
     """
+    _require_labels(path)
     try:
         with fileio.open(path, "rb") as file:
             return read_labels(file.read(), path)
-    except fileio.NotFoundError as error:
-        raise PipelineInputError(f"The labels file {path} is not there.") from error
+    except READ_ERRORS as error:
+        raise PipelineInputError(f"The labels file {path} cannot be read: {error}.") from error
     except InvalidLabels as error:
         raise PipelineInputError(f"Labels: {error}.") from error
 
@@ -53,12 +58,19 @@ def fingerprint(folder: str, labels: str | None) -> str:
     """A hash of every analysis's name and content and of the labels file: equal only if nothing changed.
 
     Raises:
-        PipelineInputError: as :func:`list_analyses`, or a file cannot be read.
+        PipelineInputError: as :func:`list_analyses`, or the labels file is not there.
     """
+    if labels:
+        _require_labels(labels)
     digest = hashlib.blake2b(digest_size=16)
     for path in [*list_analyses(folder), *([labels] if labels else [])]:
         digest.update(os.path.relpath(path, folder).encode() + b"\0" + _content_digest(path))
     return digest.hexdigest()
+
+
+def _require_labels(path: str) -> None:
+    if not fileio.exists(path):
+        raise PipelineInputError(f"The labels file {path} is not there.")
 
 
 def _content_digest(path: str) -> bytes:
@@ -67,9 +79,7 @@ def _content_digest(path: str) -> bytes:
         with fileio.open(path, "rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
-    except fileio.NotFoundError as error:
-        raise PipelineInputError(f"{path} is not there.") from error
-    except PermissionError:
-        # Read access is checked where the file is read: there it is a rejection with its reason.
+    except READ_ERRORS:
+        # The file is rejected with its reason where it is read.
         digest.update(b"unreadable")
     return digest.digest()

@@ -11,6 +11,7 @@ import msgspec
 import tensorflow as tf
 from tfx.dsl.io import fileio
 
+from components.track_example_gen.catalogue import READ_ERRORS
 from components.track_example_gen.encoding import ExampleEncoder
 from components.track_example_gen.splits import SPLITS, SplitBy, split_of
 from sources.labels import GenreNames, Label, apply_label, label_of
@@ -74,7 +75,7 @@ def _read_file(path: str) -> Iterator[Track | Rejection]:
     try:
         with fileio.open(path, "rb") as stream:
             yield from source.read(path, stream)
-    except (OSError, tf.errors.OpError) as error:
+    except READ_ERRORS as error:
         yield Rejection(path, f"cannot be read: {error}")
 
 

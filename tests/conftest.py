@@ -1,0 +1,58 @@
+"""One run of the whole pipeline, as a user starts it, whose artifacts many tests look at."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.tracks import analysis, write_analysis, write_catalogue
+
+ROOT = Path(__file__).parent.parent
+REAL_DATA = ROOT.parent / "shared" / "data"
+LONG_SEGMENTS = 600
+"""Segments of the fixture's longest track: more than a model reads."""
+
+
+def run_local(arguments: Sequence[str], timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    """Runs ``python -m pipeline.local`` in a process of its own."""
+    command = [sys.executable, "-m", "pipeline.local", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run left behind."""
+
+    arguments: tuple[str, ...]
+    home: Path
+    data: Path
+    labels: Path
+    stdout: str
+
+    def artifact(self, component: str, key: str) -> Path:
+        """The folder of a component's latest output."""
+        return max((self.home / "artifacts" / component / key).iterdir(), key=lambda folder: int(folder.name))
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    folder = tmp_path_factory.mktemp("run")
+    data, labels = write_catalogue(folder, tracks=60)
+    write_analysis(data / "track-000.json.gz", analysis(0, segments=LONG_SEGMENTS))
+    arguments = (
+        *("--data", str(data), "--labels", str(labels), "--name", "small"),
+        *(f"output={folder / 'output'}", "training.epochs=12", "training.batch_size=8"),
+    )
+    result = run_local(arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return FinishedRun(arguments, folder / "output" / "small", data, labels, result.stdout)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    if not REAL_DATA.is_dir():
+        pytest.skip("the folder of real analyses is not there")
+    return REAL_DATA

@@ -1,0 +1,219 @@
+"""Tests of genre names and of the labels file."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sources.labels import GenreNames, InvalidLabels, Label, apply_label, label_of, read_labels
+from sources.track import InvalidTrack, Track
+
+NAMES = GenreNames(["Hip-Hop", "Blues", "R&B", "Rock"])
+
+
+def _track(**texts: str) -> Track:
+    return Track("A", "audio_analysis", 1.0, np.zeros((1, 24), np.float32), **texts)
+
+
+def _fault(content: bytes) -> str:
+    with pytest.raises(InvalidLabels) as caught:
+        read_labels(content, "my labels.csv")
+    message = str(caught.value)
+    assert message.startswith("my labels.csv")
+    return message
+
+
+# Genre names
+
+
+@pytest.mark.parametrize("name", ["hiphop", "hip_hop", "Hip-Hop", "HIP HOP", " hip  hop ", "hip.hop"])
+def test_spellings_of_a_genre_are_the_same(name: str) -> None:
+    assert NAMES.canonical(name) == "Hip-Hop"
+
+
+@pytest.mark.parametrize("name", ["", "-", "hip", "hiphops", "Polka"])
+def test_other_names_are_no_genre(name: str) -> None:
+    assert NAMES.canonical(name) is None
+
+
+def test_letters_of_every_script_count() -> None:
+    names = GenreNames(["Música Popular", "音楽"])
+    assert names.canonical("música_popular") == "Música Popular"
+    assert names.canonical("音楽") == "音楽"
+    assert names.canonical("Musica Popular") is None
+
+
+def test_required_genre_is_returned_in_the_configured_spelling() -> None:
+    assert NAMES.require("r & b") == "R&B"
+
+
+def test_unknown_genre_is_refused_naming_it_and_the_list() -> None:
+    with pytest.raises(InvalidTrack, match=r"'Polka' is not in the genre list \(Hip-Hop, Blues, R&B, Rock\)"):
+        NAMES.require("Polka")
+
+
+@pytest.mark.parametrize(
+    ("path", "genre"),
+    [
+        ("/data/rock/a.json", "Rock"),
+        ("/data/Rock/album/a.json", "Rock"),
+        ("/data/Rock/Blues/a.json", "Blues"),
+        ("/data/Blues/live/hip hop/2001/a.json", "Hip-Hop"),
+        ("rock/a.json", "Rock"),
+        ("/data/Polka/a.json", None),
+        ("/data/rock.json", None),
+        ("/data/x/Rock", None),
+    ],
+)
+def test_nearest_folder_named_after_a_genre_wins(path: str, genre: str | None) -> None:
+    assert NAMES.of_folder(path) == genre
+
+
+# Labels file: what is read
+
+
+def test_rows_are_read_by_track_id() -> None:
+    content = b"track_id,artist_id,artist,title,genre\nA,1,Ann,Song,Rock\nB,2,Bob,Tune,Blues\n"
+    assert read_labels(content, "") == {
+        "A": Label("Rock", "A", "1", "Ann", "Song"),
+        "B": Label("Blues", "B", "2", "Bob", "Tune"),
+    }
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"track_id,genre\nA,Rock\n",
+        b"\xef\xbb\xbftrack_id,genre\nA,Rock\n",
+        b"track_id,genre\r\nA,Rock\r\n",
+        b"track_id,genre\nA,Rock",
+        b"track_id,genre\n\nA,Rock\n\n",
+        b"year,genre,track_id\n1999,Rock,A\n",
+        b"track_id,genre\n A , Rock \n",
+        b'track_id,genre\n"A","Rock"\n',
+        b"track_id,genre\nA,Rock,more,than,needed\n",
+        b"track_id,genre\nA,Rock\nA,Rock\n",
+    ],
+    ids=["plain", "mark", "crlf", "no end", "blank", "extra column", "spaces", "quotes", "long row", "repeated"],
+)
+def test_forms_of_the_same_labels(content: bytes) -> None:
+    assert read_labels(content, "") == {"A": Label("Rock", "A")}
+
+
+def test_text_is_utf8() -> None:
+    labels = read_labels("track_id,genre,artist\nA,Rock,Sigur Rós\n".encode(), "")
+    assert labels["A"].artist == "Sigur Rós"
+
+
+def test_quoted_commas_and_line_ends_belong_to_the_value() -> None:
+    labels = read_labels(b'track_id,genre,title\nA,Rock,"One,\nTwo"\nB,Rock,Three\n', "")
+    assert [label.title for label in labels.values()] == ["One,\nTwo", "Three"]
+
+
+@pytest.mark.parametrize("row", ["A,", "A, ", "A"])
+def test_row_without_a_genre_is_kept_as_unlabelled(row: str) -> None:
+    assert read_labels(f"track_id,genre\n{row}\n".encode(), "") == {"A": Label("", "A")}
+
+
+def test_file_with_a_header_alone_has_no_rows() -> None:
+    assert read_labels(b"track_id,genre\n", "") == {}
+
+
+# Labels file: what is refused
+
+
+@pytest.mark.parametrize(
+    ("header", "named"),
+    [
+        ("id,genre", "no column track_id; it has id, genre"),
+        ("track_id,style", "no column genre; it has track_id, style"),
+    ],
+)
+def test_missing_column_is_refused_naming_it_and_those_there_are(header: str, named: str) -> None:
+    assert named in _fault(f"{header}\nA,Rock\n".encode())
+
+
+def test_both_missing_columns_are_named() -> None:
+    assert "genre and track_id" in _fault(b"track_id;genre\nA;Rock\n")
+
+
+def test_empty_file_is_refused() -> None:
+    assert "no column genre and track_id" in _fault(b"")
+
+
+@pytest.mark.parametrize("second", ["A,Blues,1", "A,Rock,2", "A,,1"])
+def test_conflicting_rows_are_refused_with_the_line(second: str) -> None:
+    message = _fault(f"track_id,genre,artist\nA,Rock,1\nB,Rock,1\n{second}\n".encode())
+    assert message.endswith("line 4: track A is labelled twice")
+
+
+def test_empty_track_id_is_refused_with_the_line() -> None:
+    assert _fault(b"track_id,genre\nA,Rock\n ,Rock\n").endswith("line 3: the track_id is empty")
+
+
+@pytest.mark.parametrize("content", ["track_id,genre,artist\nA,Rock,Café\n".encode("latin-1"), b"\xff\xfet\0r\0"])
+def test_text_that_is_not_utf8_is_refused(content: bytes) -> None:
+    assert "UTF-8" in _fault(content)
+
+
+@pytest.mark.parametrize("value", [b"a\0b", b"a" * 200_000])
+def test_value_that_is_no_csv_text_is_refused(value: bytes) -> None:
+    assert "not a CSV text" in _fault(b"track_id,genre\n" + value + b",Rock\n")
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.binary() | st.binary().map(lambda tail: b"track_id,genre\n" + tail))
+def test_arbitrary_bytes_are_read_or_refused(content: bytes) -> None:
+    refused = ""
+    labels: dict[str, Label] = {}
+    try:
+        labels = read_labels(content, "labels.csv")
+    except InvalidLabels as error:
+        refused = str(error)
+    assert "labels.csv" in refused or not refused
+    assert all(track_id == label.track_id != "" for track_id, label in labels.items())
+
+
+# Labels onto tracks
+
+
+def test_labelled_track_has_the_configured_genre() -> None:
+    assert apply_label(_track(), Label("hip hop"), NAMES).genre == "Hip-Hop"
+
+
+def test_label_with_metadata_replaces_the_tracks() -> None:
+    track = apply_label(
+        _track(artist_id="1", artist="Ann", title="Song"), Label("Rock", "A", "2", "Bob", "Tune"), NAMES
+    )
+    assert (track.artist_id, track.artist, track.title) == ("2", "Bob", "Tune")
+
+
+def test_label_without_metadata_keeps_the_tracks() -> None:
+    track = apply_label(_track(artist_id="1", artist="Ann", title="Song"), Label("Rock", "A"), NAMES)
+    assert (track.artist_id, track.artist, track.title) == ("1", "Ann", "Song")
+
+
+def test_label_of_an_unknown_genre_is_refused() -> None:
+    with pytest.raises(InvalidTrack, match="'Polka'"):
+        apply_label(_track(), Label("Polka"), NAMES)
+
+
+@pytest.mark.parametrize("label", [None, Label("", "A")])
+def test_track_without_a_genre_is_unlabelled(label: Label | None) -> None:
+    assert apply_label(_track(), label, NAMES).genre == ""
+
+
+def test_labels_file_wins_over_the_folder() -> None:
+    assert label_of("/Rock/A.json", "A", {"A": Label("Blues", "A")}, NAMES) == Label("Blues", "A")
+
+
+def test_track_that_the_labels_file_does_not_name_has_no_label() -> None:
+    assert label_of("/Rock/A.json", "A", {}, NAMES) is None
+
+
+def test_folder_is_the_label_without_a_labels_file() -> None:
+    assert label_of("/hip_hop/A.json", "A", None, NAMES) == Label("Hip-Hop")
+
+
+def test_no_folder_of_a_genre_is_no_label() -> None:
+    assert label_of("/data/A.json", "A", None, NAMES) is None

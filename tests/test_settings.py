@@ -1,0 +1,243 @@
+"""Tests of the settings' layers, of what is refused, and of the code's version."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.errors import PipelineInputError
+from pipeline import code_version as code_version_module
+from pipeline.code_version import code_version
+from pipeline.settings import DEFAULTS, load_settings
+from tests.tracks import GENRES
+
+
+def _file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _fault(*assignments: str, file: Path | None = None) -> str:
+    with pytest.raises(PipelineInputError) as caught:
+        load_settings(file, assignments)
+    return str(caught.value)
+
+
+# Layers
+
+
+def test_defaults_load_and_leave_nothing_out() -> None:
+    settings = load_settings()
+    assert settings.genres == GENRES
+    assert settings.data.path is None
+    given = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))
+    assert settings.model_dump(include=given.keys()).keys() == given.keys()
+    assert settings.training.model_dump() == given["training"]
+
+
+def test_file_wins_over_the_defaults(tmp_path: Path) -> None:
+    settings = load_settings(_file(tmp_path, "name: mine\ntraining:\n  epochs: 7\n"))
+    assert (settings.name, settings.training.epochs) == ("mine", 7)
+
+
+def test_file_keeps_the_defaults_that_it_does_not_name(tmp_path: Path) -> None:
+    settings = load_settings(_file(tmp_path, "training: {epochs: 7}"))
+    assert settings.training == load_settings().training.model_copy(update={"epochs": 7})
+
+
+def test_empty_file_changes_nothing(tmp_path: Path) -> None:
+    assert load_settings(_file(tmp_path, "# nothing yet\n")) == load_settings()
+
+
+def test_assignments_win_over_the_file(tmp_path: Path) -> None:
+    file = _file(tmp_path, "training: {epochs: 7, seed: 3}")
+    training = load_settings(file, ["training.epochs=8"]).training
+    assert (training.epochs, training.seed) == (8, 3)
+
+
+def test_last_assignment_wins() -> None:
+    assert load_settings(assignments=["training.epochs=8", "training.epochs=9"]).training.epochs == 9
+
+
+def test_texts_win_over_assignments() -> None:
+    settings = load_settings(assignments=["name=one", "training.epochs=8"], texts={"name": "two"})
+    assert (settings.name, settings.training.epochs) == ("two", 8)
+
+
+def test_assignments_are_yaml() -> None:
+    settings = load_settings(assignments=["genres=[Jazz, Rock]", "data.max_segments=null", "data.labels=a=b.csv"])
+    assert settings.genres == ("Jazz", "Rock")
+    assert settings.data.max_segments is None
+    assert settings.data.labels == Path("a=b.csv").absolute()
+
+
+def test_texts_are_taken_to_the_letter() -> None:
+    settings = load_settings(texts={"data.path": "/music: [old] #1", "name": "07"})
+    assert (settings.data.path, settings.name) == (Path("/music: [old] #1"), "07")
+
+
+def test_list_replaces_the_default_list() -> None:
+    assert load_settings(assignments=["genres=[A, B]"]).genres == ("A", "B")
+
+
+def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(texts={"data.path": "music", "data.labels": "l.csv", "output": "out", "schema_file": "s"})
+    found = (settings.data.path, settings.data.labels, settings.output, settings.schema_file)
+    assert found == (tmp_path / "music", tmp_path / "l.csv", tmp_path / "out", tmp_path / "s")
+
+
+def test_absolute_paths_stay(tmp_path: Path) -> None:
+    assert load_settings(texts={"data.path": str(tmp_path)}).data.path == tmp_path
+
+
+def test_home_is_the_name_below_the_output() -> None:
+    assert load_settings(texts={"output": "/out", "name": "mine"}).home == Path("/out/mine")
+
+
+# What is refused
+
+
+def test_unknown_key_is_refused_naming_it_and_those_there_are() -> None:
+    message = _fault("trainning=1")
+    assert "trainning is not a setting" in message
+    assert all(known in message for known in ("training", "data", "genres", "output"))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "place", "known"),
+    [
+        ("training.epoch=1", "training.epoch is", "epochs, min_delta"),
+        ("data.labls=x", "data.labls is", "labels, max_rejected_share"),
+        ("beam.runner=x", "beam.runner is", "args"),
+    ],
+)
+def test_unknown_nested_key_is_refused_naming_it_and_its_siblings(assignment: str, place: str, known: str) -> None:
+    message = _fault(assignment)
+    assert place in message
+    assert known in message
+    assert "schema_file" not in message
+
+
+def test_unknown_key_of_a_file_is_refused(tmp_path: Path) -> None:
+    assert "training.epoch is not a setting" in _fault(file=_file(tmp_path, "training: {epoch: 1}"))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "place"),
+    [
+        ("training.epochs=0", "training.epochs = 0"),
+        ("training.epochs=many", "training.epochs = 'many'"),
+        ("training.epochs=1.5", "training.epochs = 1.5"),
+        ("training.batch_size=-1", "training.batch_size = -1"),
+        ("training.seed=-1", "training.seed = -1"),
+        ("training.model=c9", "training.model = 'c9'"),
+        ("training=3", "training = 3"),
+        ("data.max_rejected_share=1.5", "data.max_rejected_share = 1.5"),
+        ("data.max_rejected_share=-0.1", "data.max_rejected_share = -0.1"),
+        ("data.max_rejected_share=.nan", "data.max_rejected_share = nan"),
+        ("evaluation.max_accuracy_drop=2", "evaluation.max_accuracy_drop = 2"),
+        ("data.split_by=album", "data.split_by = 'album'"),
+        ("data.max_segments=0", "data.max_segments = 0"),
+        ("genres=[Rock]", "genres = ['Rock']"),
+        ("genres=[]", "genres = []"),
+        ("genres=Rock", "genres = 'Rock'"),
+        ("genres=[Rock, Pop, Rock]", "genres = "),
+        ("genres=[Rock, rock]", "genres = "),
+        ("genres=[Hip-Hop, hip_hop]", "genres = "),
+        ("genres=['', Rock]", "genres"),
+        ("genres=['!', Rock]", "genres"),
+        ("name=a/b", "name = 'a/b'"),
+        ("name=..", "name = '..'"),
+        ("name=''", "name = ''"),
+        ("output=null", "output = None"),
+    ],
+)
+def test_impossible_value_is_refused_naming_it(assignment: str, place: str) -> None:
+    assert f"Settings: {place}" in _fault(assignment)
+
+
+def test_every_fault_is_named_at_once() -> None:
+    message = _fault("training.epochs=0", "nothing=1", "data.split_by=x")
+    assert all(place in message for place in ("training.epochs", "nothing", "data.split_by"))
+
+
+@pytest.mark.parametrize("text", ["a: [1", "training:\n\tepochs: 3\n", "a: b: c"])
+def test_broken_yaml_is_refused_naming_the_file_and_the_line(tmp_path: Path, text: str) -> None:
+    message = _fault(file=_file(tmp_path, text))
+    assert f"{tmp_path / 'mine.yaml'} is not YAML" in message
+    assert "line " in message
+
+
+def test_file_that_is_not_utf8_is_refused_naming_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"name: caf\xe9")
+    assert f"{path} is not YAML" in _fault(file=path)
+
+
+def test_missing_file_is_refused_naming_it(tmp_path: Path) -> None:
+    assert f"{tmp_path / 'no.yaml'} cannot be read: No such file" in _fault(file=tmp_path / "no.yaml")
+
+
+def test_folder_as_file_is_refused_naming_it(tmp_path: Path) -> None:
+    assert f"{tmp_path} cannot be read" in _fault(file=tmp_path)
+
+
+@pytest.mark.parametrize("text", ["- name: mine", "mine", "3"])
+def test_file_without_keys_is_refused_naming_it(tmp_path: Path, text: str) -> None:
+    assert f"{tmp_path / 'mine.yaml'} holds no keys" in _fault(file=_file(tmp_path, text))
+
+
+def test_assignment_without_a_value_is_refused() -> None:
+    assert "'training.epochs' is not of the form section.key=value" in _fault("training.epochs")
+
+
+def test_assignment_of_broken_yaml_is_refused() -> None:
+    assert "'genres=[Rock' is not YAML" in _fault("genres=[Rock")
+
+
+# The code's version
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tiny project's package ``one``, beside which there is a package ``two``."""
+    for name in ("one", "two"):
+        (tmp_path / name / "inner").mkdir(parents=True)
+        (tmp_path / name / "__init__.py").write_text("")
+        (tmp_path / name / "inner" / "module.py").write_text("x = 1\n")
+    monkeypatch.setattr(code_version_module, "_ROOT", tmp_path)
+    return tmp_path / "one"
+
+
+def test_code_version_changes_with_a_file_below_the_package(package: Path) -> None:
+    before = code_version("one")
+    (package / "inner" / "module.py").write_text("x = 2\n")
+    assert code_version("one") != before
+
+
+def test_code_version_changes_with_a_new_file(package: Path) -> None:
+    before = code_version("one")
+    (package / "new.py").write_text("")
+    assert code_version("one") != before
+
+
+def test_code_version_changes_with_a_files_name(package: Path) -> None:
+    before = code_version("one")
+    (package / "inner" / "module.py").rename(package / "inner" / "renamed.py")
+    assert code_version("one") != before
+
+
+def test_code_version_does_not_change_with_other_packages_or_files(package: Path) -> None:
+    before = code_version("one")
+    (package.parent / "two" / "__init__.py").write_text("changed")
+    (package / "notes.txt").write_text("new")
+    (package / "__init__.py").touch()
+    assert code_version("one") == before
+
+
+def test_code_version_covers_each_package(package: Path) -> None:
+    before = code_version("one", "two")
+    (package.parent / "two" / "__init__.py").write_text("changed")
+    assert code_version("one", "two") != before
