@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from components.errors import PipelineInputError
 from components.track_example_gen.splits import SplitBy
 from components.trainer import ModelName
+from sources.labels import genre_key
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 
@@ -61,7 +62,10 @@ class BeamSettings(_Section):
 
 
 def _distinct(genres: tuple[str, ...]) -> tuple[str, ...]:
-    if len({genre.casefold() for genre in genres}) < len(genres):
+    keys = {genre_key(genre) for genre in genres}
+    if "" in keys:
+        raise ValueError("a genre has no letter")
+    if len(keys) < len(genres):
         raise ValueError("a genre stands there twice")
     return genres
 

@@ -31,11 +31,11 @@ class GenreNames:
     """Maps the ways a genre is written (``hip_hop``, ``HIPHOP``, ``Hip-Hop``) onto the configured list."""
 
     def __init__(self, genres: Iterable[str]) -> None:
-        self._by_key = {_key(genre): genre for genre in genres}
+        self._by_key = {genre_key(genre): genre for genre in genres}
 
     def canonical(self, name: str) -> str | None:
         """The configured spelling of ``name``, None for a genre that is not in the list."""
-        return self._by_key.get(_key(name))
+        return self._by_key.get(genre_key(name))
 
     def of_folder(self, path: str) -> str | None:
         """The genre of the nearest folder above ``path`` that is named after one, None where there is none."""
@@ -54,7 +54,8 @@ class GenreNames:
         return genre
 
 
-def _key(name: str) -> str:
+def genre_key(name: str) -> str:
+    """What the spellings of a genre have in common."""
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
@@ -72,7 +73,7 @@ def read_labels(content: bytes, name: str) -> dict[str, Label]:
         InvalidLabels: a needed column is missing, two rows of one track differ, or it is not CSV text.
     """
     try:
-        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         missing = {"track_id", "genre"} - set(reader.fieldnames or ())
         if missing:
             raise InvalidLabels(

@@ -14,6 +14,14 @@ import numpy as np
 
 from sources.track import N_COEFFICIENTS, InvalidTrack, Rejection, Track, segment_matrix
 
+_DATASETS = (
+    "analysis/songs",
+    "metadata/songs",
+    "analysis/segments_start",
+    "analysis/segments_timbre",
+    "analysis/segments_pitches",
+)
+
 
 class MillionSongH5:
     """Reads Echo Nest's own segments.
@@ -27,26 +35,35 @@ class MillionSongH5:
 
     def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
         """Yields each of the file's tracks, or its rejection; see :class:`sources.source.Source`."""
+        content = stream.read()
         try:
-            with h5py.File(io.BytesIO(stream.read()), "r") as file:
+            with h5py.File(io.BytesIO(content), "r") as file:
                 yield from self._tracks(path, file)
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
+        except InvalidTrack as error:
+            yield Rejection(path, str(error))
+        except Exception as error:
+            # h5py has no list of what it raises for a file that is damaged or laid out differently.
             yield Rejection(path, f"not a Million Song file: {error}")
 
     def _tracks(self, path: str, file: h5py.File) -> Iterator[Track | Rejection]:
+        missing = [name for name in _DATASETS if name not in file]
+        if missing:
+            raise InvalidTrack(f"not a Million Song file: it has no {', '.join(missing)}")
         songs = file["analysis/songs"][:]
         metadata = file["metadata/songs"][:]
+        if not len(songs) or len(songs) != len(metadata):
+            raise InvalidTrack(f"{len(songs)} rows in analysis/songs, {len(metadata)} in metadata/songs")
         ends = {
             name: [*songs[f"idx_segments_{name}"][1:].tolist(), len(file[f"analysis/segments_{name}"])]
             for name in ("start", "timbre", "pitches")
         }
         for row, (song, meta) in enumerate(zip(songs, metadata, strict=True)):
             track_id = _text(song["track_id"])
-            arrays = {
-                name: file[f"analysis/segments_{name}"][int(song[f"idx_segments_{name}"]) : stops[row]]
-                for name, stops in ends.items()
-            }
             try:
+                arrays = {
+                    name: _rows(file, name, int(song[f"idx_segments_{name}"]), stops[row])
+                    for name, stops in ends.items()
+                }
                 yield self._track(track_id, float(song["duration"]), arrays, meta)
             except InvalidTrack as error:
                 yield Rejection(path, str(error), track_id)
@@ -66,6 +83,13 @@ class MillionSongH5:
             artist=_text(meta["artist_name"]),
             title=_text(meta["title"]),
         )
+
+
+def _rows(file: h5py.File, name: str, start: int, stop: int) -> Any:
+    values = file[f"analysis/segments_{name}"]
+    if not 0 <= start <= stop <= len(values):
+        raise InvalidTrack(f"idx_segments_{name} runs from {start} to {stop}, of {len(values)} rows there are")
+    return values[start:stop]
 
 
 def _text(value: bytes) -> str:

@@ -49,6 +49,10 @@ class Track:
     title: str = ""
     genre: str = ""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.duration <= np.finfo(np.float32).max:
+            raise InvalidTrack(f"the track's duration = {self.duration:g} is not a number of seconds")
+
     @property
     def split_key(self) -> str:
         """The artist as far as known, else the track itself: what must not stand in two splits."""

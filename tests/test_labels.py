@@ -217,3 +217,8 @@ def test_folder_is_the_label_without_a_labels_file() -> None:
 
 def test_no_folder_of_a_genre_is_no_label() -> None:
     assert label_of("/data/A.json", "A", None, NAMES) is None
+
+
+def test_an_unclosed_quote_is_refused_and_swallows_no_rows() -> None:
+    with pytest.raises(InvalidLabels, match="not a CSV text"):
+        read_labels(b'track_id,genre\na,"Rock\nb,Jazz\n', "labels.csv")

@@ -121,7 +121,9 @@ def test_an_answer_needs_no_class_list(model: Any, train_examples: list[bytes]) 
 @pytest.mark.parametrize("extra", [1, 37, 700])
 def test_padding_does_not_change_the_answer(model: Any, train_examples: list[bytes], extra: int) -> None:
     tracks = [_segments(example) for example in train_examples[:6]]
-    plain = [_answer(model, "serving_default", timbre=t[np.newaxis, :, :12], pitches=t[np.newaxis, :, 12:]) for t in tracks]
+    plain = [
+        _answer(model, "serving_default", timbre=t[np.newaxis, :, :12], pitches=t[np.newaxis, :, 12:]) for t in tracks
+    ]
     timbre, pitches = _padded(tracks, extra)
     padded = _answer(model, "serving_default", timbre=timbre, pitches=pitches)["probabilities"]
     np.testing.assert_allclose(padded, np.concatenate([answer["probabilities"] for answer in plain]), atol=1e-6)

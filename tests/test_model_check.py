@@ -77,9 +77,7 @@ def test_a_keras_model_that_only_eager_mode_can_load_is_found(
     assert any("Could not find variable" in fault for fault in faults)
 
 
-def test_a_signature_that_no_track_can_be_given_to_is_found(
-    reference: tuple[list[bytes], Any], tmp_path: Path
-) -> None:
+def test_a_signature_that_no_track_can_be_given_to_is_found(reference: tuple[list[bytes], Any], tmp_path: Path) -> None:
     module = tf.Module()
     serve = tf.function(lambda lyrics: {"genre": lyrics}, input_signature=[tf.TensorSpec([None], tf.string, "lyrics")])
     tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": serve})

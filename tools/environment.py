@@ -74,10 +74,10 @@ def probe(python: str) -> tuple[str, tuple[int, ...] | None] | None:
     """
     try:
         answer = subprocess.run([python, "-c", _PROBE], capture_output=True, text=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError):
+        version, libc = answer.stdout.split()
+        return version, None if libc == "-" else tuple(map(int, libc.split(".")))
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    version, libc = answer.stdout.split()
-    return version, None if libc == "-" else tuple(map(int, libc.split(".")))
 
 
 def find_python(version: str) -> str:

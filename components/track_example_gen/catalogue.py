@@ -25,13 +25,23 @@ def list_analyses(folder: str) -> list[str]:
         PipelineInputError: the folder is not there, or holds no analysis.
     """
     if not fileio.isdir(folder):
-        raise PipelineInputError(f"The data folder {folder} is not there.")
-    paths = sorted(
-        os.path.join(parent, name)
-        for parent, _, names in fileio.walk(folder)
-        for name in names
-        if source_for(name) and not name.startswith(".")
-    )
+        fault = "is not a folder" if fileio.exists(folder) else "is not there"
+        raise PipelineInputError(f"The data folder {folder} {fault}.")
+    try:
+        found = [
+            (parent, name)
+            for parent, _, names in fileio.walk(folder)
+            for name in names
+            if source_for(name) and not name.startswith(".")
+        ]
+    except UnicodeDecodeError as error:
+        raise PipelineInputError(f"Below {folder} is a file name that is not UTF-8: {error.object!r}.") from error
+    # A link may lead back to a folder above it; of the ways to a file the shortest stays.
+    unique = {
+        (os.path.realpath(parent), name): os.path.join(parent, name)
+        for parent, name in sorted(found, key=lambda item: (len(item[0]), item), reverse=True)
+    }
+    paths = sorted(unique.values())
     if not paths:
         endings = ", ".join(suffix for source in SOURCES for suffix in source.suffixes)
         raise PipelineInputError(f"No audio analysis below {folder}: no file ends in {endings}.")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import tensorflow as tf
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from sources.track import SEGMENT_FEATURES, Track
@@ -45,7 +46,9 @@ class ExampleEncoder:
         for name, coefficient in zip(SEGMENT_FEATURES, values, strict=True):
             columns[name] = pa.ListArray.from_arrays(offsets, pa.array(coefficient))
         batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
-        return list(self._encoder.encode(batch))
+        # The coder writes an example's features in an order that changes from call to call.
+        examples = map(tf.train.Example.FromString, self._encoder.encode(batch))
+        return [example.SerializeToString(deterministic=True) for example in examples]
 
 
 def _text_column(texts: Sequence[str]) -> pa.Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -89,8 +90,7 @@ def _labelled(path: str, track: Track, labels: Mapping[str, Label] | None, genre
 
 
 def _stem(path: str) -> str:
-    name = PurePosixPath(path).name
-    return name[: name.lower().index(".json")] if ".json" in name.lower() else PurePosixPath(name).stem
+    return re.sub(r"(\.json|\.json\.gz|\.h5|\.hdf5)$", "", PurePosixPath(path).name, flags=re.IGNORECASE)
 
 
 def ingest_shard(paths: Sequence[str], labels: Mapping[str, Label] | None, config: IngestConfig, folder: str) -> None:

@@ -72,13 +72,13 @@ def require_usable(
         PipelineInputError: too large a share was rejected, nothing is labelled, or a split is empty.
     """
     read = sum(summary.tracks.values()) + summary.unlabelled + summary.rejected
-    if summary.rejected > max_rejected_share * read:
-        listed = "".join(f"\n  {item.path}: {item.reason}" for item in rejected[:_SHOWN])
-        more = f"\n  and {len(rejected) - _SHOWN:,} more, all in the log" if len(rejected) > _SHOWN else ""
+    if read and summary.rejected / read > max_rejected_share:
         raise PipelineInputError(
             f"{summary.rejected:,} of {read:,} tracks were rejected, more than data.max_rejected_share ="
-            f" {max_rejected_share:.0%} allows:{listed}{more}"
+            f" {max_rejected_share * 100:.3g}% allows:{_listed(rejected)}"
         )
+    if read and summary.rejected == read:
+        raise PipelineInputError(f"All {read:,} tracks were rejected:{_listed(rejected)}")
     if not sum(summary.tracks.values()):
         raise PipelineInputError(
             f"None of the {read:,} tracks has a genre: the labels file has no row with their ids (or, without a labels"
@@ -91,3 +91,8 @@ def require_usable(
             f" {sum(summary.artists.values()):,} artists, split by {split_by}. Bring more"
             + (", or set data.split_by to track." if split_by == "artist" else ".")
         )
+
+
+def _listed(rejected: Sequence[Rejection]) -> str:
+    listed = "".join(f"\n  {item.path}: {item.reason}" for item in rejected[:_SHOWN])
+    return listed + (f"\n  and {len(rejected) - _SHOWN:,} more, all in the log" if len(rejected) > _SHOWN else "")
