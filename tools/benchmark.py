@@ -6,6 +6,7 @@ import argparse
 import gzip
 import json
 import multiprocessing
+import os
 import resource
 import sys
 import tempfile
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     settings = load_settings(None, options.assignments, {"data.labels": str(options.labels)})
     files = sorted(path.absolute() for path in options.data.rglob("*.json*"))
-    console = Console()
+    console = Console(soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="deepmusic-") as name:
         folder = Path(name)
         with console.status("measuring: a part of the catalogue"):
@@ -82,9 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _in_fresh_process(function: Callable[..., Result], *arguments: object) -> Result:
-    """Calls a function where nothing has been imported or allocated yet."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    """Calls a function where nothing has been imported or allocated yet, and nobody hears what libraries log."""
+    with multiprocessing.get_context("spawn").Pool(1, _silence) as pool:
         return pool.apply(function, arguments)
+
+
+def _silence() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
 
 
 def _linked(settings: Settings, files: Sequence[Path], folder: Path) -> Settings:
@@ -142,10 +149,10 @@ def _peak_mebibytes() -> float:
 
 def _table(part: dict[str, Cost], whole: dict[str, Cost], few: int, many: int) -> Table:
     table = Table(title=f"{many:,} tracks, and {few:,} of them")
-    table.add_column("component")
-    headings = ("wall s", "CPU s", f"CPU s ({few:,})", "ms a further track", "peak MiB", f"peak MiB ({few:,})")
+    table.add_column("component", no_wrap=True)
+    headings = ("wall s", "CPU s", f"CPU s, {few:,}", "CPU ms a further track", "peak MiB", f"peak MiB, {few:,}")
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for component, cost in whole.items():
         less = part[component]
         table.add_row(
