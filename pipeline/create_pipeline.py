@@ -5,7 +5,6 @@ from __future__ import annotations
 from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.pusher.component import Pusher
-from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.trainer.component import Trainer
 from tfx.components.transform.component import Transform
@@ -20,6 +19,7 @@ from components.anomaly_gate.component import AnomalyGate
 from components.baseline_resolver.strategy import BaselineModelStrategy
 from components.evaluator.config import eval_config
 from components.model_check.component import ModelCheck
+from components.schema_import.component import SchemaImport
 from components.track_example_gen.component import TrackExampleGen
 from components.track_example_gen.splits import TEST, TRAIN, VALIDATION
 from pipeline.code_version import code_version
@@ -51,7 +51,7 @@ def create_pipeline(
         code_version=code_version("sources", "components/track_example_gen"),
     )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
-    schema = ImportSchemaGen(schema_file=str(settings.schema_file))
+    schema = SchemaImport(schema_file=str(settings.schema_file))
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema.outputs["schema"]
     )

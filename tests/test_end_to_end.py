@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.settings import load_settings
 from tests.conftest import ROOT, FinishedRun, run_local
 from tests.tracks import analysis, write_analysis, write_catalogue
 
 COMPONENTS = (
     "TrackExampleGen",
     "StatisticsGen",
-    "ImportSchemaGen",
+    "SchemaImport",
     "ExampleValidator",
     "AnomalyGate",
     "Transform",
@@ -72,20 +73,29 @@ def test_an_equal_seed_gives_equal_weights(finished_run: FinishedRun, tmp_path: 
     assert histories[0] == histories[1]
 
 
-def test_data_against_the_schema_stop_the_run_before_training(tmp_path: Path) -> None:
+def test_data_against_the_schema_stop_the_run_until_either_is_mended(tmp_path: Path) -> None:
     data, labels = write_catalogue(tmp_path)
     for number in range(40):
         track = analysis(number)
         for segment in track["segments"]:
             segment["timbre"][6] *= 1000
         write_analysis(data / f"track-{number:03d}.json.gz", track)
-    result = run_local(("--data", str(data), "--labels", str(labels), "--name", "bad", f"output={tmp_path}"))
+    schema = tmp_path / "track.pbtxt"
+    schema.write_text(load_settings().schema_file.read_text())
+    arguments = ("--data", str(data), "--labels", str(labels), "--name", "bad", f"output={tmp_path}")
+    settings = (f"schema_file={schema}", "training.epochs=1")
+    result = run_local((*arguments, *settings))
     assert result.returncode == 1
     assert re.search(r"^  train: timbre_07: .*>500", result.stdout, re.MULTILINE), result.stdout
     assert "nothing was trained or pushed" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
     assert not (tmp_path / "bad/pushed").exists()
     assert not (tmp_path / "bad/artifacts/Trainer").exists()
+
+    schema.write_text(schema.read_text().replace("min: -500.0 max: 500.0", "min: -1e6 max: 1e6"))
+    result = run_local((*arguments, *settings))
+    assert result.returncode == 0, result.stdout
+    assert re.search(r"^StatisticsGen .*from the cache$", result.stdout, re.MULTILINE), result.stdout
 
 
 @pytest.mark.parametrize(

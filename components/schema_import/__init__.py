@@ -1,0 +1,1 @@
+"""Brings the curated schema into a run."""
