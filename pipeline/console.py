@@ -51,11 +51,11 @@ class Terminal:
     def moment(self, text: str) -> None:
         """Shows a text until the next one; nowhere but on a terminal."""
         self._status.update(text)
+        self._status.start()
 
     def started(self, component: str) -> None:
         """See :class:`pipeline.local_runner.Observer`."""
         self.moment(component)
-        self._status.start()
 
     def finished(self, component: str, seconds: float, cached: bool) -> None:
         """See :class:`pipeline.local_runner.Observer`."""

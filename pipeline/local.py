@@ -72,6 +72,7 @@ def _run(settings: Settings, terminal: Terminal) -> int:
     terminal.line(f"{settings.name}: {_relative(settings.data.path)}{origin}, TFX {version('tfx')}")
 
     # TFX takes seconds to import; what can go wrong without it has gone wrong by now.
+    terminal.moment("Starting TensorFlow Extended")
     from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
     from pipeline.create_pipeline import create_pipeline
@@ -97,8 +98,11 @@ def _run(settings: Settings, terminal: Terminal) -> int:
 
 
 def _with_demo_catalogue(settings: Settings, terminal: Terminal) -> Settings:
-    folder = generate_catalogue(
-        settings.output / "demo-catalogue",
+    folder = settings.output / "demo-catalogue"
+    if not folder.exists():
+        terminal.line(f"Making a synthetic demo catalogue in {_relative(folder)}")
+    generate_catalogue(
+        folder,
         progress=lambda done, tracks: terminal.moment(f"Demo catalogue: {done} of {tracks} tracks"),
     )
     data = settings.data.model_copy(update={"path": folder / "tracks", "labels": folder / "labels.csv"})
