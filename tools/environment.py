@@ -98,6 +98,7 @@ def ensure_uv() -> str:
     if uv is None:
         say("fetching uv")
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        os.environ.setdefault("PIP_ROOT_USER_ACTION", "ignore")
         run([*pip, "--target", str(TOOLS / "uv"), "uv"])
         uv = str(own)
     return uv
