@@ -19,7 +19,7 @@ help:
 	@echo "make test        all tests, the linter and the type checker"
 	@echo "make check       the linter and the type checker alone"
 	@echo "make benchmark   seconds, CPU and memory of each component, as a table; DATA and LABELS as above"
-	@echo "make lock        resolve requirements.lock anew from pyproject.toml"
+	@echo "make lock        bring requirements.lock up to pyproject.toml; UPGRADE=1 takes the newest of everything"
 	@echo "make clean       remove runs and environments"
 
 run-local:
@@ -37,7 +37,7 @@ benchmark:
 lock:
 	@python3 -c "from tools.environment import ensure_uv; print(ensure_uv())" > .tools/uv.path
 	@"$$(cat .tools/uv.path)" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
-		--group dev --upgrade --output-file requirements.lock pyproject.toml
+		--group dev $(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml
 
 clean:
 	rm -rf output .venv .tools
