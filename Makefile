@@ -1,4 +1,4 @@
-# Every target sets up what it needs; nothing goes outside this folder.
+# Every target sets up what it needs; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
 .PHONY: help run-local test check lock benchmark clean
 
@@ -18,9 +18,9 @@ help:
 	@echo "                   VERBOSE=1         show what TFX, Beam and TensorFlow log"
 	@echo "make test        all tests, the linter and the type checker"
 	@echo "make check       the linter and the type checker alone"
-	@echo "make benchmark   seconds, CPU and memory of each component, as a table; DATA and LABELS as above"
+	@echo "make benchmark   seconds, CPU and memory of each component, as a table; DATA and LABELS needed"
 	@echo "make lock        bring requirements.lock up to pyproject.toml; UPGRADE=1 takes the newest of everything"
-	@echo "make clean       remove runs and environments"
+	@echo "make clean       remove runs, pushed models and environments"
 
 run-local:
 	@python=$(python) && "$$python" -m pipeline.local $(options)
@@ -32,12 +32,12 @@ check:
 	@python=$(python) && "$$python" -m ruff check . && "$$python" -m ruff format --check . && "$$python" -m mypy
 
 benchmark:
-	@python=$(python) && "$$python" -m tools.benchmark $(options)
+	@python=$(python) && "$$python" -m tools.benchmark --data "$(DATA)" --labels "$(LABELS)" $(SET)
 
 lock:
-	@python3 -c "from tools.environment import ensure_uv; print(ensure_uv())" > .tools/uv.path
-	@"$$(cat .tools/uv.path)" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
-		--group dev $(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml
+	@uv=$$(python3 -c "from tools.environment import ensure_uv; print(ensure_uv())") && \
+		"$$uv" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --group dev \
+		$(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml
 
 clean:
 	rm -rf output .venv .tools

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Terminal:
         for name in ("precision", "recall", "F1"):
             table.add_column(name, justify="right")
         for row in result.genres:
-            table.add_row(row.genre, str(row.support), *map(_score, (row.precision, row.recall, row.f1)))
+            table.add_row(escape(row.genre), str(row.support), *map(_score, (row.precision, row.recall, row.f1)))
         self._console.print(table)
         self.line(
             f"accuracy {_score(result.accuracy)} (the most frequent genre alone: {_score(result.majority_share)}),"

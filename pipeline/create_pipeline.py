@@ -40,10 +40,12 @@ def create_pipeline(
         push_folder: where versions of the model go.
         metadata_connection_config: where metadata go, for runners that do not have their own.
     """
+    if settings.data.path is None:
+        raise ValueError("data.path is not set")
     genres = list(settings.genres)
     example_gen = TrackExampleGen(
-        data=str(settings.data.path),
-        labels=str(settings.data.labels) if settings.data.labels else None,
+        data=settings.data.path,
+        labels=settings.data.labels,
         genres=genres,
         split_by=settings.data.split_by,
         max_segments=settings.data.max_segments,
@@ -51,11 +53,15 @@ def create_pipeline(
         code_version=code_version("sources", "components/track_example_gen"),
     )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
-    schema = SchemaImport(schema_file=str(settings.schema_file))
+    schema = SchemaImport(schema_file=settings.schema_file)
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema.outputs["schema"]
     )
-    anomaly_gate = AnomalyGate(anomalies=example_validator.outputs["anomalies"], schema=schema.outputs["schema"])
+    anomaly_gate = AnomalyGate(
+        anomalies=example_validator.outputs["anomalies"],
+        schema=schema.outputs["schema"],
+        code_version=code_version("components/anomaly_gate"),
+    )
     approved_schema = anomaly_gate.outputs["approved_schema"]
     # Not materialised: the trainer applies the graph once itself, which costs less than writing and gzipping it here.
     transform = Transform(
@@ -91,7 +97,9 @@ def create_pipeline(
         schema=approved_schema,
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        eval_config=eval_config(len(genres), settings.evaluation.max_accuracy_drop),
+        eval_config=eval_config(
+            len(genres), settings.evaluation.max_accuracy_drop, code_version("components/evaluator")
+        ),
     )
     model_check = ModelCheck(
         model=trainer.outputs["model"],

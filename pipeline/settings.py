@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from components.errors import PipelineInputError
 from components.track_example_gen.splits import SplitBy
@@ -24,18 +24,37 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
-"""A path that does not depend on the folder that a step happens to run in."""
+def _location(text: str) -> str:
+    if not text:
+        raise ValueError("it is empty")
+    return text if "://" in text else str(Path(text).absolute())
+
+
+def _no_pattern(text: str) -> str:
+    if set(text) & set("*?[]"):
+        raise ValueError("Beam and TensorFlow take *, ? and brackets for patterns")
+    return text
+
+
+Location = Annotated[str, AfterValidator(_location)]
+"""A path that does not depend on the folder that a step happens to run in, or the URI of a remote file system."""
 
 
 class DataSettings(_Section):
     """What is read; see ``defaults.yaml``."""
 
-    path: AbsolutePath | None
-    labels: AbsolutePath | None
+    path: Location | None
+    labels: Location | None
     split_by: SplitBy
-    max_segments: Annotated[int, Field(ge=1)] | None
+    max_segments: Annotated[int, Field(ge=1, lt=2**31)] | None
     max_rejected_share: Share
+
+    @field_validator("labels")
+    @classmethod
+    def _not_without_data(cls, labels: str | None, info: ValidationInfo) -> str | None:
+        if labels is not None and info.data.get("path") is None:
+            raise ValueError("labels need data.path, the folder of their tracks")
+        return labels
 
 
 class TrainingSettings(_Section):
@@ -44,7 +63,7 @@ class TrainingSettings(_Section):
     model: ModelName
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
-    min_delta: Annotated[float, Field(ge=0)]
+    min_delta: Share
     patience: Annotated[int, Field(ge=0)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -73,19 +92,19 @@ def _distinct(genres: tuple[str, ...]) -> tuple[str, ...]:
 class Settings(_Section):
     """Everything a run is told; see ``defaults.yaml``."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-    output: AbsolutePath
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
+    output: Annotated[Location, AfterValidator(_no_pattern)]
     genres: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_distinct)]
     data: DataSettings
-    schema_file: AbsolutePath
+    schema_file: Location
     training: TrainingSettings
     evaluation: EvaluationSettings
     beam: BeamSettings
 
     @property
-    def home(self) -> Path:
+    def home(self) -> str:
         """The folder of everything that runs of this name write."""
-        return self.output / self.name
+        return f"{self.output}/{self.name}"
 
 
 def load_settings(
@@ -121,7 +140,7 @@ def _read(file: Path) -> dict[str, Any]:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise PipelineInputError(f"The settings file {file} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise PipelineInputError(f"The settings file {file} is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict | None):
         raise PipelineInputError(f"The settings file {file} holds no keys.")
@@ -134,7 +153,7 @@ def _assignment(text: str) -> dict[str, Any]:
         raise PipelineInputError(f"Settings: {text!r} is not of the form section.key=value.")
     try:
         return _nested(key, yaml.safe_load(value))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise PipelineInputError(f"Settings: the value of {text!r} is not YAML.") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import re
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from isal import igzip, isal_zlib
 
-from sources.source import MAX_ANALYSIS_BYTES
+from sources.source import read_bounded
 from sources.track import N_COEFFICIENTS, InvalidTrack, Rejection, Track, segment_matrix
 
 _Vector = tuple[float, float, float, float, float, float, float, float, float, float, float, float]
@@ -29,13 +30,13 @@ class _Segment(msgspec.Struct, gc=False):
 
 class _TrackInfo(msgspec.Struct):
     duration: float | None = None
-    id: str = ""
+    id: str | None = None
 
 
 class _AudioAnalysis(msgspec.Struct):
     segments: list[_Segment]
-    track: _TrackInfo = msgspec.field(default_factory=_TrackInfo)
-    track_id: str = ""
+    track: _TrackInfo | None = None
+    track_id: str | None = None
 
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -72,26 +73,18 @@ class AudioAnalysisJson:
             _matrix([segment.pitches for segment in segments]),
             durations,
         )
-        duration = analysis.track.duration
-        if duration is None:
-            duration = float(durations.sum())
-        return Track(analysis.track_id or analysis.track.id, self.name, duration, matrix)
+        info = analysis.track or _TrackInfo()
+        duration = float(durations.sum()) if info.duration is None else info.duration
+        return Track(analysis.track_id or info.id or "", self.name, duration, matrix)
 
 
 def _content(stream: BinaryIO) -> bytes:
     """The file's bytes, decompressed by what they are, not by what the name says."""
-    content = _read_bounded(stream)
+    content = read_bounded(stream)
     if content.startswith(_GZIP_MAGIC):
         with igzip.open(io.BytesIO(content), "rb") as decompressed:
-            content = _read_bounded(decompressed)
-    return content
-
-
-def _read_bounded(stream: BinaryIO) -> bytes:
-    content = stream.read(MAX_ANALYSIS_BYTES + 1)
-    if len(content) > MAX_ANALYSIS_BYTES:
-        raise InvalidTrack(f"larger than {MAX_ANALYSIS_BYTES >> 20} MiB")
-    return content
+            content = read_bounded(decompressed)
+    return content.removeprefix(codecs.BOM_UTF8)
 
 
 def _decode(content: bytes) -> _AudioAnalysis:

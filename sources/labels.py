@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -56,7 +57,7 @@ class GenreNames:
 
 def genre_key(name: str) -> str:
     """What the spellings of a genre have in common."""
-    return re.sub(r"[\W_]+", "", name).casefold()
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name)).casefold()
 
 
 def read_labels(content: bytes, name: str) -> dict[str, Label]:
@@ -72,6 +73,8 @@ def read_labels(content: bytes, name: str) -> dict[str, Label]:
     Raises:
         InvalidLabels: a needed column is missing, two rows of one track differ, or it is not CSV text.
     """
+    if b"\0" in content:
+        raise InvalidLabels(f"{name} is not a CSV text in UTF-8: it holds a zero byte")
     try:
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         missing = {"track_id", "genre"} - set(reader.fieldnames or ())
@@ -79,9 +82,14 @@ def read_labels(content: bytes, name: str) -> dict[str, Label]:
             raise InvalidLabels(
                 f"{name} has no column {' and '.join(sorted(missing))}; it has {', '.join(reader.fieldnames or ())}"
             )
+        names = list(reader.fieldnames or ())
+        if len(set(names)) < len(names):
+            raise InvalidLabels(f"{name} has a column twice: {', '.join(names)}")
         labels: dict[str, Label] = {}
         for row in reader:
             label = Label(**{field: (row.get(field) or "").strip() for field in Label.__dataclass_fields__})
+            if None in row:
+                raise InvalidLabels(f"{name}, line {reader.line_num}: there are more values than columns")
             if not label.track_id:
                 raise InvalidLabels(f"{name}, line {reader.line_num}: the track_id is empty")
             if labels.setdefault(label.track_id, label) != label:

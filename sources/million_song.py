@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
+from sources.source import MAX_ANALYSIS_BYTES, read_bounded
 from sources.track import N_COEFFICIENTS, InvalidTrack, Rejection, Track, segment_matrix
 
 _DATASETS = (
@@ -35,7 +36,11 @@ class MillionSongH5:
 
     def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
         """Yields each of the file's tracks, or its rejection; see :class:`sources.source.Source`."""
-        content = stream.read()
+        try:
+            content = read_bounded(stream)
+        except InvalidTrack as error:
+            yield Rejection(path, str(error))
+            return
         try:
             with h5py.File(io.BytesIO(content), "r") as file:
                 yield from self._tracks(path, file)
@@ -49,8 +54,8 @@ class MillionSongH5:
         missing = [name for name in _DATASETS if name not in file]
         if missing:
             raise InvalidTrack(f"not a Million Song file: it has no {', '.join(missing)}")
-        songs = file["analysis/songs"][:]
-        metadata = file["metadata/songs"][:]
+        songs = _bounded(file["analysis/songs"])[:]
+        metadata = _bounded(file["metadata/songs"])[:]
         if not len(songs) or len(songs) != len(metadata):
             raise InvalidTrack(f"{len(songs)} rows in analysis/songs, {len(metadata)} in metadata/songs")
         ends = {
@@ -89,7 +94,14 @@ def _rows(file: h5py.File, name: str, start: int, stop: int) -> Any:
     values = file[f"analysis/segments_{name}"]
     if not 0 <= start <= stop <= len(values):
         raise InvalidTrack(f"idx_segments_{name} runs from {start} to {stop}, of {len(values)} rows there are")
-    return values[start:stop]
+    return _bounded(values)[start:stop]
+
+
+def _bounded(values: h5py.Dataset) -> h5py.Dataset:
+    # A file of some kilobytes can declare, and compress, any number of values.
+    if values.size * values.dtype.itemsize > MAX_ANALYSIS_BYTES:
+        raise InvalidTrack(f"{values.name} is larger than {MAX_ANALYSIS_BYTES >> 20} MiB")
+    return values
 
 
 def _text(value: bytes) -> str:

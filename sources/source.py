@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
-from sources.track import Rejection, Track
+from sources.track import InvalidTrack, Rejection, Track
 
 MAX_ANALYSIS_BYTES = 256 * 1024 * 1024
-"""Largest analysis of one track, decompressed: a real one has about 0.3 MB."""
+"""Largest file that is read into memory, decompressed: a real analysis has about 0.3 MB."""
+
+
+def read_bounded(stream: BinaryIO) -> bytes:
+    """All of a stream.
+
+    Raises:
+        InvalidTrack: it is longer than :data:`MAX_ANALYSIS_BYTES`.
+    """
+    content = stream.read(MAX_ANALYSIS_BYTES + 1)
+    if len(content) > MAX_ANALYSIS_BYTES:
+        raise InvalidTrack(f"larger than {MAX_ANALYSIS_BYTES >> 20} MiB")
+    return content
 
 
 class Source(Protocol):

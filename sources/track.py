@@ -54,9 +54,9 @@ class Track:
             raise InvalidTrack(f"the track's duration = {self.duration:g} is not a number of seconds")
 
     @property
-    def split_key(self) -> str:
-        """The artist as far as known, else the track itself: what must not stand in two splits."""
-        return self.artist_id or self.artist or self.track_id
+    def artist_key(self) -> str:
+        """What tells artists apart: the id, else the name however it is written; empty where neither is known."""
+        return self.artist_id or " ".join(self.artist.casefold().split())
 
     def content_digest(self) -> str:
         """A hash of the segments' values, equal for equal analyses whatever file they came from."""
@@ -81,7 +81,8 @@ def segment_matrix(timbre: npt.ArrayLike, pitches: npt.ArrayLike, durations: npt
         durations: shape ``[segments]``, seconds, not negative.
 
     Returns:
-        float32 of shape ``[segments, 24]``.
+        float32 of shape ``[segments, 24]``, up to the last segment that is not all zero: in serving, zeros at the end
+        are padding.
 
     Raises:
         InvalidTrack: naming the first segment and value that break a rule.
@@ -98,7 +99,11 @@ def segment_matrix(timbre: npt.ArrayLike, pitches: npt.ArrayLike, durations: npt
     _require_all((pitches >= 0) & (pitches <= 1), pitches, "pitches", "is outside [0, 1]")
     _require_all(np.isfinite(durations), durations, "duration", "is not a finite number")
     _require_all(durations >= 0, durations, "duration", "is negative")
-    return np.concatenate([timbre, pitches], axis=1)
+    joined: npt.NDArray[np.float32] = np.concatenate([timbre, pitches], axis=1)
+    filled = np.flatnonzero(joined.any(axis=1))
+    if not len(filled):
+        raise InvalidTrack("all its segments are zero")
+    return joined[: filled[-1] + 1]
 
 
 def _require_all(valid: npt.NDArray[np.bool_], values: npt.NDArray[Any], name: str, fault: str) -> None:

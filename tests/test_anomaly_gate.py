@@ -82,6 +82,8 @@ def test_an_anomaly_of_the_whole_split_is_told() -> None:
 
 def test_what_comes_later_can_depend_on_the_approval() -> None:
     gate = AnomalyGate(
-        anomalies=Channel(type=standard_artifacts.ExampleAnomalies), schema=Channel(type=standard_artifacts.Schema)
+        anomalies=Channel(type=standard_artifacts.ExampleAnomalies),
+        schema=Channel(type=standard_artifacts.Schema),
+        code_version="1",
     )
     assert gate.outputs["approved_schema"].type is standard_artifacts.Schema

@@ -1,7 +1,9 @@
 """The whole pipeline, started as a user starts it."""
 
+import fcntl
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,16 +65,6 @@ def test_a_second_run_takes_everything_from_the_cache(finished_run: FinishedRun)
     assert len(list((finished_run.home / "pushed").iterdir())) == 1
 
 
-def test_an_equal_seed_gives_equal_weights(finished_run: FinishedRun, tmp_path: Path) -> None:
-    arguments = [argument.replace(str(finished_run.home.parent), str(tmp_path)) for argument in finished_run.arguments]
-    assert run_local(arguments).returncode == 0
-    histories = [
-        next((home / "artifacts/Trainer/model_run").glob("*/history.json")).read_text()
-        for home in (finished_run.home, tmp_path / "small")
-    ]
-    assert histories[0] == histories[1]
-
-
 def test_data_against_the_schema_stop_the_run_until_either_is_mended(tmp_path: Path) -> None:
     data, labels = write_catalogue(tmp_path)
     for number in range(40):
@@ -81,7 +73,7 @@ def test_data_against_the_schema_stop_the_run_until_either_is_mended(tmp_path: P
             segment["timbre"][6] *= 1000
         write_analysis(data / f"track-{number:03d}.json.gz", track)
     schema = tmp_path / "track.pbtxt"
-    schema.write_text(load_settings().schema_file.read_text())
+    schema.write_text(Path(load_settings().schema_file).read_text())
     arguments = ("--data", str(data), "--labels", str(labels), "--name", "bad", f"output={tmp_path}")
     settings = (f"schema_file={schema}", "training.epochs=1")
     result = run_local((*arguments, *settings))
@@ -123,6 +115,78 @@ def test_a_mistake_is_answered_with_one_clear_line(arguments: tuple[str, ...], m
     assert "Traceback" not in result.stdout + result.stderr
 
 
+@pytest.fixture(scope="module")
+def second_home(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """The same run again in another output folder, for tests that go on from there."""
+    output = tmp_path_factory.mktemp("second")
+    first = str(finished_run.home.parent)
+    arguments = tuple(argument.replace(first, str(output)) for argument in finished_run.arguments)
+    result = run_local(arguments)
+    assert result.returncode == 0, result.stdout
+    return FinishedRun(arguments, output / "small", finished_run.data, finished_run.labels, result.stdout)
+
+
+def test_an_equal_seed_gives_equal_weights(finished_run: FinishedRun, second_home: FinishedRun) -> None:
+    histories, references = (
+        [(run.artifact("Trainer", "model_run") / name).read_bytes() for run in (finished_run, second_home)]
+        for name in ("history.json", "reference.npz")
+    )
+    assert histories[0] == histories[1]
+    assert references[0] == references[1]
+
+
+def test_a_worse_model_is_not_pushed_and_the_reason_is_told(second_home: FinishedRun) -> None:
+    result = run_local((*second_home.arguments, "training.epochs=1"))
+    assert result.returncode == 0, result.stdout
+    assert re.search(r"^Transform .*from the cache$", result.stdout, re.MULTILINE), result.stdout
+    reason = r"^Not pushed: .*accuracy is \S+ below the latest blessed model's, at most 0.02 is allowed$"
+    assert re.search(reason, result.stdout, re.MULTILINE), result.stdout
+    assert len(list((second_home.home / "pushed").iterdir())) == 1
+
+
+def test_a_model_of_other_genres_is_no_baseline(second_home: FinishedRun) -> None:
+    settings = ("genres=[Blues, Classical, Country, Hip-Hop, Rock]", "data.max_rejected_share=1", "training.epochs=1")
+    result = run_local((*second_home.arguments, *settings))
+    assert result.returncode == 0, result.stdout
+    assert "blessed model" not in result.stdout
+
+
+def test_a_pushed_version_that_was_removed_is_not_said_to_be_there(second_home: FinishedRun) -> None:
+    shutil.rmtree(second_home.home / "pushed")
+    result = run_local(second_home.arguments)
+    assert "Pushed to" not in result.stdout
+    assert re.search(r"^Not pushed: an earlier run pushed it to .*removed since$", result.stdout, re.MULTILINE)
+
+
+def test_a_second_run_at_once_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "busy").mkdir()
+    data, labels = write_catalogue(tmp_path, tracks=4)
+    with (tmp_path / "busy" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = run_local(("--data", str(data), "--labels", str(labels), "--name", "busy", f"output={tmp_path}"))
+    assert result.returncode == 1
+    assert f"Another run writes to {tmp_path / 'busy'}." in result.stdout
+
+
+def test_what_nobody_planned_for_is_a_line_and_a_log(tmp_path: Path) -> None:
+    foreign = tmp_path / "deepmusic-demo" / "catalogue" / "precious.txt"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("mine")
+    result = run_local((f"output={tmp_path}",))
+    assert result.returncode == 1
+    assert "is not a generated catalogue and will not be replaced" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+    (log,) = (tmp_path / "deepmusic-demo" / "logs").iterdir()
+    assert "Traceback" in log.read_text()
+
+
+def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = run_local((f"output={tmp_path / 'file'}",))
+    assert result.returncode == 1
+    assert f"Nothing can be written to output = {tmp_path / 'file'}: Not a directory." in result.stderr
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_run_is_gone_on_with(stop: signal.Signals, tmp_path: Path) -> None:
     data, labels = write_catalogue(tmp_path)
@@ -148,6 +212,8 @@ def test_a_stopped_run_is_gone_on_with(stop: signal.Signals, tmp_path: Path) -> 
     assert result.returncode == 0, result.stdout
     assert re.search(r"^Transform .*from the cache$", result.stdout, re.MULTILINE), result.stdout
     assert re.search(r"^Trainer +\d+\.\d s$", result.stdout, re.MULTILINE), result.stdout
+    trained = tmp_path / "stopped/artifacts/Trainer"
+    assert len(list((trained / "model").iterdir())) == len(list((trained / "model_run").iterdir())) == 1
 
 
 def test_the_demo_catalogue_is_neither_trivial_nor_hopeless(tmp_path: Path) -> None:

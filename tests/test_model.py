@@ -10,7 +10,13 @@ import pytest
 import tensorflow as tf
 
 from components.trainer import ModelName
-from components.trainer.input_pipeline import TransformedReader, TransformGraph, raw_examples, training_batches
+from components.trainer.input_pipeline import (
+    Batching,
+    TransformedReader,
+    TransformGraph,
+    raw_examples,
+    training_batches,
+)
 from components.trainer.models import MODELS, c1m1
 from components.trainer.reference import load_reference, save_reference
 from components.transform.preprocessing import MAX_SEGMENTS, genre_index
@@ -78,11 +84,11 @@ def test_labels_reach_the_trainer_as_class_indices(
 
 
 def test_training_batches_hold_every_track_once_an_epoch_in_a_new_order(
-    finished_run: FinishedRun, train_examples: list[bytes], graph: TransformGraph
+    finished_run: FinishedRun, train_examples: list[bytes], graph: TransformGraph, tmp_path: Path
 ) -> None:
     reader = TransformedReader(graph, ("timbre",))
     pattern = _split(finished_run, "train")
-    with training_batches(reader, [pattern], [pattern], batch_size=8, seed=0) as (train, _):
+    with training_batches(reader, [pattern], [pattern], Batching(8, seed=0), str(tmp_path)) as (train, _):
         epochs = [np.concatenate([features["timbre"][:, 0, 0] for features, _ in train]) for _ in range(2)]
     assert len(epochs[0]) == len(train_examples)
     np.testing.assert_array_equal(np.sort(epochs[0]), np.sort(epochs[1]))

@@ -66,15 +66,15 @@ def test_texts_win_over_assignments() -> None:
 
 
 def test_assignments_are_yaml() -> None:
-    settings = load_settings(assignments=["genres=[Jazz, Rock]", "data.max_segments=null", "data.labels=a=b.csv"])
+    settings = load_settings(assignments=["genres=[Jazz, Rock]", "data.max_segments=null", "schema_file=a=b.pbtxt"])
     assert settings.genres == ("Jazz", "Rock")
     assert settings.data.max_segments is None
-    assert settings.data.labels == Path("a=b.csv").absolute()
+    assert settings.schema_file == str(Path("a=b.pbtxt").absolute())
 
 
 def test_texts_are_taken_to_the_letter() -> None:
     settings = load_settings(texts={"data.path": "/music: [old] #1", "name": "07"})
-    assert (settings.data.path, settings.name) == (Path("/music: [old] #1"), "07")
+    assert (settings.data.path, settings.name) == ("/music: [old] #1", "07")
 
 
 def test_list_replaces_the_default_list() -> None:
@@ -85,15 +85,30 @@ def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     settings = load_settings(texts={"data.path": "music", "data.labels": "l.csv", "output": "out", "schema_file": "s"})
     found = (settings.data.path, settings.data.labels, settings.output, settings.schema_file)
-    assert found == (tmp_path / "music", tmp_path / "l.csv", tmp_path / "out", tmp_path / "s")
+    assert found == tuple(str(tmp_path / name) for name in ("music", "l.csv", "out", "s"))
 
 
 def test_absolute_paths_stay(tmp_path: Path) -> None:
-    assert load_settings(texts={"data.path": str(tmp_path)}).data.path == tmp_path
+    assert load_settings(texts={"data.path": str(tmp_path)}).data.path == str(tmp_path)
+
+
+def test_addresses_of_a_remote_file_system_stay() -> None:
+    settings = load_settings(texts={"data.path": "gs://bucket/music", "output": "s3://bucket/out", "name": "mine"})
+    assert (settings.data.path, settings.home) == ("gs://bucket/music", "s3://bucket/out/mine")
+
+
+def test_labels_without_data_are_refused_instead_of_forgotten() -> None:
+    with pytest.raises(PipelineInputError, match=r"data\.labels = .*labels need data\.path"):
+        load_settings(texts={"data.labels": "labels.csv"})
+
+
+def test_an_output_that_would_be_taken_for_a_pattern_is_refused() -> None:
+    with pytest.raises(PipelineInputError, match="patterns"):
+        load_settings(texts={"output": "runs[1]"})
 
 
 def test_home_is_the_name_below_the_output() -> None:
-    assert load_settings(texts={"output": "/out", "name": "mine"}).home == Path("/out/mine")
+    assert load_settings(texts={"output": "/out", "name": "mine"}).home == "/out/mine"
 
 
 # What is refused

@@ -171,11 +171,32 @@ def test_invalid_utf8_is_rejected() -> None:
         (b'{"segments": [{"timbre": []}]}', r"\$\.segments\[0\]"),
         (_bytes(lambda value: value["segments"][2].update(timbre=["1"] * 12)), r"\$\.segments\[2\]\.timbre\[0\]"),
         (_bytes(lambda value: value["segments"][2].update(duration=None)), r"\$\.segments\[2\]\.duration"),
-        (_bytes(lambda value: value.update(track=None)), r"\$\.track"),
+        (_bytes(lambda value: value.update(track=3)), r"\$\.track"),
     ],
 )
 def test_json_of_another_kind_is_rejected_with_its_place(content: bytes, reason: str) -> None:
     assert re.match(f"not an audio analysis: .*{reason}", _reason(content))
+
+
+@pytest.mark.parametrize("nothing", [{"track": None}, {"track": {"id": None, "duration": None}}, {"track_id": None}])
+def test_only_segments_are_needed(nothing: dict[str, Any]) -> None:
+    track = _track(_bytes(lambda value: value.update(nothing)))
+    assert track.track_id == ""
+    assert track.duration > 0
+
+
+def test_byte_order_mark_is_passed_over() -> None:
+    np.testing.assert_array_equal(_track(b"\xef\xbb\xbf" + _bytes()).segments, _track(_bytes()).segments)
+
+
+def test_zero_segments_at_the_end_are_padding_and_left_out() -> None:
+    def silence(value: dict[str, Any], first: int) -> None:
+        for segment in value["segments"][first:]:
+            segment.update(timbre=[0] * 12, pitches=[0] * 12)
+
+    whole = _track(_bytes()).segments
+    np.testing.assert_array_equal(_track(_bytes(lambda value: silence(value, 4))).segments, whole[:4])
+    assert _reason(_bytes(lambda value: silence(value, 0))) == "all its segments are zero"
 
 
 def test_analysis_without_segments_is_rejected() -> None:
@@ -228,7 +249,7 @@ def test_impossible_track_duration_is_rejected(duration: float) -> None:
 def test_file_larger_than_the_bound_is_rejected(
     pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sources.audio_analysis.MAX_ANALYSIS_BYTES", 3 << 20)
+    monkeypatch.setattr("sources.source.MAX_ANALYSIS_BYTES", 3 << 20)
     assert "larger than 3 MiB" in _reason(pack(b" " * ((3 << 20) + 1)))
 
 
@@ -519,3 +540,14 @@ def test_h5_track_without_segments_is_rejected(tmp_path: Path) -> None:
 def test_source_is_found_by_the_ending(path: str, source: str | None) -> None:
     found = source_for(path)
     assert (found.name if found else None) == source
+
+
+def test_small_h5_that_declares_much_is_rejected_unread(tmp_path: Path) -> None:
+    def declare(file: h5py.File) -> None:
+        del file["analysis/segments_timbre"]
+        file["analysis"].create_dataset("segments_timbre", (1 << 27, 12), "f8", chunks=(1024, 12))
+
+    items = _h5(tmp_path, declare)
+    assert (tmp_path / "file.h5").stat().st_size < 1 << 20
+    assert items
+    assert all(isinstance(item, Rejection) and "larger than 256 MiB" in item.reason for item in items)

@@ -215,8 +215,15 @@ def test_file_name_that_is_not_utf8_is_refused(folder: Path) -> None:
 
 def test_link_back_to_the_folder_lists_no_file_twice(folder: Path) -> None:
     before = list_analyses(str(folder))
-    (folder / "loop").symlink_to(folder)
+    for name in ("loop", "a loop beside it"):
+        (folder / name).symlink_to(folder)
     assert list_analyses(str(folder)) == before
+
+
+@pytest.mark.parametrize(("one", "other"), [("The Band", "the  BAND "), ("Bj\u00f6rk", "BJ\u00d6RK")])
+def test_an_artist_is_one_however_the_name_is_written(one: str, other: str) -> None:
+    tracks = [Track("t", "s", 1.0, np.ones((1, 24), np.float32), artist=name) for name in (one, other)]
+    assert tracks[0].artist_key == tracks[1].artist_key
 
 
 def test_labels_are_loaded_from_their_file(tmp_path: Path) -> None:

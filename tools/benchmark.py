@@ -66,8 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--labels", type=Path, required=True, help="CSV with track_id,genre")
     parser.add_argument("assignments", nargs="*", metavar="section.key=value", help="a setting")
     options = parser.parse_args(arguments)
-    settings = load_settings(None, options.assignments, {"data.labels": str(options.labels)})
+    texts = {"data.path": str(options.data), "data.labels": str(options.labels)}
+    settings = load_settings(None, options.assignments, texts)
     files = sorted(path.absolute() for path in options.data.rglob("*.json*"))
+    if not files:
+        parser.error(f"no audio-analysis JSON below {options.data}")
     console = Console(soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="deepmusic-") as name:
         folder = Path(name)
@@ -97,10 +100,13 @@ def _silence() -> None:
 def _linked(settings: Settings, files: Sequence[Path], folder: Path) -> Settings:
     data = folder / "data"
     data.mkdir(parents=True)
-    for file in files:
-        (data / file.name).symlink_to(file)
+    for number, file in enumerate(files):
+        # A folder a file: two files of one name may lie in different folders.
+        link = data / str(number) / file.name
+        link.parent.mkdir()
+        link.symlink_to(file)
     return settings.model_copy(
-        update={"data": settings.data.model_copy(update={"path": data}), "output": folder / "output"}
+        update={"data": settings.data.model_copy(update={"path": str(data)}), "output": str(folder / "output")}
     )
 
 
@@ -111,7 +117,7 @@ def _measure(settings: Settings) -> dict[str, Cost]:
     from pipeline.local_runner import LocalRunner
 
     meter = Meter()
-    home = settings.home
+    home = Path(settings.home)
     home.mkdir(parents=True)
     pipeline = create_pipeline(
         settings,

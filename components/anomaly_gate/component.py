@@ -6,7 +6,7 @@ from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import standard_artifacts
 from tfx.types.channel import BaseChannel, Channel
-from tfx.types.component_spec import ChannelParameter, ComponentSpec
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.anomaly_gate.executor import Executor
 
@@ -14,7 +14,7 @@ from components.anomaly_gate.executor import Executor
 class AnomalyGateSpec(ComponentSpec):
     """Inputs and outputs of :class:`AnomalyGate`."""
 
-    PARAMETERS: dict[str, object] = {}
+    PARAMETERS = {"code_version": ExecutionParameter(type=str)}
     INPUTS = {
         "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
         "schema": ChannelParameter(type=standard_artifacts.Schema),
@@ -35,10 +35,19 @@ class AnomalyGate(BaseComponent):
     SPEC_CLASS = AnomalyGateSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 
-    def __init__(self, anomalies: BaseChannel, schema: BaseChannel) -> None:
-        """Constructs the component from ExampleValidator's anomalies and the schema they were found by."""
+    def __init__(self, anomalies: BaseChannel, schema: BaseChannel, code_version: str) -> None:
+        """Constructs the component.
+
+        Args:
+            anomalies: ExampleValidator's.
+            schema: what they were found by.
+            code_version: changes when the gate does.
+        """
         super().__init__(
             spec=AnomalyGateSpec(
-                anomalies=anomalies, schema=schema, approved_schema=Channel(type=standard_artifacts.Schema)
+                anomalies=anomalies,
+                schema=schema,
+                code_version=code_version,
+                approved_schema=Channel(type=standard_artifacts.Schema),
             )
         )

@@ -12,18 +12,18 @@ from components.trainer.export import EXAMPLES_SIGNATURE, TRANSFORM_SIGNATURE
 from components.transform.preprocessing import LABEL
 
 ACCURACY = "accuracy"
-CONFUSION_MATRIX = "multi_class_confusion_matrix_at_thresholds"
 
 _BETTER_THAN_NOTHING = 1e-6
 
 
-def eval_config(num_genres: int, max_accuracy_drop: float) -> config_pb2.EvalConfig:
+def eval_config(num_genres: int, max_accuracy_drop: float, code_version: str) -> config_pb2.EvalConfig:
     """TFMA's configuration.
 
     A model is blessed when, over the whole test split, its accuracy exceeds the share of the most frequent genre, and
     stays within ``max_accuracy_drop`` (0..1) of the latest blessed model's. A threshold on every slice would let one
-    small genre decide.
+    small genre decide. The code version of our metrics is part of it, so that the Evaluator's cache sees them change.
     """
+    ours = {"num_genres": num_genres, "code_version": code_version}
     better_than_nothing = config_pb2.MetricThreshold(
         value_threshold=config_pb2.GenericValueThreshold(lower_bound={"value": _BETTER_THAN_NOTHING})
     )
@@ -48,8 +48,8 @@ def eval_config(num_genres: int, max_accuracy_drop: float) -> config_pb2.EvalCon
                     _metric("ExampleCount"),
                     _metric("SparseCategoricalAccuracy", within_reach, name=ACCURACY),
                     _metric("MultiClassConfusionMatrixAtThresholds", thresholds=[0.0]),
-                    _metric(AccuracyOverMajority, better_than_nothing, num_genres=num_genres),
-                    _metric(GenreMetrics, num_genres=num_genres),
+                    _metric(AccuracyOverMajority, better_than_nothing, **ours),
+                    _metric(GenreMetrics, **ours),
                 ]
             )
         ],

@@ -62,17 +62,27 @@ def accuracy_over_majority(confusion: Confusion) -> float:
 class AccuracyOverMajority(metric_types.Metric):
     """See :func:`accuracy_over_majority`. A metric of its own, since a model is blessed by it."""
 
-    def __init__(self, num_genres: int, name: str = ACCURACY_OVER_MAJORITY) -> None:
-        """Makes the metric for class indices from 0 to ``num_genres - 1``."""
-        super().__init__(metric_util.merge_per_key_computations(_majority), num_genres=num_genres, name=name)
+    def __init__(self, num_genres: int, code_version: str, name: str = ACCURACY_OVER_MAJORITY) -> None:
+        """Makes the metric for class indices from 0 to ``num_genres - 1``; a new code version is a new metric."""
+        super().__init__(
+            metric_util.merge_per_key_computations(_majority),
+            num_genres=num_genres,
+            code_version=code_version,
+            name=name,
+        )
 
 
 class GenreMetrics(metric_types.Metric):
     """Macro F1, and each genre's scores under its class index as sub key."""
 
-    def __init__(self, num_genres: int, name: str = MACRO_F1) -> None:
-        """Makes the metric for class indices from 0 to ``num_genres - 1``."""
-        super().__init__(metric_util.merge_per_key_computations(_genres), num_genres=num_genres, name=name)
+    def __init__(self, num_genres: int, code_version: str, name: str = MACRO_F1) -> None:
+        """Makes the metric for class indices from 0 to ``num_genres - 1``; a new code version is a new metric."""
+        super().__init__(
+            metric_util.merge_per_key_computations(_genres),
+            num_genres=num_genres,
+            code_version=code_version,
+            name=name,
+        )
 
 
 for _metric in (AccuracyOverMajority, GenreMetrics):
@@ -83,12 +93,14 @@ _Keyed = dict[metric_types.MetricKey, float]
 
 def _majority(
     num_genres: int,
+    code_version: str,
     name: str,
     eval_config: config_pb2.EvalConfig | None = None,
     model_name: str = "",
     output_name: str = "",
     example_weighted: bool = False,
 ) -> metric_types.MetricComputations:
+    del code_version
     context = _Context(eval_config, model_name, output_name, example_weighted)
     key = context.key(name)
     return context.from_confusion(num_genres, [key], lambda confusion: {key: accuracy_over_majority(confusion)})
@@ -96,12 +108,14 @@ def _majority(
 
 def _genres(
     num_genres: int,
+    code_version: str,
     name: str,
     eval_config: config_pb2.EvalConfig | None = None,
     model_name: str = "",
     output_name: str = "",
     example_weighted: bool = False,
 ) -> metric_types.MetricComputations:
+    del code_version
     context = _Context(eval_config, model_name, output_name, example_weighted)
     key = context.key(name)
     genre_keys = {score: [context.key(score, genre) for genre in range(num_genres)] for score in GENRE_SCORES}

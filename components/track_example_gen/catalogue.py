@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 
 import tensorflow as tf
 from tfx.dsl.io import fileio
@@ -11,6 +12,8 @@ from tfx.dsl.io import fileio
 from components.errors import PipelineInputError
 from sources.labels import InvalidLabels, Label, read_labels
 from sources.registry import SOURCES, source_for
+from sources.source import read_bounded
+from sources.track import InvalidTrack
 
 READ_ERRORS = (OSError, tf.errors.OpError)
 """What a file that cannot be read raises, on a local disk or a remote file system."""
@@ -28,24 +31,27 @@ def list_analyses(folder: str) -> list[str]:
         fault = "is not a folder" if fileio.exists(folder) else "is not there"
         raise PipelineInputError(f"The data folder {folder} {fault}.")
     try:
-        found = [
-            (parent, name)
-            for parent, _, names in fileio.walk(folder)
-            for name in names
-            if source_for(name) and not name.startswith(".")
-        ]
+        paths = sorted(_walk(folder))
     except UnicodeDecodeError as error:
         raise PipelineInputError(f"Below {folder} is a file name that is not UTF-8: {error.object!r}.") from error
-    # A link may lead back to a folder above it; of the ways to a file the shortest stays.
-    unique = {
-        (os.path.realpath(parent), name): os.path.join(parent, name)
-        for parent, name in sorted(found, key=lambda item: (len(item[0]), item), reverse=True)
-    }
-    paths = sorted(unique.values())
+    except READ_ERRORS as error:
+        raise PipelineInputError(f"A folder below {folder} cannot be read: {error}.") from error
     if not paths:
         endings = ", ".join(suffix for source in SOURCES for suffix in source.suffixes)
         raise PipelineInputError(f"No audio analysis below {folder}: no file ends in {endings}.")
     return paths
+
+
+def _walk(folder: str) -> Iterator[str]:
+    seen = set()
+    for parent, folders, names in fileio.walk(folder):
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()  # A link led back here.
+            continue
+        seen.add(real)
+        folders.sort()
+        yield from (os.path.join(parent, name) for name in names if source_for(name) and not name.startswith("."))
 
 
 def load_labels(path: str) -> dict[str, Label]:
@@ -57,10 +63,10 @@ def load_labels(path: str) -> dict[str, Label]:
     _require_labels(path)
     try:
         with fileio.open(path, "rb") as file:
-            return read_labels(file.read(), path)
+            return read_labels(read_bounded(file), path)
     except READ_ERRORS as error:
         raise PipelineInputError(f"The labels file {path} cannot be read: {error}.") from error
-    except InvalidLabels as error:
+    except (InvalidLabels, InvalidTrack) as error:
         raise PipelineInputError(f"Labels: {error}.") from error
 
 

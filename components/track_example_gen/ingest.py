@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -90,7 +89,9 @@ def _labelled(path: str, track: Track, labels: Mapping[str, Label] | None, genre
 
 
 def _stem(path: str) -> str:
-    return re.sub(r"(\.json|\.json\.gz|\.h5|\.hdf5)$", "", PurePosixPath(path).name, flags=re.IGNORECASE)
+    name, source = PurePosixPath(path).name, source_for(path)
+    endings = [suffix for suffix in source.suffixes if name.lower().endswith(suffix)] if source else []
+    return name[: -len(max(endings, key=len))] if endings else name
 
 
 def ingest_shard(paths: Sequence[str], labels: Mapping[str, Label] | None, config: IngestConfig, folder: str) -> None:
@@ -100,7 +101,8 @@ def ingest_shard(paths: Sequence[str], labels: Mapping[str, Label] | None, confi
         paths: the shard's files.
         labels: rows by track id; None takes the genre from the folders.
         config: how tracks become examples.
-        folder: where the files go; it appears only when all of them are whole, and then nothing is done again.
+        folder: where the files go; it appears only when all of them are whole, and a Beam runner that tries a bundle
+            again then does nothing.
     """
     if fileio.exists(folder):
         return
@@ -159,7 +161,7 @@ def _verdict(path: str, item: Track | Rejection, writers: Mapping[str, _SplitWri
         split=split,
         index=writers[split].add(item),
         genre=item.genre,
-        artist=item.artist_id or item.artist,
+        artist=item.artist_key,
         digest=item.content_digest(),
     )
 

@@ -21,7 +21,7 @@ def split_of(track: Track, split_by: SplitBy) -> str:
     By artist, no artist stands in two splits, so that a model is judged by artists it has never heard (the artist
     filter of Pampalk, Flexer, Widmer, ISMIR 2005). A track whose artist is unknown is its own artist.
     """
-    key = track.split_key if split_by == "artist" else track.track_id
+    key = (split_by == "artist" and track.artist_key) or track.track_id
     value = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") % sum(SPLIT_WEIGHTS.values())
     bounds = accumulate(SPLIT_WEIGHTS.values())
     return next(split for split, bound in zip(SPLIT_WEIGHTS, bounds, strict=True) if value < bound)

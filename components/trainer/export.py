@@ -15,7 +15,7 @@ ARRAYS_SIGNATURE = "serving_default"
 """Takes ``timbre`` and ``pitches``, float32 ``[batch, segments, 12]``."""
 
 EXAMPLES_SIGNATURE = "serving_examples"
-"""Takes ``examples``, serialized tf.Examples as TrackExampleGen writes them; the genre may be missing."""
+"""Takes ``examples``, serialized tf.Examples as TrackExampleGen writes them; only the coefficients are needed."""
 
 TRANSFORM_SIGNATURE = "transform_features"
 """Takes ``examples`` with a genre; answers the transformed label, for evaluation."""
@@ -41,7 +41,7 @@ class ServingModule(tf.Module):
         super().__init__()
         self._variables = [variable.value for variable in model.variables]
         self._genres = tf.constant(list(genres))
-        serving_spec = {name: feature for name, feature in graph.raw_spec.items() if name != "genre"}
+        serving_spec = {name: graph.raw_spec[name] for name in SEGMENT_FEATURES}
 
         def answer(raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             transformed = graph.layer(raw)

@@ -67,22 +67,34 @@ def raw_examples(file_patterns: Sequence[str]) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(files)
 
 
+@dataclass(frozen=True)
+class Batching:
+    """How tracks are put together for training: tracks a batch, and the seed of their order."""
+
+    batch_size: int
+    seed: int
+
+
 @contextmanager
 def training_batches(
-    reader: TransformedReader, train: Sequence[str], validation: Sequence[str], batch_size: int, seed: int
+    reader: TransformedReader,
+    train: Sequence[str],
+    validation: Sequence[str],
+    batching: Batching,
+    cache_in: str,
 ) -> Iterator[tuple[tf.data.Dataset, tf.data.Dataset]]:
     """Batches for training, shuffled anew each epoch, and for validation.
 
-    Examples are parsed and transformed once, into a cache on disk, so that memory does not grow with the catalogue.
-    The cache lives as long as the context.
+    Examples are parsed and transformed once, into a cache in the folder ``cache_in``, so that memory does not grow with
+    the catalogue. The cache lives as long as the context.
     """
-    with TemporaryDirectory(prefix="deepmusic-") as folder:
+    with TemporaryDirectory(dir=cache_in) as folder:
 
         def cached(patterns: Sequence[str], name: str) -> tf.data.Dataset:
             return reader.read(patterns).cache(os.path.join(folder, name))
 
-        shuffled = cached(train, "train").shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
+        shuffled = cached(train, "train").shuffle(_SHUFFLE_BUFFER, seed=batching.seed, reshuffle_each_iteration=True)
         yield (
-            shuffled.batch(batch_size).prefetch(tf.data.AUTOTUNE),
-            cached(validation, "validation").batch(batch_size).prefetch(tf.data.AUTOTUNE),
+            shuffled.batch(batching.batch_size).prefetch(tf.data.AUTOTUNE),
+            cached(validation, "validation").batch(batching.batch_size).prefetch(tf.data.AUTOTUNE),
         )

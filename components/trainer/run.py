@@ -15,7 +15,14 @@ from tfx.dsl.io import fileio
 
 from components.errors import PipelineInputError
 from components.trainer.export import ServingModule, save
-from components.trainer.input_pipeline import TransformedReader, TransformGraph, raw_examples, training_batches
+from components.trainer.genres import save_genres
+from components.trainer.input_pipeline import (
+    Batching,
+    TransformedReader,
+    TransformGraph,
+    raw_examples,
+    training_batches,
+)
 from components.trainer.models import MODELS
 from components.trainer.reference import REFERENCE_TRACKS, save_reference
 
@@ -40,13 +47,18 @@ def run_fn(fn_args: FnArgs) -> None:
     tf.config.experimental.enable_op_determinism()
     definition = MODELS[training["model"]]
     graph = TransformGraph(fn_args.transform_output)
+    fileio.makedirs(fn_args.model_run_dir)
     reader = TransformedReader(graph, definition.inputs)
     model = definition.build(len(config["genres"]))
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     log.info("%s, %s parameters", training["model"], f"{model.count_params():,}")
 
     batches = training_batches(
-        reader, fn_args.train_files, fn_args.eval_files, training["batch_size"], training["seed"]
+        reader,
+        fn_args.train_files,
+        fn_args.eval_files,
+        Batching(training["batch_size"], training["seed"]),
+        fn_args.model_run_dir,
     )
     with batches as (train, validation):
         history = model.fit(
@@ -59,6 +71,7 @@ def run_fn(fn_args: FnArgs) -> None:
     _require_finite(history.history)
     _write_history(history.history, fn_args.model_run_dir)
     save(ServingModule(model, definition.inputs, graph, config["genres"]), fn_args.serving_model_dir)
+    save_genres(fn_args.serving_model_dir, config["genres"])
     _write_reference(model, reader, fn_args)
 
 

@@ -1,0 +1,53 @@
+"""What a run that was killed leaves behind, and how two runs keep out of each other's way."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
+
+from components.errors import PipelineInputError
+
+_UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
+
+
+@contextmanager
+def only_run(home: Path) -> Iterator[None]:
+    """Keeps a second run of one name away, for as long as the context lasts.
+
+    Raises:
+        PipelineInputError: another run is going on.
+    """
+    with (home / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PipelineInputError(
+                f"Another run writes to {home}. Wait for it to end, or give this one a name of its own."
+            ) from error
+        yield
+
+
+def remove_leftovers(home: Path, connection: Any) -> None:
+    """Removes what executions that never ended have written, and marks them as cancelled.
+
+    Args:
+        home: the folder of the pipeline's runs; no other run may be going on there.
+        connection: the configuration of its metadata's database.
+    """
+    with metadata.Metadata(connection) as handle:
+        unfinished = [run for run in handle.store.get_executions() if run.last_known_state in _UNFINISHED]
+        for execution in unfinished:
+            outputs = (home / "artifacts").glob(f"*/*/{execution.id}")
+            working = (home / "artifacts").glob(f"*/.system/*/{execution.id}")
+            for folder in chain(outputs, working):
+                shutil.rmtree(folder)
+            execution.last_known_state = metadata_store_pb2.Execution.CANCELED
+        handle.store.put_executions(unfinished)
