@@ -91,10 +91,10 @@ def create_pipeline(
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         candidate=trainer.outputs["model"],
     ).with_id("BaselineResolver")
+    # Without the schema: with it TFMA would slice every coefficient of every track apart, and no metric reads them.
     evaluator = Evaluator(
         examples=example_gen.outputs["examples"],
         example_splits=[TEST],
-        schema=approved_schema,
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
         eval_config=eval_config(

@@ -845,3 +845,8 @@ def test_driver_refuses_data_that_is_not_there(tmp_path: Path) -> None:
     properties = {"data": str(tmp_path / "music"), "labels": None}
     with pytest.raises(PipelineInputError, match="music is not there"):
         FingerprintDriver(None).resolve_exec_properties(properties, None, None)
+
+
+def test_genres_that_a_split_lacks_are_told() -> None:
+    summary = IngestSummary({"train": {"Jazz": 3, "Rock": 1}, "validation": {}, "test": {"Rock": 1}}, {}, 0, 0)
+    assert summary.gaps(["Jazz", "Rock"]) == ["no track of Jazz, Rock in validation", "no track of Jazz in test"]

@@ -67,7 +67,8 @@ class Executor(BaseBeamExecutor):
 
         _publish_examples(artifact_utils.get_single_instance(output_dict["examples"]), verdicts)
         _write_report(artifact_utils.get_single_uri(output_dict["report"]), summary, rejected)
-        log.info("%s", summary)
+        for line in (str(summary), *summary.gaps(config.genres)):
+            log.info("%s", line)
 
     def _ingest(self, paths: list[str], labels: str | None, config: IngestConfig) -> list[str]:
         shards = [paths[start : start + _FILES_A_SHARD] for start in range(0, len(paths), _FILES_A_SHARD)]

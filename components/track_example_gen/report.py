@@ -35,6 +35,11 @@ class IngestSummary(msgspec.Struct, frozen=True):
         """Examples by split."""
         return {split: sum(genres.values()) for split, genres in self.examples.items()}
 
+    def gaps(self, genres: Iterable[str]) -> list[str]:
+        """A line for each split in which a genre has no track at all: it is not learned, or not measured, there."""
+        missing = {split: [genre for genre in genres if genre not in found] for split, found in self.examples.items()}
+        return [f"no track of {', '.join(names)} in {split}" for split, names in missing.items() if names]
+
     def __str__(self) -> str:
         splits = ", ".join(f"{count:,} {split}" for split, count in self.tracks.items())
         left_out = f"{self.unlabelled:,} unlabelled, {self.rejected:,} rejected"
