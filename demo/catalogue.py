@@ -210,7 +210,7 @@ TRACK_SHARE = 0.75
 STRAY_PROBABILITY = 0.08
 
 # What each beat of two bars sounds like (its kick, snare, strum and so on) is partly common to a genre.
-GENRE_GROOVE = 0.84
+GENRE_GROOVE = 0.81
 ARTIST_GROOVE = 0.35
 TRACK_GROOVE = 0.44
 
