@@ -193,6 +193,8 @@ def test_a_stopped_run_is_gone_on_with(stop: signal.Signals, tmp_path: Path) -> 
     arguments = ("--data", str(data), "--labels", str(labels), "--name", "stopped", f"output={tmp_path}")
     endless = ("training.epochs=100000", "training.patience=100000")
     command = [sys.executable, "-m", "pipeline.local", *arguments, *endless]
+    # A shell's background job, which the tests may be, hands on a SIGINT that is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         seen = ""
