@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     files = sorted(path.absolute() for path in options.data.rglob("*.json*"))
     if not files:
         parser.error(f"no audio-analysis JSON below {options.data}")
-    console = Console(soft_wrap=True)
+    # Wide enough for the table where there is no terminal to ask.
+    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 140)
     with tempfile.TemporaryDirectory(prefix="deepmusic-") as name:
         folder = Path(name)
         with console.status("measuring: a part of the catalogue"):
