@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help run-local test check lock benchmark clean
+.PHONY: help run-local test check lock benchmark benchmark-models clean
 
 # The environment's Python, made on first use.
 python = $$(python3 tools/environment.py)
@@ -19,6 +19,7 @@ help:
 	@echo "make test        all tests, the linter and the type checker"
 	@echo "make check       the linter and the type checker alone"
 	@echo "make benchmark   seconds, CPU and memory of each component, as a table; DATA and LABELS needed"
+	@echo "make benchmark-models   cross-validates the models on DATA and LABELS; FOLDS=5 SEEDS=3"
 	@echo "make lock        bring requirements.lock up to pyproject.toml; UPGRADE=1 takes the newest of everything"
 	@echo "make clean       remove runs, pushed models and environments"
 
@@ -33,6 +34,10 @@ check:
 
 benchmark:
 	@python=$(python) && "$$python" -m tools.benchmark --data "$(DATA)" --labels "$(LABELS)" $(SET)
+
+benchmark-models:
+	@python=$(python) && "$$python" -m tools.benchmark_models --data "$(DATA)" $(if $(LABELS),--labels "$(LABELS)") \
+		$(if $(SETTINGS),--settings "$(SETTINGS)") $(if $(FOLDS),--folds $(FOLDS)) $(if $(SEEDS),--seeds $(SEEDS)) $(SET)
 
 lock:
 	@uv=$$(python3 -c "from tools.environment import ensure_uv; print(ensure_uv())") && \

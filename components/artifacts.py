@@ -1,16 +1,51 @@
-"""Artifact types that TFX does not have."""
+"""Artifact types that TFX does not have.
+
+Kubeflow takes a custom type's name for the path it imports the class by, in the form ``package.Class``.
+"""
 
 from __future__ import annotations
 
 from tfx.types.artifact import Artifact
 
+COMPONENT_PROPERTY = "component"
+"""Custom property: the id of the component that made an artifact, where the runner notes it."""
+
+SECONDS_PROPERTY = "seconds"
+"""Custom property: how long that component took, wall-clock."""
+
 
 class IngestReport(Artifact):
-    """What was read and what was left out: ``summary.json`` and ``rejections.jsonl``.
-
-    Kubeflow takes a custom type's name for the path it imports the class by, in the form ``package.Class``.
-    """
+    """What was read and what was left out: ``summary.json`` and ``rejections.jsonl``."""
 
     TYPE_NAME = "components.IngestReport"
     SUMMARY_FILE = "summary.json"
     REJECTIONS_FILE = "rejections.jsonl"
+
+
+class ModelSelection(Artifact):
+    """Which candidate goes on, and by what scores: ``selection.json``."""
+
+    TYPE_NAME = "components.ModelSelection"
+    FILE = "selection.json"
+
+
+class TestPredictions(Artifact):
+    """Each candidate's answers to the test split, ``<model>.parquet``, and the baseline's, ``baseline.parquet``."""
+
+    TYPE_NAME = "components.TestPredictions"
+    BASELINE = "baseline"
+
+
+class ModelVerdict(Artifact):
+    """What a model was checked for, and how it came out: ``verdict.json``."""
+
+    TYPE_NAME = "components.ModelVerdict"
+    FILE = "verdict.json"
+
+
+class RunReport(Artifact):
+    """A run for people, ``report.html``, and for programs, ``report.json``."""
+
+    TYPE_NAME = "components.RunReport"
+    HTML_FILE = "report.html"
+    JSON_FILE = "report.json"

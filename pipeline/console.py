@@ -6,21 +6,24 @@ import logging
 import math
 import os
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from components.scoring.scores import accuracy, balanced_accuracy, genre_scores, macro_f1, majority_share
+
 if TYPE_CHECKING:
-    from components.evaluator.results import EvaluationResult
+    from components.scoring.predictions import Predictions
 
 LOGGER = "deepmusic"
 """What is logged below this name is shown from level INFO; with ``extra={"progress": True}`` for the moment only."""
 
-_COMPONENT_WIDTH = 17
+_COMPONENT_WIDTH = 18
 
 
 class Terminal:
@@ -68,24 +71,38 @@ class Terminal:
         self._status.stop()
         self._console.print(text, style="bold red", markup=False)
 
-    def evaluation(self, result: EvaluationResult, title: str) -> None:
-        """Shows a model's scores."""
+    def scores(self, predictions: Predictions, title: str) -> None:
+        """Shows a model's scores by genre."""
+        confusion = predictions.confusion
+        by_genre = genre_scores(confusion)
         table = Table(title=title, title_justify="left", show_footer=True)
         table.add_column("genre", footer="all")
-        table.add_column("tracks", str(sum(row.support for row in result.genres)), justify="right")
+        table.add_column("tracks", f"{int(confusion.sum()):,}", justify="right")
         for name in ("precision", "recall", "F1"):
             table.add_column(name, justify="right")
-        for row in result.genres:
-            table.add_row(escape(row.genre), str(row.support), *map(_score, (row.precision, row.recall, row.f1)))
+        for index, genre in enumerate(predictions.genres):
+            row = (_score(by_genre[name][index]) for name in ("precision", "recall", "f1"))
+            table.add_row(escape(genre), f"{int(by_genre['support'][index]):,}", *row)
         self._console.print(table)
         self.line(
-            f"accuracy {_score(result.accuracy)} (the most frequent genre alone: {_score(result.majority_share)}),"
-            f" macro F1 {_score(result.macro_f1)}"
+            f"accuracy {_score(accuracy(confusion))} (the most frequent genre alone:"
+            f" {_score(majority_share(confusion))}), macro F1 {_score(macro_f1(confusion))}"
         )
 
+    def comparison(self, predictions: Mapping[str, Predictions], title: str) -> None:
+        """Shows several models' scores."""
+        table = Table(title=title, title_justify="left")
+        table.add_column("model")
+        for name in ("accuracy", "balanced accuracy", "macro F1"):
+            table.add_column(name, justify="right")
+        for model, answers in predictions.items():
+            confusion = answers.confusion
+            table.add_row(model, *(_score(score(confusion)) for score in (accuracy, balanced_accuracy, macro_f1)))
+        self._console.print(table)
 
-def _score(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
+
+def _score(value: Any) -> str:
+    return "-" if math.isnan(value) else f"{float(value):.3f}"
 
 
 class _MessageHandler(logging.Handler):

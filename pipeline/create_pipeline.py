@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.pusher.component import Pusher
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.trainer.component import Trainer
 from tfx.components.transform.component import Transform
+from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.metadata import ConnectionConfigType
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2
 from tfx.types import standard_artifacts
-from tfx.types.channel import Channel
+from tfx.types.channel import BaseChannel, Channel
+from tfx.types.channel_utils import union
 
 from components.anomaly_gate.component import AnomalyGate
 from components.baseline_resolver.strategy import BaselineModelStrategy
 from components.evaluator.config import eval_config
 from components.model_check.component import ModelCheck
+from components.model_selector.component import ModelSelector
+from components.model_validator.component import ModelValidator
+from components.predictor.component import Predictor
+from components.report_gen.component import ReportGen
+from components.sampler.component import Sampler
 from components.schema_import.component import SchemaImport
 from components.track_example_gen.component import TrackExampleGen
 from components.track_example_gen.splits import TEST, TRAIN, VALIDATION
+from components.trainer.hyperparameters import ModelName
 from pipeline.code_version import code_version
 from pipeline.settings import Settings
+
+TUNER_PREFIX = "Tuner-"
+"""A Tuner's id is this and the name of its model."""
 
 
 def create_pipeline(
@@ -31,6 +44,8 @@ def create_pipeline(
     pipeline_root: str,
     push_folder: str,
     metadata_connection_config: ConnectionConfigType | None = None,
+    *,
+    synthetic: bool = False,
 ) -> Pipeline:
     """Builds the pipeline from its arguments alone; nothing is read or written but the code's own version.
 
@@ -39,6 +54,7 @@ def create_pipeline(
         pipeline_root: where artifacts go.
         push_folder: where versions of the model go.
         metadata_connection_config: where metadata go, for runners that do not have their own.
+        synthetic: whether the data are the demo catalogue, which the report says.
     """
     if settings.data.path is None:
         raise ValueError("data.path is not set")
@@ -62,76 +78,144 @@ def create_pipeline(
         schema=schema.outputs["schema"],
         code_version=code_version("components/anomaly_gate"),
     )
-    approved_schema = anomaly_gate.outputs["approved_schema"]
+    nodes: list[BaseNode] = [example_gen, statistics_gen, schema, example_validator, anomaly_gate]
+    examples = example_gen.outputs["examples"]
+    if settings.training.sampling != "natural":
+        sampler = Sampler(
+            examples=examples,
+            sampling=settings.training.sampling,
+            code_version=code_version("components/sampler", "components/scoring"),
+        )
+        examples = sampler.outputs["sampled_examples"]
+        nodes.append(sampler)
     # Not materialised: the trainer applies the graph once itself, which costs less than writing and gzipping it here.
     transform = Transform(
-        examples=example_gen.outputs["examples"],
-        schema=approved_schema,
+        examples=examples,
+        schema=anomaly_gate.outputs["approved_schema"],
         preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
         custom_config={"genres": genres, "code_version": code_version("components/transform")},
         materialize=False,
         disable_statistics=True,
         disable_analyzer_cache=True,
     )
-    trainer = Trainer(
-        examples=example_gen.outputs["examples"],
-        transform_graph=transform.outputs["transform_graph"],
-        run_fn="components.trainer.run.run_fn",
-        train_args=trainer_pb2.TrainArgs(splits=[TRAIN]),
-        eval_args=trainer_pb2.EvalArgs(splits=[VALIDATION]),
-        custom_config={
-            "genres": genres,
-            "training": settings.training.model_dump(),
-            "code_version": code_version("components/trainer"),
-        },
+    nodes.append(transform)
+
+    trainers, evaluators = [], []
+    for name in settings.training.models:
+        tuner = _tuner(settings, name, examples, transform) if settings.tuning.enabled else None
+        trainer = _trainer(settings, name, examples, transform, tuner)
+        trainers.append(trainer)
+        evaluators.append(_evaluator(settings, name, examples, trainer))
+        nodes.extend(node for node in (tuner, trainers[-1], evaluators[-1]) if node)
+    models = union([trainer.outputs["model"] for trainer in trainers])
+    model_runs = union([trainer.outputs["model_run"] for trainer in trainers])
+    selector = ModelSelector(
+        models=models,
+        model_runs=model_runs,
+        code_version=code_version("components/model_selector", "components/scoring"),
     )
     baseline = Resolver(
         strategy_class=BaselineModelStrategy,
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-        candidate=trainer.outputs["model"],
+        candidate=selector.outputs["model"],
     ).with_id("BaselineResolver")
-    # Without the schema: with it TFMA would slice every coefficient of every track apart, and no metric reads them.
-    evaluator = Evaluator(
-        examples=example_gen.outputs["examples"],
-        example_splits=[TEST],
-        model=trainer.outputs["model"],
+    predictor = Predictor(
+        examples=examples,
+        models=models,
         baseline_model=baseline.outputs["model"],
-        eval_config=eval_config(
-            len(genres), settings.evaluation.max_accuracy_drop, code_version("components/evaluator")
-        ),
+        code_version=code_version("components/predictor", "components/scoring"),
+    )
+    validator = ModelValidator(
+        model=selector.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        predictions=predictor.outputs["predictions"],
+        limits=settings.evaluation,
+        code_version=code_version("components/model_validator", "components/scoring"),
     )
     model_check = ModelCheck(
-        model=trainer.outputs["model"],
-        model_run=trainer.outputs["model_run"],
+        model=selector.outputs["model"],
+        model_runs=model_runs,
         genres=genres,
-        code_version=code_version("components/model_check"),
+        code_version=code_version("components/model_check", "components/scoring"),
     )
     pusher = Pusher(
-        model=trainer.outputs["model"],
-        model_blessing=evaluator.outputs["blessing"],
+        model=selector.outputs["model"],
+        model_blessing=validator.outputs["blessing"],
         infra_blessing=model_check.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=push_folder)
         ),
     )
+    report = ReportGen(
+        ingest_report=example_gen.outputs["report"],
+        examples=examples,
+        statistics=statistics_gen.outputs["statistics"],
+        anomalies=example_validator.outputs["anomalies"],
+        model_runs=model_runs,
+        evaluations=union([evaluator.outputs["evaluation"] for evaluator in evaluators]),
+        selection=selector.outputs["selection"],
+        predictions=predictor.outputs["predictions"],
+        verdict=validator.outputs["verdict"],
+        infra_blessing=model_check.outputs["blessing"],
+        settings=settings.model_dump_json(),
+        synthetic=synthetic,
+        code_version=code_version(
+            "components/report_gen", "components/scoring", "components/anomaly_gate", "components/evaluator"
+        ),
+    )
     return Pipeline(
         pipeline_name=settings.name,
         pipeline_root=pipeline_root,
-        components=[
-            example_gen,
-            statistics_gen,
-            schema,
-            example_validator,
-            anomaly_gate,
-            transform,
-            trainer,
-            baseline,
-            evaluator,
-            model_check,
-            pusher,
-        ],
+        components=[*nodes, selector, baseline, predictor, validator, model_check, pusher, report],
         enable_cache=True,
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=list(settings.beam.args),
     )
+
+
+def _fit_arguments(settings: Settings, name: ModelName, examples: BaseChannel, transform: Transform) -> dict[str, Any]:
+    """What a Trainer and a Tuner have in common."""
+    return {
+        "examples": examples,
+        "transform_graph": transform.outputs["transform_graph"],
+        "train_args": trainer_pb2.TrainArgs(splits=[TRAIN]),
+        "eval_args": trainer_pb2.EvalArgs(splits=[VALIDATION]),
+        "custom_config": {
+            "genres": list(settings.genres),
+            "model": name,
+            "hyperparameters": getattr(settings.models, name).model_dump(),
+            "balance": settings.training.balance,
+            "seed": settings.training.seed,
+            "trials": settings.tuning.trials,
+            "code_version": code_version("components/trainer", "components/scoring"),
+        },
+    }
+
+
+def _tuner(settings: Settings, name: ModelName, examples: BaseChannel, transform: Transform) -> BaseNode:
+    # KerasTuner takes seconds to import, and is seldom used.
+    from tfx.components.tuner.component import Tuner
+
+    arguments = _fit_arguments(settings, name, examples, transform)
+    return Tuner(tuner_fn="components.trainer.tuning.tuner_fn", **arguments).with_id(f"{TUNER_PREFIX}{name}")
+
+
+def _trainer(
+    settings: Settings, name: ModelName, examples: BaseChannel, transform: Transform, tuner: BaseNode | None
+) -> Trainer:
+    return Trainer(
+        run_fn="components.trainer.run.run_fn",
+        hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
+        **_fit_arguments(settings, name, examples, transform),
+    ).with_id(f"Trainer-{name}")
+
+
+def _evaluator(settings: Settings, name: ModelName, examples: BaseChannel, trainer: Trainer) -> Evaluator:
+    # Without the schema: with it TFMA would slice every coefficient of every track apart, and no metric reads them.
+    return Evaluator(
+        examples=examples,
+        example_splits=[TEST],
+        model=trainer.outputs["model"],
+        eval_config=eval_config(len(settings.genres), code_version("components/evaluator", "components/scoring")),
+    ).with_id(f"Evaluator-{name}")

@@ -9,6 +9,9 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from components.errors import PipelineInputError
 from demo.catalogue import generate_catalogue
@@ -92,13 +95,19 @@ def _run(settings: Settings, terminal: Terminal) -> int:
         if synthetic:
             settings = _with_demo_catalogue(settings, terminal)
         remove_leftovers(home, connection)
-        pipeline = create_pipeline(settings, str(home / "artifacts"), str(home / "pushed"), connection)
+        folders = str(home / "artifacts"), str(home / "pushed")
+        pipeline = create_pipeline(settings, *folders, connection, synthetic=synthetic)
         try:
-            outcome = read_outcome(LocalRunner(terminal).run(pipeline), settings.genres)
+            outcome = read_outcome(LocalRunner(terminal).run(pipeline))
         except ComponentFailed as failure:
             return _report_failure(f"{failure.component}: ", failure.__cause__, terminal)
-    terminal.evaluation(outcome.evaluation, f"{settings.training.model} on the test split{origin}")
+    if len(outcome.predictions) > 1:
+        terminal.comparison(outcome.predictions, f"models on the test split{origin}")
+    best = outcome.selection.selected
+    terminal.scores(outcome.predictions[best], f"{best} on the test split{origin}")
     terminal.line(f"Pushed to {_relative(outcome.pushed)}" if outcome.pushed else f"Not pushed: {outcome.reasons}")
+    if outcome.tuned:
+        terminal.line(f"tuned hyper-parameters, for SETTINGS=: {_relative(_write_tuned(home, outcome.tuned))}")
     for name, place in {**outcome.places, "log": str(terminal.log_file)}.items():
         terminal.line(f"{name}: {_relative(place)}")
     return _FAULT if outcome.faults else 0
@@ -113,6 +122,12 @@ def _with_demo_catalogue(settings: Settings, terminal: Terminal) -> Settings:
     )
     files = {"path": str(folder / "tracks"), "labels": str(folder / "labels.csv")}
     return settings.model_copy(update={"data": settings.data.model_copy(update=files)})
+
+
+def _write_tuned(home: Path, tuned: dict[str, dict[str, Any]]) -> Path:
+    path = home / "tuned.yaml"
+    path.write_text(yaml.safe_dump({"models": tuned}), encoding="utf-8")
+    return path
 
 
 def _report_failure(place: str, cause: BaseException | None, terminal: Terminal) -> int:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tfx.dsl.io import fileio
 from tfx.types import Artifact
+from tfx.utils import io_utils
 
-from components.artifacts import IngestReport
-from components.evaluator.results import EvaluationResult, load_result
+from components.artifacts import IngestReport, RunReport
 from components.model_check.executor import read_faults
+from components.model_selector.selection import Selection, load_selection
+from components.model_validator.verdict import Verdict, load_verdict
+from components.scoring.predictions import Predictions, load_predictions
+from pipeline.create_pipeline import TUNER_PREFIX
 from pipeline.local_runner import Outputs
 
 
@@ -19,48 +25,65 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        evaluation: the model's scores on the test split.
-        faults: why TF Serving could not serve the model; empty if it can.
+        selection: which of the candidates went on.
+        predictions: each candidate's answers to the test split, by name.
+        verdict: on the selected one.
+        faults: why TF Serving could not serve it; empty if it can.
         pushed: the version's folder, None if the model was not pushed.
         gone: a pushed version that has been removed since; the cache does not push it again.
+        tuned: hyper-parameters that a search found, by model.
         places: where to look further, by what is there.
     """
 
-    evaluation: EvaluationResult
+    selection: Selection
+    predictions: dict[str, Predictions]
+    verdict: Verdict
     faults: tuple[str, ...]
     pushed: str | None
     gone: str | None
+    tuned: dict[str, dict[str, Any]]
     places: dict[str, str]
 
     @property
     def reasons(self) -> str:
         """Why the model was not pushed; empty if it was."""
         removed = (f"an earlier run pushed it to {self.gone}, which has been removed since",) if self.gone else ()
-        return "; ".join((*self.faults, *self.evaluation.failures, *removed))
+        return "; ".join((*self.faults, *self.verdict.reasons, *removed))
 
 
-def read_outcome(outputs: Mapping[str, Outputs], genres: Sequence[str]) -> Outcome:
-    """Reads a run's result.
-
-    Args:
-        outputs: each component's output artifacts.
-        genres: names in the order of the class index.
-    """
+def read_outcome(outputs: Mapping[str, Outputs]) -> Outcome:
+    """Reads a run's result from each component's output artifacts."""
     pushed = _only(outputs, "Pusher", "pushed_model")
     destination = pushed.get_string_custom_property("pushed_destination") or None
     there = destination is not None and fileio.exists(destination)
-    evaluation = _only(outputs, "Evaluator", "evaluation").uri
+    selection = load_selection(_only(outputs, "ModelSelector", "selection").uri)
+    predictions = _only(outputs, "Predictor", "predictions").uri
     return Outcome(
-        evaluation=load_result(evaluation, genres),
+        selection=selection,
+        predictions={
+            candidate.model: load_predictions(f"{predictions}/{candidate.model}.parquet")
+            for candidate in selection.candidates
+        },
+        verdict=load_verdict(_only(outputs, "ModelValidator", "verdict").uri),
         faults=tuple(read_faults(_only(outputs, "ModelCheck", "blessing").uri)),
         pushed=destination if there else None,
         gone=None if there else destination,
+        tuned={
+            component.removeprefix(TUNER_PREFIX): _tuned(_only(outputs, component, "best_hyperparameters").uri)
+            for component in outputs
+            if component.startswith(TUNER_PREFIX)
+        },
         places={
+            "report": f"{_only(outputs, 'ReportGen', 'report').uri}/{RunReport.HTML_FILE}",
             "tracks left out": f"{_only(outputs, 'TrackExampleGen', 'report').uri}/{IngestReport.REJECTIONS_FILE}",
-            "evaluation": evaluation,
-            "history and TensorBoard logs": _only(outputs, "Trainer", "model_run").uri,
+            "TensorBoard logs": _only(outputs, f"Trainer-{selection.selected}", "model_run").uri,
         },
     )
+
+
+def _tuned(uri: str) -> dict[str, Any]:
+    with fileio.open(io_utils.get_only_uri_in_dir(uri)) as file:
+        return dict(json.loads(file.read())["values"])
 
 
 def _only(outputs: Mapping[str, Outputs], component: str, key: str) -> Artifact:

@@ -10,14 +10,13 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from components.errors import PipelineInputError
+from components.model_validator.limits import Limits, Share
+from components.sampler.sampling import Sampling
 from components.track_example_gen.splits import SplitBy
-from components.trainer import ModelName
+from components.trainer.hyperparameters import Balance, ModelName, ModelsHyperparameters
 from sources.labels import genre_key
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
-
-Share = Annotated[float, Field(ge=0, le=1)]
-"""A part of a whole, 0..1."""
 
 
 class _Section(BaseModel):
@@ -58,20 +57,26 @@ class DataSettings(_Section):
 
 
 class TrainingSettings(_Section):
-    """How a network is trained; see ``defaults.yaml``."""
+    """What is trained, on which tracks; see ``defaults.yaml``."""
 
-    model: ModelName
-    epochs: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
-    min_delta: Share
-    patience: Annotated[int, Field(ge=0)]
+    models: Annotated[tuple[ModelName, ...], Field(min_length=1)]
+    sampling: Sampling
+    balance: Balance
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
+    @field_validator("models")
+    @classmethod
+    def _each_once(cls, models: tuple[ModelName, ...]) -> tuple[ModelName, ...]:
+        if len(set(models)) < len(models):
+            raise ValueError("a model stands there twice")
+        return models
 
-class EvaluationSettings(_Section):
-    """What a model has to reach; see ``defaults.yaml``."""
 
-    max_accuracy_drop: Share
+class TuningSettings(_Section):
+    """Whether hyper-parameters are searched for; see ``defaults.yaml``."""
+
+    enabled: bool
+    trials: Annotated[int, Field(ge=1)]
 
 
 class BeamSettings(_Section):
@@ -98,8 +103,18 @@ class Settings(_Section):
     data: DataSettings
     schema_file: Location
     training: TrainingSettings
-    evaluation: EvaluationSettings
+    models: ModelsHyperparameters
+    tuning: TuningSettings
+    evaluation: Limits
     beam: BeamSettings
+
+    @field_validator("evaluation")
+    @classmethod
+    def _genres_of_the_list(cls, evaluation: Limits, info: ValidationInfo) -> Limits:
+        unknown = set(evaluation.min_genre_f1) - set(info.data.get("genres", evaluation.min_genre_f1))
+        if unknown:
+            raise ValueError(f"min_genre_f1 names {', '.join(sorted(unknown))}, which is not in genres")
+        return evaluation
 
     @property
     def home(self) -> str:

@@ -44,7 +44,8 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     write_analysis(data / "track-000.json.gz", analysis(0, segments=LONG_SEGMENTS))
     arguments = (
         *("--data", str(data), "--labels", str(labels), "--name", "small"),
-        *(f"output={folder / 'output'}", "training.epochs=12", "training.batch_size=8"),
+        *(f"output={folder / 'output'}", "training.models=[c1m1, tangent]"),
+        *("models.c1m1.epochs=12", "models.c1m1.batch_size=8"),
     )
     result = run_local(arguments)
     assert result.returncode == 0, result.stdout + result.stderr

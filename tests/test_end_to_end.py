@@ -1,7 +1,6 @@
 """The whole pipeline, started as a user starts it."""
 
 import fcntl
-import json
 import re
 import shutil
 import signal
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from components.trainer.record import load_training
 from pipeline.settings import load_settings
 from tests.conftest import ROOT, FinishedRun, run_local
 from tests.tracks import analysis, write_analysis, write_catalogue
@@ -22,10 +22,16 @@ COMPONENTS = (
     "ExampleValidator",
     "AnomalyGate",
     "Transform",
-    "Trainer",
-    "Evaluator",
+    "Trainer-c1m1",
+    "Trainer-tangent",
+    "Evaluator-c1m1",
+    "Evaluator-tangent",
+    "ModelSelector",
     "ModelCheck",
+    "Predictor",
+    "ModelValidator",
     "Pusher",
+    "ReportGen",
 )
 
 
@@ -42,8 +48,8 @@ def test_every_component_has_a_line_with_its_time(finished_run: FinishedRun) -> 
 
 
 def test_every_epoch_has_a_line(finished_run: FinishedRun) -> None:
-    history = json.loads((finished_run.artifact("Trainer", "model_run") / "history.json").read_text())
-    assert len(re.findall(r"^  epoch ", finished_run.stdout, re.MULTILINE)) == len(history["loss"])
+    record = load_training(str(finished_run.artifact("Trainer-c1m1", "model_run")))
+    assert len(re.findall(r"^  epoch ", finished_run.stdout, re.MULTILINE)) == len(record.history["loss"])
 
 
 def test_the_terminal_is_free_of_library_logs_and_the_log_file_has_them(finished_run: FinishedRun) -> None:
@@ -54,7 +60,7 @@ def test_the_terminal_is_free_of_library_logs_and_the_log_file_has_them(finished
 
 
 def test_the_model_run_holds_tensorboard_logs(finished_run: FinishedRun) -> None:
-    assert list(finished_run.artifact("Trainer", "model_run").rglob("events.out.tfevents.*"))
+    assert list(finished_run.artifact("Trainer-c1m1", "model_run").rglob("events.out.tfevents.*"))
 
 
 def test_a_second_run_takes_everything_from_the_cache(finished_run: FinishedRun) -> None:
@@ -75,14 +81,14 @@ def test_data_against_the_schema_stop_the_run_until_either_is_mended(tmp_path: P
     schema = tmp_path / "track.pbtxt"
     schema.write_text(Path(load_settings().schema_file).read_text())
     arguments = ("--data", str(data), "--labels", str(labels), "--name", "bad", f"output={tmp_path}")
-    settings = (f"schema_file={schema}", "training.epochs=1")
+    settings = (f"schema_file={schema}", "models.c1m1.epochs=1")
     result = run_local((*arguments, *settings))
     assert result.returncode == 1
     assert re.search(r"^  train: timbre_07: .*>500", result.stdout, re.MULTILINE), result.stdout
     assert "nothing was trained or pushed" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
     assert not (tmp_path / "bad/pushed").exists()
-    assert not (tmp_path / "bad/artifacts/Trainer").exists()
+    assert not (tmp_path / "bad/artifacts/Trainer-c1m1").exists()
 
     schema.write_text(schema.read_text().replace("min: -500.0 max: 500.0", "min: -1e6 max: 1e6"))
     result = run_local((*arguments, *settings))
@@ -98,8 +104,9 @@ def test_data_against_the_schema_stop_the_run_until_either_is_mended(tmp_path: P
         (("--data", "{data}", "--labels", "{empty}/none.csv"), "The labels file {empty}/none.csv is not there."),
         (("--data", "{data}", "--labels", "{columns}"), "{columns} has no column genre; it has track_id, style."),
         (("--data", "{data}", "--labels", "{strangers}"), "None of the 4 tracks has a genre"),
-        (("training.epochs=0",), "training.epochs = 0: Input should be greater than or equal to 1."),
-        (("training.epoch=1",), "training.epoch is not a setting; there are batch_size, epochs,"),
+        (("models.c1m1.epochs=0",), "models.c1m1.epochs = 0: Input should be greater than or equal to 1."),
+        (("training.epoch=1",), "training.epoch is not a setting; there are balance, models,"),
+        (("training.models=[c9m9]",), "training.models.0 = 'c9m9': Input should be 'c1m1', 'c1m2'"),
     ],
 )
 def test_a_mistake_is_answered_with_one_clear_line(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
@@ -127,28 +134,32 @@ def second_home(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFact
 
 
 def test_an_equal_seed_gives_equal_weights(finished_run: FinishedRun, second_home: FinishedRun) -> None:
-    histories, references = (
-        [(run.artifact("Trainer", "model_run") / name).read_bytes() for run in (finished_run, second_home)]
-        for name in ("history.json", "reference.npz")
+    validations, references = (
+        [(run.artifact("Trainer-c1m1", "model_run") / name).read_bytes() for run in (finished_run, second_home)]
+        for name in ("validation.parquet", "reference.npz")
     )
-    assert histories[0] == histories[1]
+    assert validations[0] == validations[1]
     assert references[0] == references[1]
 
 
 def test_a_worse_model_is_not_pushed_and_the_reason_is_told(second_home: FinishedRun) -> None:
-    result = run_local((*second_home.arguments, "training.epochs=1"))
+    result = run_local((*second_home.arguments, "training.models=[c1m1]", "models.c1m1.epochs=1"))
     assert result.returncode == 0, result.stdout
     assert re.search(r"^Transform .*from the cache$", result.stdout, re.MULTILINE), result.stdout
-    reason = r"^Not pushed: .*accuracy is \S+ below the latest blessed model's, at most 0.02 is allowed$"
+    reason = r"^Not pushed: .*change of accuracy is -0\.\d+ \(.*\), asked for: no fall beyond 0.02 and beyond noise"
     assert re.search(reason, result.stdout, re.MULTILINE), result.stdout
     assert len(list((second_home.home / "pushed").iterdir())) == 1
 
 
 def test_a_model_of_other_genres_is_no_baseline(second_home: FinishedRun) -> None:
-    settings = ("genres=[Blues, Classical, Country, Hip-Hop, Rock]", "data.max_rejected_share=1", "training.epochs=1")
+    settings = (
+        "genres=[Blues, Classical, Country, Hip-Hop, Rock]",
+        "data.max_rejected_share=1",
+        "models.c1m1.epochs=1",
+    )
     result = run_local((*second_home.arguments, *settings))
     assert result.returncode == 0, result.stdout
-    assert "blessed model" not in result.stdout
+    assert "change of" not in result.stdout
 
 
 def test_a_pushed_version_that_was_removed_is_not_said_to_be_there(second_home: FinishedRun) -> None:
@@ -191,7 +202,7 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_a_stopped_run_is_gone_on_with(stop: signal.Signals, tmp_path: Path) -> None:
     data, labels = write_catalogue(tmp_path)
     arguments = ("--data", str(data), "--labels", str(labels), "--name", "stopped", f"output={tmp_path}")
-    endless = ("training.epochs=100000", "training.patience=100000")
+    endless = ("models.c1m1.epochs=100000", "models.c1m1.patience=100000")
     command = [sys.executable, "-m", "pipeline.local", *arguments, *endless]
     # A shell's background job, which the tests may be, hands on a SIGINT that is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -210,16 +221,16 @@ def test_a_stopped_run_is_gone_on_with(stop: signal.Signals, tmp_path: Path) -> 
         assert "Traceback" not in rest
     assert not (tmp_path / "stopped/pushed").exists()
 
-    result = run_local((*arguments, "training.epochs=1"))
+    result = run_local((*arguments, "models.c1m1.epochs=1"))
     assert result.returncode == 0, result.stdout
     assert re.search(r"^Transform .*from the cache$", result.stdout, re.MULTILINE), result.stdout
-    assert re.search(r"^Trainer +\d+\.\d s$", result.stdout, re.MULTILINE), result.stdout
-    trained = tmp_path / "stopped/artifacts/Trainer"
+    assert re.search(r"^Trainer-c1m1 +\d+\.\d s$", result.stdout, re.MULTILINE), result.stdout
+    trained = tmp_path / "stopped/artifacts/Trainer-c1m1"
     assert len(list((trained / "model").iterdir())) == len(list((trained / "model_run").iterdir())) == 1
 
 
 def test_the_demo_catalogue_is_neither_trivial_nor_hopeless(tmp_path: Path) -> None:
-    result = run_local((f"output={tmp_path}",))
+    result = run_local((f"output={tmp_path}", "training.models=[c1m1]"))
     assert result.returncode == 0, result.stdout
     assert "(synthetic)" in result.stdout
     accuracy = re.search(r"^accuracy (\S+) ", result.stdout, re.MULTILINE)
@@ -231,7 +242,7 @@ def test_the_demo_catalogue_is_neither_trivial_nor_hopeless(tmp_path: Path) -> N
 def test_real_tracks_go_through_the_whole_pipeline(real_data: Path, tmp_path: Path) -> None:
     folder = real_data / "million_song_h5"
     arguments = ("--data", str(folder), "--labels", str(folder / "labels.csv"), "--name", "real", f"output={tmp_path}")
-    result = run_local((*arguments, "training.epochs=2"))
+    result = run_local((*arguments, "models.c1m1.epochs=2"))
     assert result.returncode == 0, result.stdout
     assert "60 tracks: 49 train, 5 validation, 6 test; 0 unlabelled, 0 rejected" in result.stdout
     assert "macro F1" in result.stdout

@@ -1,63 +1,45 @@
+"""What TFMA says against what the exported model answers."""
+
+from typing import Any
+
 import numpy as np
 import pytest
-import tensorflow as tf
+import tensorflow_model_analysis as tfma
 
-from components.evaluator.metrics import accuracy_over_majority, genre_scores, macro_f1
-from components.evaluator.results import load_result
-from components.trainer.input_pipeline import raw_examples
-from pipeline.settings import load_settings
+from components.evaluator.config import ACCURACY, SLICES
+from components.evaluator.metrics import MACRO_F1
+from components.scoring.predictions import Predictions, load_predictions
+from components.scoring.scores import accuracy, confusion_matrix, genre_scores, macro_f1
 from tests.conftest import FinishedRun
 
-# Three tracks of genre 0 (two found), two of genre 1 (one found), none of genre 2.
-CONFUSION = np.array([[2, 1, 0], [0, 1, 1], [0, 0, 0]], float)
+Slices = dict[Any, dict[str, Any]]
 
 
-def test_scores_of_a_genre() -> None:
-    scores = genre_scores(CONFUSION)
-    np.testing.assert_allclose(scores["support"], [3, 2, 0])
-    np.testing.assert_allclose(scores["precision"], [1, 1 / 2, 0])
-    np.testing.assert_allclose(scores["recall"], [2 / 3, 1 / 2, np.nan])
-    np.testing.assert_allclose(scores["f1"], [4 / 5, 1 / 2, np.nan])
+@pytest.fixture
+def predictions(finished_run: FinishedRun) -> Predictions:
+    return load_predictions(str(finished_run.artifact("Predictor", "predictions") / "c1m1.parquet"))
 
 
-def test_precision_of_a_genre_that_is_never_predicted_is_undefined() -> None:
-    assert np.isnan(genre_scores(np.array([[0, 1], [0, 1]], float))["precision"][0])
+@pytest.fixture
+def slices(finished_run: FinishedRun) -> Slices:
+    result = tfma.load_eval_result(str(finished_run.artifact("Evaluator-c1m1", "evaluation")))
+    return {key: by_output[""] for key, by_output in result.slicing_metrics}
 
 
-def test_macro_f1_is_the_mean_over_the_genres_that_occur() -> None:
-    assert macro_f1(CONFUSION) == pytest.approx((4 / 5 + 1 / 2) / 2)
+def test_tfma_scores_what_the_exported_model_answers(slices: Slices, predictions: Predictions) -> None:
+    overall = slices[()]
+    assert overall[""][ACCURACY]["doubleValue"] == pytest.approx(float(accuracy(predictions.confusion)))
+    assert overall[""][MACRO_F1]["doubleValue"] == pytest.approx(float(macro_f1(predictions.confusion)))
+    for name, expected in genre_scores(predictions.confusion).items():
+        found = [float(overall[f"classId:{genre}"][name]["doubleValue"]) for genre in range(len(predictions.genres))]
+        np.testing.assert_allclose(found, expected, err_msg=name)
 
 
-def test_scores_of_no_tracks_are_undefined_and_not_zero() -> None:
-    assert np.isnan(macro_f1(np.zeros((2, 2))))
-    assert np.isnan(accuracy_over_majority(np.zeros((2, 2))))
-
-
-def test_accuracy_over_majority() -> None:
-    assert accuracy_over_majority(CONFUSION) == pytest.approx(3 / 5 - 3 / 5)
-    assert accuracy_over_majority(np.diag([4.0, 1.0])) == pytest.approx(1 - 4 / 5)
-
-
-def test_the_result_is_what_the_exported_model_answers_on_the_test_split(finished_run: FinishedRun) -> None:
-    genres = load_settings().genres
-    result = load_result(str(finished_run.artifact("Evaluator", "evaluation")), genres)
-    examples = list(
-        raw_examples([f"{finished_run.artifact('TrackExampleGen', 'examples')}/Split-test/*"]).as_numpy_iterator()
-    )
-    truth = [
-        tf.train.Example.FromString(example).features.feature["genre"].bytes_list.value[0].decode()
-        for example in examples
-    ]
-    model = tf.saved_model.load(str(finished_run.artifact("Trainer", "model") / "Format-Serving"))
-    answers = model.signatures["serving_examples"](tf.constant(examples))["genre"].numpy()
-    confusion = np.zeros((len(genres), len(genres)))
-    for actual, predicted in zip(truth, answers, strict=True):
-        confusion[genres.index(actual), genres.index(predicted.decode())] += 1
-
-    assert result.accuracy == pytest.approx(np.trace(confusion) / confusion.sum())
-    assert result.macro_f1 == pytest.approx(macro_f1(confusion))
-    assert result.majority_share == pytest.approx(confusion.sum(axis=1).max() / confusion.sum())
-    expected = genre_scores(confusion)
-    for name in ("support", "precision", "recall", "f1"):
-        np.testing.assert_allclose([getattr(row, name) for row in result.genres], expected[name], err_msg=name)
-    assert result.failures == ()
+def test_tfma_slices_by_genre_source_and_length(slices: Slices, predictions: Predictions) -> None:
+    assert {feature for key in slices for feature, _ in key} == set(SLICES)
+    segments = np.array(predictions.tracks["num_segments"])
+    rows = (segments < 300).nonzero()[0]
+    short = slices[(("length", "0 to 299 segments"),)][""]
+    assert short["example_count"]["doubleValue"] == len(rows)
+    part = confusion_matrix(predictions.actual[rows], predictions.predicted[rows], len(predictions.genres))
+    assert short[ACCURACY]["doubleValue"] == pytest.approx(float(accuracy(part)))

@@ -9,17 +9,28 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from components.trainer import ModelName
+from components.errors import PipelineInputError
+from components.scoring.calibration import with_temperature
+from components.scoring.predictions import load_predictions
+from components.trainer.export import length_class
+from components.trainer.fitting import Task, class_weights
+from components.trainer.hyperparameters import ModelName
 from components.trainer.input_pipeline import (
-    Batching,
     TransformedReader,
     TransformGraph,
+    balanced,
+    cached_tracks,
+    labels_of,
     raw_examples,
-    training_batches,
+    shuffled,
 )
-from components.trainer.models import MODELS, c1m1
+from components.trainer.models import conv1d_network, conv2d_network
+from components.trainer.record import load_training
 from components.trainer.reference import load_reference, save_reference
-from components.transform.preprocessing import MAX_SEGMENTS, genre_index
+from components.trainer.registry import MODELS, fit_model
+from components.trainer.run import make_deterministic
+from components.transform.preprocessing import MAX_SEGMENTS, MAX_STATISTICS_SEGMENTS, genre_index
+from components.transform.statistics import track_statistics
 from pipeline.settings import load_settings
 from sources.track import SEGMENT_FEATURES
 from tests.conftest import LONG_SEGMENTS, FinishedRun
@@ -37,19 +48,19 @@ def graph(finished_run: FinishedRun) -> TransformGraph:
     return TransformGraph(str(finished_run.artifact("Transform", "transform_graph")))
 
 
-@pytest.fixture(scope="module")
-def model(finished_run: FinishedRun) -> Any:
-    return tf.saved_model.load(str(finished_run.artifact("Trainer", "model") / "Format-Serving"))
+@pytest.fixture(scope="module", params=["c1m1", "tangent"])
+def model(request: pytest.FixtureRequest, finished_run: FinishedRun) -> Any:
+    return _load(finished_run, request.param)
 
 
 def test_segments_are_standardised_by_the_real_segments_of_the_training_split(
     train_examples: list[bytes], graph: TransformGraph
 ) -> None:
-    tracks = [_segments(example)[:MAX_SEGMENTS] for example in train_examples]
+    tracks = [_segments(example)[:MAX_STATISTICS_SEGMENTS] for example in train_examples]
     together = np.concatenate(tracks)
     expected = np.zeros((len(tracks), MAX_SEGMENTS, len(SEGMENT_FEATURES)))
     for row, track in zip(expected, tracks, strict=True):
-        row[: len(track)] = (track - together.mean(axis=0)) / together.std(axis=0)
+        row[: len(track)] = (track[:MAX_SEGMENTS] - together.mean(axis=0)) / together.std(axis=0)
 
     transformed = graph.layer(tf.io.parse_example(train_examples, graph.raw_spec))
     both = np.concatenate([transformed["timbre"], transformed["pitches"]], axis=2)
@@ -78,30 +89,100 @@ def test_labels_reach_the_trainer_as_class_indices(
     finished_run: FinishedRun, train_examples: list[bytes], graph: TransformGraph
 ) -> None:
     reader = TransformedReader(graph, ("timbre",))
-    labels = [int(label) for _, label in reader.read([_split(finished_run, "train")])]
+    labels = labels_of(reader.read([_split(finished_run, "train")]))
     expected = [_features(example)["genre"].bytes_list.value[0].decode() for example in train_examples]
     assert [GENRES[label] for label in labels] == expected
 
 
-def test_training_batches_hold_every_track_once_an_epoch_in_a_new_order(
+def test_every_track_comes_once_an_epoch_in_a_new_order(
     finished_run: FinishedRun, train_examples: list[bytes], graph: TransformGraph, tmp_path: Path
 ) -> None:
     reader = TransformedReader(graph, ("timbre",))
-    pattern = _split(finished_run, "train")
-    with training_batches(reader, [pattern], [pattern], Batching(8, seed=0), str(tmp_path)) as (train, _):
-        epochs = [np.concatenate([features["timbre"][:, 0, 0] for features, _ in train]) for _ in range(2)]
+    tracks = shuffled(cached_tracks(reader, [_split(finished_run, "train")], str(tmp_path / "cache")), seed=0)
+    epochs = [np.array([features["timbre"][0, 0] for features, _ in tracks]) for _ in range(2)]
     assert len(epochs[0]) == len(train_examples)
     np.testing.assert_array_equal(np.sort(epochs[0]), np.sort(epochs[1]))
     assert not np.array_equal(epochs[0], epochs[1])
 
 
-def test_c1m1_is_the_seeds_network_layer_for_layer() -> None:
-    network = c1m1(8)
+def test_balanced_tracks_are_of_every_genre_equally_often() -> None:
+    labels = np.repeat([0, 1, 3], [500, 80, 20])
+    tracks = balanced(_tracks(labels, ("timbre",)), [500, 80, 0, 20], seed=0)
+    for _ in range(2):
+        drawn = np.bincount(labels_of(tracks), minlength=4)
+        assert drawn.sum() == 600
+        assert drawn[2] == 0
+        np.testing.assert_allclose(drawn[[0, 1, 3]], 200, atol=40)
+
+
+def test_class_weights_make_genres_count_alike_and_tracks_one_on_average() -> None:
+    counts = [6, 3, 0, 1]
+    weights = class_weights(counts)
+    np.testing.assert_allclose(
+        [count * weights[genre] for genre, count in enumerate(counts)], [10 / 3, 10 / 3, 0, 10 / 3]
+    )
+
+
+@pytest.mark.parametrize("feature", ["timbre", "pitches"])
+def test_c1m1_and_c1m2_are_the_seeds_network_layer_for_layer(feature: str) -> None:
+    network = conv1d_network(feature, 8, 0.25)
     assert network.count_params() == 297_528
-    parameters = [layer.count_params() for layer in network.layers if layer.count_params()]
-    assert parameters == [2_928, 15_424, 20_544, 258_112, 520]
-    shapes = [layer.output.shape[1:] for layer in network.layers if "pooling" in layer.name or "flatten" in layer.name]
-    assert shapes == [(254, 48), (127, 64), (63, 64), (4032,)]
+    assert _parameters(network) == [2_928, 15_424, 20_544, 258_112, 520]
+    assert _shapes(network) == [(254, 48), (127, 64), (63, 64), (4032,)]
+    assert [layer.rate for layer in network.layers if "dropout" in layer.name] == [0.25] * 4
+
+
+def test_c2m1_is_the_seeds_network_layer_for_layer() -> None:
+    network = conv2d_network(8, 0.35)
+    assert network.count_params() == 440_408
+    assert _parameters(network) == [2_448, 76_864, 102_464, 258_112, 520]
+    assert _shapes(network) == [(254, 4, 48), (127, 2, 64), (63, 1, 64), (4032,)]
+    assert [layer.rate for layer in network.layers if "dropout" in layer.name] == [0.35] * 4
+
+
+def test_the_defaults_are_the_seeds() -> None:
+    models = load_settings().models
+    assert (models.c1m1.batch_size, models.c1m1.patience, models.c1m1.min_delta) == (32, 8, 0.01)
+    assert (models.c2m1.batch_size, models.c2m1.epochs, models.c2m1.dropout) == (64, 75, 0.35)
+
+
+@pytest.mark.parametrize("balance", ["none", "class_weights", "balanced_batches"])
+@pytest.mark.parametrize("name", get_args(ModelName))
+def test_every_model_is_fitted_whatever_is_done_about_rare_genres(name: ModelName, balance: Any) -> None:
+    inputs = MODELS[name].inputs
+    train, validation = _tracks(np.repeat([0, 1], [12, 4]), inputs), _tracks(np.arange(4) % 2, inputs)
+    fit = fit_model(name, Task(train, validation, 3, balance, seed=0), _quick(name))
+    probabilities = fit.model.predict(validation.batch(4), verbose=0)
+    assert probabilities.shape == (4, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_training_that_diverges_is_told_and_not_exported() -> None:
+    make_deterministic(0)
+    train, validation = (_tracks(np.arange(count) % 2, ("timbre",), scale=1e36) for count in (16, 4))
+    task = Task(train, validation, 2, "none", seed=0)
+    with pytest.raises(PipelineInputError, match=r"diverged in epoch [23]: the loss is no number any more"):
+        fit_model("c1m1", task, {**_quick("c1m1"), "learning_rate": 1.0, "epochs": 3})
+
+
+def test_the_run_keeps_what_is_needed_to_judge_the_training(finished_run: FinishedRun) -> None:
+    folder = finished_run.artifact("Trainer-c1m1", "model_run")
+    record = load_training(str(folder))
+    assert (record.model, record.parameters, record.seed) == ("c1m1", 297_528, 0)
+    assert set(record.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert record.hyperparameters["batch_size"] == 8
+    assert 0.05 <= record.temperature <= 20
+    validation = load_predictions(str(folder / "validation.parquet"))
+    examples, reference = load_reference(str(folder))
+    calibrated = with_temperature(validation.probabilities, record.temperature)[: len(examples)]
+    np.testing.assert_allclose(reference, calibrated, atol=1e-6)
+    ids = [_features(example)["track_id"].bytes_list.value[0].decode() for example in examples]
+    assert validation.tracks["track_id"].to_pylist()[: len(ids)] == ids
+
+
+def test_lengths_have_names() -> None:
+    names = length_class(tf.constant([1, 299, 300, 599, 899, 900, 5000], tf.int64)).numpy()
+    assert [name.decode()[:5] for name in names] == ["0 to ", "0 to ", "300 t", "300 t", "600 t", "900 s", "900 s"]
 
 
 def test_the_names_of_the_networks_are_those_that_the_settings_take() -> None:
@@ -135,13 +216,23 @@ def test_padding_does_not_change_the_answer(model: Any, train_examples: list[byt
     np.testing.assert_allclose(padded, np.concatenate([answer["probabilities"] for answer in plain]), atol=1e-6)
 
 
-def test_segments_after_the_512th_do_not_change_the_answer(model: Any, train_examples: list[bytes]) -> None:
+def test_segments_after_the_512th_do_not_change_a_networks_answer(
+    finished_run: FinishedRun, train_examples: list[bytes]
+) -> None:
+    model = _load(finished_run, "c1m1")
     track = np.resize(_segments(train_examples[0]), (MAX_SEGMENTS + 50, 24))
     answers = [
         _answer(model, "serving_default", timbre=part[np.newaxis, :, :12], pitches=part[np.newaxis, :, 12:])
         for part in (track, track[:MAX_SEGMENTS])
     ]
     np.testing.assert_array_equal(answers[0]["probabilities"], answers[1]["probabilities"])
+
+
+def test_a_track_of_nothing_but_padding_or_of_one_segment_gets_an_answer(model: Any) -> None:
+    one = np.ones((1, 1, 12), np.float32)
+    for timbre in (np.zeros((1, 5, 12), np.float32), one, np.zeros((1, 0, 12), np.float32)):
+        answer = _answer(model, "serving_default", timbre=timbre, pitches=timbre)
+        np.testing.assert_allclose(answer["probabilities"].sum(axis=1), 1, atol=1e-5)
 
 
 def test_an_example_without_a_genre_is_served(model: Any, train_examples: list[bytes]) -> None:
@@ -159,6 +250,33 @@ def test_reference_predictions_come_back_as_they_were_kept(tmp_path: Path) -> No
     loaded, expected = load_reference(str(tmp_path))
     assert loaded == examples
     np.testing.assert_array_equal(expected, probabilities)
+
+
+def _tracks(labels: npt.NDArray[Any], inputs: tuple[str, ...], scale: float = 1.0) -> tf.data.Dataset:
+    """Made-up transformed tracks whose first coefficient tells the genre."""
+    rng = np.random.default_rng(0)
+    timbre, pitches = scale * rng.standard_normal((2, len(labels), MAX_SEGMENTS, 12)).astype(np.float32)
+    timbre[:, :, 0] += 3 * scale * labels[:, np.newaxis]
+    statistics = track_statistics(timbre, np.abs(pitches), np.full(len(labels), MAX_SEGMENTS))
+    features = {"timbre": timbre, "pitches": pitches, "track_statistics": statistics}
+    return tf.data.Dataset.from_tensor_slices(({name: features[name] for name in inputs}, labels.astype(np.int64)))
+
+
+def _quick(name: ModelName) -> dict[str, Any]:
+    chosen = getattr(load_settings().models, name).model_dump()
+    return {**chosen, "epochs": 1} if "epochs" in chosen else chosen
+
+
+def _parameters(network: Any) -> list[int]:
+    return [layer.count_params() for layer in network.layers if layer.count_params()]
+
+
+def _shapes(network: Any) -> list[tuple[int, ...]]:
+    return [layer.output.shape[1:] for layer in network.layers if "pooling" in layer.name or "flatten" in layer.name]
+
+
+def _load(run: FinishedRun, name: str) -> Any:
+    return tf.saved_model.load(str(run.artifact(f"Trainer-{name}", "model") / "Format-Serving"))
 
 
 def _split(run: FinishedRun, split: str) -> str:

@@ -21,12 +21,12 @@ GENRES = load_settings().genres
 
 @pytest.fixture
 def model(finished_run: FinishedRun) -> Path:
-    return finished_run.artifact("Trainer", "model") / "Format-Serving"
+    return finished_run.artifact("Trainer-c1m1", "model") / "Format-Serving"
 
 
 @pytest.fixture
 def reference(finished_run: FinishedRun) -> tuple[list[bytes], Any]:
-    return load_reference(str(finished_run.artifact("Trainer", "model_run")))
+    return load_reference(str(finished_run.artifact("Trainer-c1m1", "model_run")))
 
 
 def test_a_good_model_has_no_faults(model: Path, reference: tuple[list[bytes], Any]) -> None:
@@ -112,13 +112,13 @@ def test_inputs_that_fit_no_form_have_no_request() -> None:
 
 
 def test_the_executor_writes_a_blessing_that_pusher_obeys(finished_run: FinishedRun, tmp_path: Path) -> None:
-    blessing = _blessing(finished_run.artifact("Trainer", "model"), finished_run, tmp_path / "good")
+    blessing = _blessing(finished_run.artifact("Trainer-c1m1", "model"), finished_run, tmp_path / "good")
     assert blessing.get_int_custom_property("blessed") == 1
     assert read_faults(blessing.uri) == []
 
 
 def test_the_executor_does_not_bless_a_broken_model(finished_run: FinishedRun, tmp_path: Path) -> None:
-    broken = Path(shutil.copytree(finished_run.artifact("Trainer", "model"), tmp_path / "model"))
+    broken = Path(shutil.copytree(finished_run.artifact("Trainer-c1m1", "model"), tmp_path / "model"))
     (broken / "Format-Serving" / "saved_model.pb").write_bytes(b"half a mod")
     blessing = _blessing(broken, finished_run, tmp_path / "broken")
     assert blessing.get_int_custom_property("blessed") == 0
@@ -128,7 +128,7 @@ def test_the_executor_does_not_bless_a_broken_model(finished_run: FinishedRun, t
 def test_the_component_hands_on_a_blessing() -> None:
     component = ModelCheck(
         model=Channel(type=standard_artifacts.Model),
-        model_run=Channel(type=standard_artifacts.ModelRun),
+        model_runs=Channel(type=standard_artifacts.ModelRun),
         genres=GENRES,
         code_version="1",
     )
@@ -146,8 +146,8 @@ def _blessing(model_uri: Path, run: FinishedRun, uri: Path) -> standard_artifact
     )
     uri.mkdir()
     model.uri, blessing.uri = str(model_uri), str(uri)
-    model_run.uri = str(run.artifact("Trainer", "model_run"))
+    model_run.uri = str(run.artifact("Trainer-c1m1", "model_run"))
     Executor().Do(
-        {"model": [model], "model_run": [model_run]}, {"blessing": [blessing]}, {"genres": json.dumps(GENRES)}
+        {"model": [model], "model_runs": [model_run]}, {"blessing": [blessing]}, {"genres": json.dumps(GENRES)}
     )
     return blessing

@@ -33,17 +33,18 @@ def test_defaults_load_and_leave_nothing_out() -> None:
     assert settings.data.path is None
     given = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))
     assert settings.model_dump(include=given.keys()).keys() == given.keys()
-    assert settings.training.model_dump() == given["training"]
+    assert settings.model_dump(mode="json")["training"] == given["training"]
+    assert settings.models.model_dump() == given["models"]
 
 
 def test_file_wins_over_the_defaults(tmp_path: Path) -> None:
-    settings = load_settings(_file(tmp_path, "name: mine\ntraining:\n  epochs: 7\n"))
-    assert (settings.name, settings.training.epochs) == ("mine", 7)
+    settings = load_settings(_file(tmp_path, "name: mine\ntuning:\n  trials: 7\n"))
+    assert (settings.name, settings.tuning.trials) == ("mine", 7)
 
 
 def test_file_keeps_the_defaults_that_it_does_not_name(tmp_path: Path) -> None:
-    settings = load_settings(_file(tmp_path, "training: {epochs: 7}"))
-    assert settings.training == load_settings().training.model_copy(update={"epochs": 7})
+    settings = load_settings(_file(tmp_path, "training: {seed: 7}"))
+    assert settings.training == load_settings().training.model_copy(update={"seed": 7})
 
 
 def test_empty_file_changes_nothing(tmp_path: Path) -> None:
@@ -51,18 +52,18 @@ def test_empty_file_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_assignments_win_over_the_file(tmp_path: Path) -> None:
-    file = _file(tmp_path, "training: {epochs: 7, seed: 3}")
-    training = load_settings(file, ["training.epochs=8"]).training
-    assert (training.epochs, training.seed) == (8, 3)
+    file = _file(tmp_path, "models: {c1m1: {epochs: 7, batch_size: 3}}")
+    c1m1 = load_settings(file, ["models.c1m1.epochs=8"]).models.c1m1
+    assert (c1m1.epochs, c1m1.batch_size) == (8, 3)
 
 
 def test_last_assignment_wins() -> None:
-    assert load_settings(assignments=["training.epochs=8", "training.epochs=9"]).training.epochs == 9
+    assert load_settings(assignments=["training.seed=8", "training.seed=9"]).training.seed == 9
 
 
 def test_texts_win_over_assignments() -> None:
-    settings = load_settings(assignments=["name=one", "training.epochs=8"], texts={"name": "two"})
-    assert (settings.name, settings.training.epochs) == ("two", 8)
+    settings = load_settings(assignments=["name=one", "training.seed=8"], texts={"name": "two"})
+    assert (settings.name, settings.training.seed) == ("two", 8)
 
 
 def test_assignments_are_yaml() -> None:
@@ -123,7 +124,7 @@ def test_unknown_key_is_refused_naming_it_and_those_there_are() -> None:
 @pytest.mark.parametrize(
     ("assignment", "place", "known"),
     [
-        ("training.epoch=1", "training.epoch is", "epochs, min_delta"),
+        ("models.c1m1.epoch=1", "models.c1m1.epoch is", "epochs, learning_rate, min_delta"),
         ("data.labls=x", "data.labls is", "labels, max_rejected_share"),
         ("beam.runner=x", "beam.runner is", "args"),
     ],
@@ -136,18 +137,29 @@ def test_unknown_nested_key_is_refused_naming_it_and_its_siblings(assignment: st
 
 
 def test_unknown_key_of_a_file_is_refused(tmp_path: Path) -> None:
-    assert "training.epoch is not a setting" in _fault(file=_file(tmp_path, "training: {epoch: 1}"))
+    assert "training.sead is not a setting" in _fault(file=_file(tmp_path, "training: {sead: 1}"))
 
 
 @pytest.mark.parametrize(
     ("assignment", "place"),
     [
-        ("training.epochs=0", "training.epochs = 0"),
-        ("training.epochs=many", "training.epochs = 'many'"),
-        ("training.epochs=1.5", "training.epochs = 1.5"),
-        ("training.batch_size=-1", "training.batch_size = -1"),
+        ("models.c1m1.epochs=0", "models.c1m1.epochs = 0"),
+        ("models.c1m1.epochs=many", "models.c1m1.epochs = 'many'"),
+        ("models.c1m1.epochs=1.5", "models.c1m1.epochs = 1.5"),
+        ("models.c2m1.batch_size=-1", "models.c2m1.batch_size = -1"),
+        ("models.c1m2.learning_rate=0", "models.c1m2.learning_rate = 0"),
+        ("models.c1m1.dropout=1", "models.c1m1.dropout = 1"),
+        ("tuning.trials=0", "tuning.trials = 0"),
+        ("training.sampling=up", "training.sampling = 'up'"),
+        ("training.balance=yes", "training.balance = True"),
+        ("evaluation.confidence=1", "evaluation.confidence = 1"),
+        ("evaluation.resamples=5", "evaluation.resamples = 5"),
+        ("evaluation.min_genre_f1={Polka: 0.5}", "evaluation = "),
+        ("evaluation.min_genre_f1={Rock: 2}", "evaluation.min_genre_f1.Rock = 2"),
         ("training.seed=-1", "training.seed = -1"),
-        ("training.model=c9", "training.model = 'c9'"),
+        ("training.models=[c9]", "training.models.0 = 'c9'"),
+        ("training.models=[]", "training.models = []"),
+        ("training.models=[c1m1, c1m1]", "training.models = "),
         ("training=3", "training = 3"),
         ("data.max_rejected_share=1.5", "data.max_rejected_share = 1.5"),
         ("data.max_rejected_share=-0.1", "data.max_rejected_share = -0.1"),
@@ -174,8 +186,8 @@ def test_impossible_value_is_refused_naming_it(assignment: str, place: str) -> N
 
 
 def test_every_fault_is_named_at_once() -> None:
-    message = _fault("training.epochs=0", "nothing=1", "data.split_by=x")
-    assert all(place in message for place in ("training.epochs", "nothing", "data.split_by"))
+    message = _fault("training.seed=x", "nothing=1", "data.split_by=x")
+    assert all(place in message for place in ("training.seed", "nothing", "data.split_by"))
 
 
 @pytest.mark.parametrize("text", ["a: [1", "training:\n\tepochs: 3\n", "a: b: c"])
@@ -205,7 +217,7 @@ def test_file_without_keys_is_refused_naming_it(tmp_path: Path, text: str) -> No
 
 
 def test_assignment_without_a_value_is_refused() -> None:
-    assert "'training.epochs' is not of the form section.key=value" in _fault("training.epochs")
+    assert "'training.seed' is not of the form section.key=value" in _fault("training.seed")
 
 
 def test_assignment_of_broken_yaml_is_refused() -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ml_metadata as mlmd
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.types import Artifact
-from tfx.utils import path_utils
 
-from components.trainer.genres import load_genres
+from components.trainer.description import has_description, load_description
 
 
 class BaselineModelStrategy(LatestBlessedModelStrategy):
@@ -23,12 +22,12 @@ class BaselineModelStrategy(LatestBlessedModelStrategy):
     ) -> dict[str, list[Artifact]] | None:
         """See the base class; ``input_dict`` has the further key ``candidate``."""
         (candidate,) = input_dict["candidate"]
-        genres = _genres(candidate)
-        comparable = [model for model in input_dict["model"] if model.id != candidate.id and _genres(model) == genres]
+        genres = load_description(candidate).genres
+        comparable = [
+            model
+            for model in input_dict["model"]
+            if model.id != candidate.id and has_description(model) and load_description(model).genres == genres
+        ]
         others = {"model": comparable, "model_blessing": input_dict["model_blessing"]}
         resolved = super().resolve_artifacts(store, others)
         return {**resolved, "candidate": [candidate]} if resolved is not None else None
-
-
-def _genres(model: Artifact) -> list[str] | None:
-    return load_genres(path_utils.serving_model_path(model.uri))

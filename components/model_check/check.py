@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from components.scoring.saved_model import Signature, run_signature, serving_session
 from sources.track import PITCH_FEATURES, TIMBRE_FEATURES
 
 TOLERANCE = 1e-5
 """Largest difference of a probability that is put down to rounding."""
 
 Answer = Mapping[str, npt.NDArray[Any]]
-Signature = Any  # tensorflow.core.protobuf.meta_graph_pb2.SignatureDef, which has no types.
 
 
 def check_model(
@@ -34,7 +33,7 @@ def check_model(
         What is wrong, a line a fault; empty for a model that may be pushed.
     """
     try:
-        with _session(folder) as (session, signatures):
+        with serving_session(folder) as (session, signatures):
             return [
                 f"signature {name}: {fault}"
                 for name, signature in sorted(signatures.items())
@@ -42,14 +41,6 @@ def check_model(
             ]
     except (tf.errors.OpError, OSError, ValueError, RuntimeError, KeyError) as error:
         return [f"it does not load as TF Serving loads it: {error}"]
-
-
-@contextmanager
-def _session(folder: str) -> Iterator[tuple[tf.compat.v1.Session, Mapping[str, Signature]]]:
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        meta_graph = tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], folder)
-        # Signatures that begin with two underscores are SavedModel's own.
-        yield session, {name: found for name, found in meta_graph.signature_def.items() if not name.startswith("__")}
 
 
 def _signature_faults(
@@ -63,10 +54,7 @@ def _signature_faults(
     if inputs is None:
         return [f"its inputs {', '.join(sorted(signature.inputs))} are none that a track has"]
     try:
-        answer = session.run(
-            {name: tensor.name for name, tensor in signature.outputs.items()},
-            {signature.inputs[name].name: value for name, value in inputs.items()},
-        )
+        answer = run_signature(session, signature, inputs)
     except tf.errors.OpError as error:
         return [f"it fails: {error.message}"]
     return answer_faults(answer, expected, genres) if "probabilities" in answer else []

@@ -23,7 +23,7 @@ class ModelCheckSpec(ComponentSpec):
     }
     INPUTS = {
         "model": ChannelParameter(type=standard_artifacts.Model),
-        "model_run": ChannelParameter(type=standard_artifacts.ModelRun),
+        "model_runs": ChannelParameter(type=standard_artifacts.ModelRun),
     }
     OUTPUTS = {"blessing": ChannelParameter(type=standard_artifacts.InfraBlessing)}
 
@@ -40,19 +40,19 @@ class ModelCheck(BaseComponent):
     SPEC_CLASS = ModelCheckSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 
-    def __init__(self, model: BaseChannel, model_run: BaseChannel, genres: Sequence[str], code_version: str) -> None:
+    def __init__(self, model: BaseChannel, model_runs: BaseChannel, genres: Sequence[str], code_version: str) -> None:
         """Constructs the component.
 
         Args:
-            model: Trainer's model.
-            model_run: Trainer's run, which holds its own predictions.
+            model: the selected model.
+            model_runs: every Trainer's run; the selected model's holds the trainer's own predictions.
             genres: names in the order of the class index.
             code_version: changes when the check does.
         """
         super().__init__(
             spec=ModelCheckSpec(
                 model=model,
-                model_run=model_run,
+                model_runs=model_runs,
                 genres=json.dumps(list(genres)),
                 code_version=code_version,
                 blessing=Channel(type=standard_artifacts.InfraBlessing),

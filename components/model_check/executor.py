@@ -13,6 +13,8 @@ from tfx.types import Artifact, artifact_utils
 from tfx.utils import path_utils
 
 from components.model_check.check import check_model
+from components.trainer.description import load_description
+from components.trainer.record import load_training
 from components.trainer.reference import load_reference
 
 FAULTS_FILE = "faults.txt"
@@ -34,14 +36,21 @@ class Executor(BaseExecutor):
     ) -> None:
         """Blesses a model without faults; never fails because of the model."""
         self._log_startup(input_dict, output_dict, exec_properties)
-        model = path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"]))
-        examples, expected = load_reference(artifact_utils.get_single_uri(input_dict["model_run"]))
-        faults = check_model(model, examples, expected, json.loads(exec_properties["genres"]))
+        model = artifact_utils.get_single_instance(input_dict["model"])
+        examples, expected = load_reference(_run_of(model, input_dict["model_runs"]))
+        faults = check_model(
+            path_utils.serving_model_path(model.uri), examples, expected, json.loads(exec_properties["genres"])
+        )
         _write_blessing(artifact_utils.get_single_instance(output_dict["blessing"]), faults)
         for fault in faults:
             log.error("the model cannot be served: %s", fault)
         if not faults:
             log.info("every signature answers as the trainer did, on %d tracks", len(examples))
+
+
+def _run_of(model: Artifact, runs: list[Artifact]) -> str:
+    name = load_description(model).name
+    return next(run.uri for run in runs if load_training(run.uri).model == name)
 
 
 def _write_blessing(blessing: Artifact, faults: list[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
+from components.scoring.calibration import SMALLEST_PROBABILITY
 from components.trainer.input_pipeline import TransformGraph
 from components.transform.preprocessing import LABEL
 from sources.track import N_COEFFICIENTS, SEGMENT_FEATURES
@@ -18,7 +19,11 @@ EXAMPLES_SIGNATURE = "serving_examples"
 """Takes ``examples``, serialized tf.Examples as TrackExampleGen writes them; only the coefficients are needed."""
 
 TRANSFORM_SIGNATURE = "transform_features"
-"""Takes ``examples`` with a genre; answers the transformed label, for evaluation."""
+"""Takes ``examples`` with a genre; answers the transformed label and the length's class, for evaluation."""
+
+LENGTH = "length"
+_LENGTHS = (300, 600, 900)
+_LENGTH_NAMES = ("0 to 299 segments", "300 to 599 segments", "600 to 899 segments", "900 segments and more")
 
 
 class ServingModule(tf.Module):
@@ -29,14 +34,22 @@ class ServingModule(tf.Module):
     closures too: it holds constants only, and a tracked Keras 2 layer would be traced once more for seconds.
     """
 
-    def __init__(self, model: keras.Model, inputs: Sequence[str], graph: TransformGraph, genres: Sequence[str]) -> None:
-        """Wraps a network.
+    def __init__(
+        self,
+        model: keras.Model,
+        inputs: Sequence[str],
+        graph: TransformGraph,
+        genres: Sequence[str],
+        temperature: float = 1.0,
+    ) -> None:
+        """Wraps a model.
 
         Args:
             model: from a dictionary of transformed features to probabilities ``[batch, genres]``.
             inputs: the names of these features.
             graph: the preprocessing.
             genres: names in the order of the class index.
+            temperature: what the logits are divided by, see :mod:`components.scoring.calibration`.
         """
         super().__init__()
         self._variables = [variable.value for variable in model.variables]
@@ -46,7 +59,8 @@ class ServingModule(tf.Module):
         def answer(raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             transformed = graph.layer(raw)
             probabilities = model({name: transformed[name] for name in inputs}, training=False)
-            return self._answer(probabilities)
+            logits = tf.math.log(tf.maximum(probabilities, SMALLEST_PROBABILITY))
+            return self._answer(tf.nn.softmax(logits / temperature))
 
         @tf.function(autograph=False, input_signature=[_segments_spec("timbre"), _segments_spec("pitches")])
         def from_arrays(timbre: tf.Tensor, pitches: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -57,13 +71,14 @@ class ServingModule(tf.Module):
             return answer(tf.io.parse_example(examples, serving_spec))
 
         @tf.function(autograph=False, input_signature=[_examples_spec()])
-        def transform_label(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {LABEL: graph.layer(tf.io.parse_example(examples, graph.raw_spec))[LABEL]}
+        def for_evaluation(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            raw = tf.io.parse_example(examples, graph.raw_spec)
+            return {LABEL: graph.layer(raw)[LABEL], LENGTH: length_class(tf.squeeze(raw["num_segments"], 1))}
 
         self.functions = {
             ARRAYS_SIGNATURE: from_arrays,
             EXAMPLES_SIGNATURE: from_examples,
-            TRANSFORM_SIGNATURE: transform_label,
+            TRANSFORM_SIGNATURE: for_evaluation,
         }
 
     def _answer(self, probabilities: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -95,6 +110,12 @@ def raw_features(timbre: tf.Tensor, pitches: tf.Tensor) -> dict[str, tf.RaggedTe
         name: ragged.with_flat_values(coefficient)
         for name, coefficient in zip(SEGMENT_FEATURES, tf.unstack(ragged.flat_values, axis=1), strict=True)
     }
+
+
+def length_class(num_segments: tf.Tensor) -> tf.Tensor:
+    """What a track's length, int64 ``[batch]``, is called where scores are told by length."""
+    place = tf.reduce_sum(tf.cast(num_segments[:, tf.newaxis] >= _LENGTHS, tf.int32), axis=1)
+    return tf.gather(tf.constant(_LENGTH_NAMES), place)
 
 
 def save(module: ServingModule, folder: str) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from tempfile import TemporaryDirectory
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -67,34 +66,40 @@ def raw_examples(file_patterns: Sequence[str]) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(files)
 
 
-@dataclass(frozen=True)
-class Batching:
-    """How tracks are put together for training: tracks a batch, and the seed of their order."""
+def cached_tracks(reader: TransformedReader, file_patterns: Sequence[str], path: str) -> tf.data.Dataset:
+    """The reader's elements, parsed and transformed once: into a file, so that memory does not grow with the catalogue.
 
-    batch_size: int
-    seed: int
-
-
-@contextmanager
-def training_batches(
-    reader: TransformedReader,
-    train: Sequence[str],
-    validation: Sequence[str],
-    batching: Batching,
-    cache_in: str,
-) -> Iterator[tuple[tf.data.Dataset, tf.data.Dataset]]:
-    """Batches for training, shuffled anew each epoch, and for validation.
-
-    Examples are parsed and transformed once, into a cache in the folder ``cache_in``, so that memory does not grow with
-    the catalogue. The cache lives as long as the context.
+    Args:
+        reader: how tracks are read.
+        file_patterns: TFRecord files.
+        path: of the file, which is whoever calls' to remove.
     """
-    with TemporaryDirectory(dir=cache_in) as folder:
+    return reader.read(file_patterns).cache(path)
 
-        def cached(patterns: Sequence[str], name: str) -> tf.data.Dataset:
-            return reader.read(patterns).cache(os.path.join(folder, name))
 
-        shuffled = cached(train, "train").shuffle(_SHUFFLE_BUFFER, seed=batching.seed, reshuffle_each_iteration=True)
-        yield (
-            shuffled.batch(batching.batch_size).prefetch(tf.data.AUTOTUNE),
-            cached(validation, "validation").batch(batching.batch_size).prefetch(tf.data.AUTOTUNE),
-        )
+def labels_of(tracks: tf.data.Dataset) -> npt.NDArray[np.int64]:
+    """Class indices of ``(features, class index)``, in order."""
+    return np.array([int(label) for _, label in tracks], np.int64)
+
+
+def shuffled(tracks: tf.data.Dataset, seed: int) -> tf.data.Dataset:
+    """Tracks in an order that is another one each epoch, and the same for equal seeds."""
+    return tracks.shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
+
+
+def balanced(tracks: tf.data.Dataset, counts: Sequence[int], seed: int) -> tf.data.Dataset:
+    """As many tracks as there are, each drawn from a genre that was drawn first, every genre being as likely.
+
+    Args:
+        tracks: of ``(features, class index)``.
+        counts: how many tracks each class has; a class without any is not drawn.
+        seed: of all draws.
+    """
+
+    def of(genre: int) -> tf.data.Dataset:
+        own = tracks.filter(lambda _, label: label == genre)
+        return own.shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True).repeat()
+
+    genres = [of(genre) for genre, count in enumerate(counts) if count]
+    drawn = tf.data.Dataset.sample_from_datasets(genres, seed=seed, rerandomize_each_iteration=True)
+    return drawn.take(sum(counts))

@@ -8,10 +8,14 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.transform.statistics import track_statistics
 from sources.track import N_COEFFICIENTS, SEGMENT_FEATURES
 
 MAX_SEGMENTS = 512
-"""Segments of a track that a model reads, as in the seed."""
+"""Segments of a track that a network reads, as in the seed."""
+
+MAX_STATISTICS_SEGMENTS = 2048
+"""Segments of a track that its statistics are made of: eight minutes of music."""
 
 LABEL = "genre_index"
 
@@ -25,15 +29,22 @@ def preprocessing_fn(inputs: Mapping[str, Any], custom_config: Mapping[str, Any]
 
     Returns:
         ``timbre`` and ``pitches``, float32 ``[batch, 512, 12]``: the first 512 segments, each coefficient standardised
-        with its mean and deviation over these segments of the training split, zeros after the last segment.
+        with its mean and deviation over the segments of the training split, zeros after the last segment.
+        ``track_statistics``, float32 ``[batch, 2117]``: of up to 2,048 segments, see
+        :func:`components.transform.statistics.track_statistics`.
         ``genre_index``, int64 ``[batch]``: the place in the genre list, -1 for a genre that is not in it.
     """
     segments = first_segments([inputs[name] for name in SEGMENT_FEATURES])
     standardised = segments.with_flat_values(tft.scale_to_z_score(segments.flat_values, elementwise=True))
-    dense = standardised.to_tensor(shape=[None, MAX_SEGMENTS, len(SEGMENT_FEATURES)])
+    first = standardised.to_tensor(shape=[None, MAX_SEGMENTS, len(SEGMENT_FEATURES)])
     return {
-        "timbre": dense[:, :, :N_COEFFICIENTS],
-        "pitches": dense[:, :, N_COEFFICIENTS:],
+        "timbre": first[:, :, :N_COEFFICIENTS],
+        "pitches": first[:, :, N_COEFFICIENTS:],
+        "track_statistics": track_statistics(
+            standardised.to_tensor()[:, :, :N_COEFFICIENTS],
+            segments.to_tensor()[:, :, N_COEFFICIENTS:],
+            segments.row_lengths(),
+        ),
         LABEL: genre_index(tf.squeeze(inputs["genre"], 1), custom_config["genres"]),
     }
 
@@ -45,11 +56,11 @@ def first_segments(coefficients: Sequence[tf.RaggedTensor]) -> tf.RaggedTensor:
         coefficients: ragged float ``[batch, segments]`` each, all of the same row lengths.
 
     Returns:
-        Ragged float ``[batch, at most 512, coefficients]`` with a uniform inner dimension, so that its flat values are
-        real segments only.
+        Ragged float ``[batch, at most 2,048, coefficients]`` with a uniform inner dimension, so that its flat values
+        are real segments only.
     """
     flat = tf.stack([coefficient.flat_values for coefficient in coefficients], axis=1)
-    return coefficients[0].with_flat_values(flat)[:, :MAX_SEGMENTS]
+    return coefficients[0].with_flat_values(flat)[:, :MAX_STATISTICS_SEGMENTS]
 
 
 def genre_index(genre: tf.Tensor, genres: Sequence[str]) -> tf.Tensor:

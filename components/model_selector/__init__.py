@@ -1,0 +1,1 @@
+"""Takes the best of several trained models on."""

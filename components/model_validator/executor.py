@@ -1,0 +1,60 @@
+"""Judges a model and writes the verdict and the blessing."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tfx.components.evaluator import constants
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.dsl.io import fileio
+from tfx.types import Artifact, artifact_utils
+
+from components.artifacts import TestPredictions
+from components.model_validator.judgement import judge
+from components.model_validator.limits import Limits
+from components.scoring.predictions import load_predictions
+from components.trainer.description import load_description
+
+
+class Executor(BaseExecutor):
+    """Executor of ModelValidator."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Blesses a model that passes every check; never fails because of the model."""
+        self._log_startup(input_dict, output_dict, exec_properties)
+        predictions = artifact_utils.get_single_uri(input_dict["predictions"])
+        model = artifact_utils.get_single_instance(input_dict["model"])
+        baselines = input_dict.get("baseline_model") or []
+        name = load_description(model).name
+        verdict = judge(
+            (name, load_predictions(os.path.join(predictions, f"{name}.parquet"))),
+            (
+                load_description(baselines[0]).name,
+                load_predictions(os.path.join(predictions, f"{TestPredictions.BASELINE}.parquet")),
+            )
+            if baselines
+            else None,
+            Limits.model_validate_json(exec_properties["limits"]),
+        )
+        verdict.save(artifact_utils.get_single_uri(output_dict["verdict"]))
+        _bless(artifact_utils.get_single_instance(output_dict["blessing"]), model, verdict.blessed)
+
+
+def _bless(blessing: Artifact, model: Artifact, blessed: bool) -> None:
+    """Writes what TFX's Evaluator would: Pusher and the resolver of the latest blessed model read it."""
+    blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri)
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
+    value, file_name = (
+        (constants.BLESSED_VALUE, constants.BLESSED_FILE_NAME)
+        if blessed
+        else (constants.NOT_BLESSED_VALUE, constants.NOT_BLESSED_FILE_NAME)
+    )
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)
+    with fileio.open(os.path.join(blessing.uri, file_name), "w") as file:
+        file.write("")

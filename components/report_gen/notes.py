@@ -1,0 +1,55 @@
+"""Where a report's numbers mislead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isnan
+
+from components.report_gen.content import DataReport, ModelReport, Scores
+
+_FEW = 10
+
+
+def notes(data: DataReport, models: Sequence[ModelReport], synthetic: bool) -> list[str]:
+    """A sentence or two each, those on the data first."""
+    test = models[0].test
+    always = [
+        "The intervals are of the draw of test tracks alone. They do not cover what another seed of the training would"
+        " change, and they take tracks for independent, which those of one artist are not: they are rather too narrow.",
+        f"There are {test.tracks:,} test tracks: one track more or less is {1 / max(test.tracks, 1):.3f} of accuracy.",
+    ]
+    return [*(_SYNTHETIC if synthetic else ()), *_on_data(data), *_on_support(test), *_on_answers(models), *always]
+
+
+_SYNTHETIC = ("The data are synthetic: the generated demo catalogue. No score here says anything about real music.",)
+
+
+def _on_data(data: DataReport) -> list[str]:
+    used, read = sum(split.tracks for split in data.splits), sum(data.ingest.tracks.values())
+    sampled = [f"The examples are a sample: {used:,} of the {read:,} tracks that were read."] if used < read else []
+    missing = {split.split: [genre for genre, tracks in split.genres.items() if not tracks] for split in data.splits}
+    gaps = [f"There is no track of {', '.join(genres)} in {split}." for split, genres in missing.items() if genres]
+    return sampled + gaps
+
+
+def _on_support(test: Scores) -> list[str]:
+    few = [f"{row.genre} ({row.support})" for row in test.genres if 0 < row.support < _FEW]
+    if not few:
+        return []
+    return [f"Fewer than {_FEW} test tracks: {', '.join(few)}. Their scores move far with a single track."]
+
+
+def _on_answers(models: Sequence[ModelReport]) -> list[str]:
+    never = {model.name: [row.genre for row in model.test.genres if isnan(row.precision.value)] for model in models}
+    unanswered = [
+        f"{name} never answers {', '.join(genres)} on the test split: the precision is undefined there."
+        for name, genres in never.items()
+        if genres
+    ]
+    miscalibrated = [
+        f"The probabilities of {model.name} are further from the truth with the temperature than without it: it fits"
+        " the validation split, not the test split."
+        for model in models
+        if model.test.calibration.error > model.uncalibrated.error
+    ]
+    return unanswered + miscalibrated

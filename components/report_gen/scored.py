@@ -1,0 +1,118 @@
+"""From a model's answers to its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from components.report_gen.content import (
+    Average,
+    Calibration,
+    Change,
+    GenreRow,
+    Mistake,
+    ReliabilityBin,
+    Scores,
+)
+from components.scoring.calibration import calibration_bins, expected_calibration_error, with_temperature
+from components.scoring.predictions import Predictions
+from components.scoring.scores import (
+    Bootstrap,
+    Confusion,
+    Estimate,
+    Floats,
+    Indices,
+    accuracy,
+    balanced_accuracy,
+    genre_scores,
+    macro_f1,
+    majority_share,
+)
+
+
+def score(model: str, predictions: Predictions, bootstrap: Bootstrap) -> Scores:
+    """A model's scores, with their intervals."""
+    confusion = predictions.confusion
+    macro, weighted = _averages(confusion)
+    return Scores(
+        model=model,
+        tracks=len(predictions.probabilities),
+        accuracy=bootstrap.of(accuracy, confusion),
+        balanced_accuracy=bootstrap.of(balanced_accuracy, confusion),
+        macro_f1=bootstrap.of(macro_f1, confusion),
+        majority_share=float(majority_share(confusion)),
+        genres=[_genre_row(genre, index, confusion, bootstrap) for index, genre in enumerate(predictions.genres)],
+        macro_average=macro,
+        weighted_average=weighted,
+        confusion=confusion.astype(int).tolist(),
+        calibration=_calibration(predictions.probabilities, predictions.actual),
+    )
+
+
+def uncalibrated(predictions: Predictions, temperature: float) -> Calibration:
+    """The calibration of the probabilities before they were scaled by ``temperature``."""
+    return _calibration(with_temperature(predictions.probabilities, 1 / temperature), predictions.actual)
+
+
+def change(new: Predictions, old: Predictions, bootstrap: Bootstrap) -> Change:
+    """How two models' scores on the same tracks differ.
+
+    Raises:
+        ValueError: they did not answer the same tracks.
+    """
+    if new.genres != old.genres or new.tracks["track_id"] != old.tracks["track_id"]:
+        raise ValueError("the candidate and the baseline answered different tracks or genres")
+
+    def of(scoring: Callable[[Confusion], Floats]) -> Estimate:
+        return bootstrap.of_change(scoring, new.actual, new.predicted, old.predicted, len(new.genres))
+
+    return Change(of(accuracy), of(balanced_accuracy), of(macro_f1))
+
+
+def mistakes(predictions: Predictions, most: int) -> list[Mistake]:
+    """The wrong answers of the highest probabilities, at most so many; equal ones by track id."""
+    sure = predictions.probabilities.max(axis=1)
+    wrong = np.flatnonzero(predictions.predicted != predictions.actual)
+    tracks = predictions.tracks.to_pylist()
+    first = sorted(wrong, key=lambda row: (-sure[row], tracks[row]["track_id"]))[:most]
+    return [
+        Mistake(
+            track_id=tracks[row]["track_id"],
+            title=tracks[row]["title"],
+            artist=tracks[row]["artist"],
+            actual=tracks[row]["genre"],
+            predicted=predictions.genres[predictions.predicted[row]],
+            probability=float(sure[row]),
+        )
+        for row in first
+    ]
+
+
+def _genre_row(genre: str, index: int, confusion: Confusion, bootstrap: Bootstrap) -> GenreRow:
+    def of(name: str) -> Estimate:
+        return bootstrap.of(lambda stack: genre_scores(stack)[name][..., index], confusion)
+
+    return GenreRow(genre, int(confusion[index].sum()), of("precision"), of("recall"), of("f1"))
+
+
+def _averages(confusion: Confusion) -> tuple[Average, Average]:
+    scores = genre_scores(confusion)
+    occurring = scores["support"] > 0
+    values = [np.nan_to_num(scores[name][occurring]) for name in ("precision", "recall", "f1")]
+    if not occurring.any():
+        return Average(*[np.nan] * 3), Average(*[np.nan] * 3)
+    return (
+        Average(*(float(value.mean()) for value in values)),
+        Average(*(float(np.average(value, weights=scores["support"][occurring])) for value in values)),
+    )
+
+
+def _calibration(probabilities: npt.NDArray[np.floating[Any]], actual: Indices) -> Calibration:
+    bins = calibration_bins(probabilities, actual)
+    return Calibration(
+        expected_calibration_error(probabilities, actual),
+        [ReliabilityBin(int(tracks), float(sure), float(right)) for tracks, sure, right in bins],
+    )

@@ -1,0 +1,1 @@
+"""Makes genres equally frequent by leaving tracks out."""

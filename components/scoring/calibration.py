@@ -1,0 +1,76 @@
+"""Whether a probability means what it says, and how to make it so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+
+from components.scoring.scores import Floats, Indices
+
+BINS = 15
+"""Equal widths of probability that answers are put into, as in Guo et al., 2017."""
+
+_LARGEST = 20.0
+SMALLEST_PROBABILITY = 1e-12
+"""What stands in for zero where a logarithm is taken."""
+
+
+def with_temperature(probabilities: npt.NDArray[Any], temperature: float) -> Floats:
+    """Probabilities ``[tracks, genres]`` as the softmax of the logits divided by the temperature (> 0)."""
+    logits = np.log(np.maximum(probabilities, SMALLEST_PROBABILITY)) / temperature
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def fit_temperature(probabilities: npt.NDArray[Any], actual: Indices) -> float:
+    """The temperature under which the tracks' genres are most likely (Guo et al., On Calibration, ICML 2017).
+
+    Args:
+        probabilities: shape ``[tracks, genres]``, at least one track that the model was not trained on.
+        actual: class indices ``[tracks]``.
+
+    Returns:
+        Between 1/20 and 20: one number does not change which genre is the most probable.
+    """
+    rows = np.arange(len(actual))
+
+    def loss(log_temperature: float) -> float:
+        own = with_temperature(probabilities, float(np.exp(log_temperature)))[rows, actual]
+        return float(-np.log(np.maximum(own, SMALLEST_PROBABILITY)).mean())
+
+    bound = np.log(_LARGEST)
+    return float(np.exp(minimize_scalar(loss, bounds=(-bound, bound), method="bounded").x))
+
+
+def calibration_bins(probabilities: npt.NDArray[Any], actual: Indices) -> Floats:
+    """Answers by how sure they are.
+
+    Args:
+        probabilities: shape ``[tracks, genres]``.
+        actual: class indices ``[tracks]``.
+
+    Returns:
+        Shape ``[15, 3]``: of the answers whose probability falls into each of 15 equal widths of 0..1, the number, the
+        mean probability and the share that is right; NaN for the latter two where there is none.
+    """
+    sure = probabilities.max(axis=1)
+    right = (probabilities.argmax(axis=1) == actual).astype(float)
+    place = np.minimum((sure * BINS).astype(int), BINS - 1)
+    counts, sums, hits = (np.bincount(place, weights, minlength=BINS) for weights in (None, sure, right))
+    with np.errstate(invalid="ignore"):
+        return np.stack([counts, sums / counts, hits / counts], axis=1)
+
+
+def expected_calibration_error(probabilities: npt.NDArray[Any], actual: Indices) -> float:
+    """Mean difference between how sure the answers are and how often they are right, 0..1; NaN without tracks.
+
+    Over 15 equal widths of probability, weighted by their tracks (Naeini, Cooper, Hauskrecht, AAAI 2015).
+    """
+    counts, sure, right = calibration_bins(probabilities, actual).T
+    filled = counts > 0
+    if not filled.any():
+        return float("nan")
+    return float(np.average(np.abs(sure - right)[filled], weights=counts[filled]))

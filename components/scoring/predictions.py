@@ -1,0 +1,78 @@
+"""A model's answers to a split's tracks, as a Parquet file."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tfx.dsl.io import fileio
+
+from components.scoring.scores import Confusion, Indices, confusion_matrix
+
+TRACK_COLUMNS = {
+    "track_id": pa.string(),
+    "artist_id": pa.string(),
+    "artist": pa.string(),
+    "title": pa.string(),
+    "source": pa.string(),
+    "duration": pa.float32(),
+    "num_segments": pa.int64(),
+    "genre": pa.string(),
+}
+"""What is kept of a track; a text is empty where it is unknown, a duration is in seconds."""
+
+_PROBABILITIES = "probabilities"
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Answers of one model.
+
+    Attributes:
+        genres: names in the order of the class index.
+        tracks: a row a track, with ``TRACK_COLUMNS``.
+        probabilities: float32 ``[tracks, genres]``.
+    """
+
+    genres: tuple[str, ...]
+    tracks: pa.Table
+    probabilities: npt.NDArray[np.float32]
+
+    @property
+    def actual(self) -> Indices:
+        """Class indices of the tracks' genres."""
+        index = {genre: number for number, genre in enumerate(self.genres)}
+        return np.array([index[genre] for genre in self.tracks["genre"].to_pylist()], np.int64)
+
+    @property
+    def predicted(self) -> Indices:
+        """Class indices of the most probable genres."""
+        return self.probabilities.argmax(axis=1).astype(np.int64)
+
+    @property
+    def confusion(self) -> Confusion:
+        """Tracks by genre ``[actual, predicted]``."""
+        return confusion_matrix(self.actual, self.predicted, len(self.genres))
+
+    def save(self, path: str) -> None:
+        """Writes a Parquet file: the tracks' columns, and ``probabilities`` with the genres' names in its fields."""
+        columns = [pa.array(column) for column in self.probabilities.T]
+        table = self.tracks.append_column(_PROBABILITIES, pa.StructArray.from_arrays(columns, list(self.genres)))
+        content = io.BytesIO()
+        pq.write_table(table, content)
+        with fileio.open(path, "wb") as file:
+            file.write(content.getvalue())
+
+
+def load_predictions(path: str) -> Predictions:
+    """Reads what :meth:`Predictions.save` wrote."""
+    with fileio.open(path, "rb") as file:
+        table = pq.read_table(io.BytesIO(file.read()))
+    struct = table[_PROBABILITIES].combine_chunks()
+    genres = tuple(field.name for field in struct.type)
+    probabilities = np.stack([column.to_numpy(zero_copy_only=False) for column in struct.flatten()], axis=1)
+    return Predictions(genres, table.drop([_PROBABILITIES]), probabilities)

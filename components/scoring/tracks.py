@@ -1,0 +1,27 @@
+"""What serialized examples say of their tracks, without the segments."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import tensorflow as tf
+
+from components.scoring.predictions import TRACK_COLUMNS
+
+_TYPES = {pa.string(): (tf.string, ""), pa.int64(): (tf.int64, 0), pa.float32(): (tf.float32, 0.0)}
+_PARSED_TOGETHER = 256
+
+
+def track_table(examples: tf.data.Dataset) -> pa.Table:
+    """A row an example of a dataset of serialized tf.Examples; a text that an example does not have is empty."""
+    spec = {name: tf.io.FixedLenFeature([], *_TYPES[of_type]) for name, of_type in TRACK_COLUMNS.items()}
+    parsed = examples.batch(_PARSED_TOGETHER).map(lambda batch: tf.io.parse_example(batch, spec))
+    schema = pa.schema(list(TRACK_COLUMNS.items()))
+    batches = [
+        pa.table({name: _decoded(batch[name].tolist()) for name in TRACK_COLUMNS}, schema)
+        for batch in parsed.as_numpy_iterator()
+    ]
+    return pa.concat_tables(batches) if batches else schema.empty_table()
+
+
+def _decoded(values: list[object]) -> list[object]:
+    return [value.decode() if isinstance(value, bytes) else value for value in values]

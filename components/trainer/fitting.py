@@ -1,0 +1,122 @@
+"""How a model is fitted to tracks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.errors import PipelineInputError
+from components.trainer.hyperparameters import Balance, NetworkHyperparameters
+from components.trainer.input_pipeline import balanced, labels_of, shuffled
+
+log = logging.getLogger("deepmusic.Trainer")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model is fitted to.
+
+    Attributes:
+        train, validation: one element a track: the features by name, and the class index.
+        num_genres: how many classes there are.
+        balance: what is done about rare genres.
+        seed: of all random draws.
+        callbacks: told of each epoch, where there are epochs.
+    """
+
+    train: tf.data.Dataset
+    validation: tf.data.Dataset
+    num_genres: int
+    balance: Balance
+    seed: int
+    callbacks: tuple[keras.callbacks.Callback, ...] = ()
+
+    def genre_counts(self) -> list[int]:
+        """Training tracks by class index."""
+        return np.bincount(labels_of(self.train), minlength=self.num_genres).tolist()
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model.
+
+    Attributes:
+        model: from a dictionary of transformed features to probabilities ``[batch, genres]``.
+        history: values by epoch, empty where there are no epochs.
+    """
+
+    model: keras.Model
+    history: dict[str, list[float]]
+
+
+def class_weights(counts: list[int]) -> dict[int, float]:
+    """Weights under which every genre counts alike and a track counts 1 on average; see scikit-learn's ``balanced``."""
+    present = sum(count > 0 for count in counts)
+    return {genre: sum(counts) / (present * count) if count else 0.0 for genre, count in enumerate(counts)}
+
+
+def fit_network(build: Callable[[int, float], keras.Model], task: Task, chosen: NetworkHyperparameters) -> Fit:
+    """Trains a network with Adam on the sparse cross-entropy until the validation accuracy stops rising.
+
+    Args:
+        build: from the number of genres and the dropout to an uncompiled network.
+        task: what to fit to.
+        chosen: hyper-parameters.
+
+    Raises:
+        PipelineInputError: the loss is no number any more.
+    """
+    model = build(task.num_genres, chosen.dropout)
+    model.compile(keras.optimizers.Adam(chosen.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    counts = task.genre_counts()
+    even = task.balance == "balanced_batches"
+    train = balanced(task.train, counts, task.seed) if even else shuffled(task.train, task.seed)
+    history = model.fit(
+        train.batch(chosen.batch_size).prefetch(tf.data.AUTOTUNE),
+        validation_data=task.validation.batch(chosen.batch_size).prefetch(tf.data.AUTOTUNE),
+        epochs=chosen.epochs,
+        class_weight=class_weights(counts) if task.balance == "class_weights" else None,
+        callbacks=[*_stopping(chosen), *task.callbacks],
+        verbose=0,
+    ).history
+    _require_finite(history)
+    return Fit(model, {name: [float(value) for value in values] for name, values in history.items()})
+
+
+class EpochLog(keras.callbacks.Callback):
+    """One line an epoch."""
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Says how large the network is."""
+        del logs
+        log.info("%s parameters", f"{self.model.count_params():,}")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Says how far it is."""
+        log.info(
+            "epoch %3d  loss %.3f  accuracy %.3f  validation loss %.3f  validation accuracy %.3f",
+            epoch + 1,
+            *((logs or {})[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")),
+        )
+
+
+def _stopping(chosen: NetworkHyperparameters) -> list[keras.callbacks.Callback]:
+    return [
+        keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.EarlyStopping("val_accuracy", mode="max", min_delta=chosen.min_delta, patience=chosen.patience),
+    ]
+
+
+def _require_finite(history: dict[str, Any]) -> None:
+    losses = np.array(history["loss"] + history.get("val_loss", []))
+    if not np.isfinite(losses).all():
+        raise PipelineInputError(
+            f"Training diverged in epoch {len(history['loss'])}: the loss is no number any more. Nothing was exported;"
+            " lower the learning rate."
+        )

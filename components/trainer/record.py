@@ -1,0 +1,47 @@
+"""What is known of a training, in the ``training.json`` of its run."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import msgspec
+from tfx.dsl.io import fileio
+
+TRAINING_FILE = "training.json"
+VALIDATION_FILE = "validation.parquet"
+"""The model's answers to the validation split, see :class:`components.scoring.predictions.Predictions`."""
+
+
+class TrainingRecord(msgspec.Struct, frozen=True):
+    """One model's training.
+
+    Attributes:
+        model: its name.
+        parameters: trained numbers.
+        seconds: wall-clock time of the fit alone.
+        seed: of all random draws.
+        hyperparameters: by name.
+        temperature: what the logits are divided by, fitted on the validation split; 1 changes nothing.
+        history: values by epoch: ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``; empty for a model that is not
+            trained in epochs.
+    """
+
+    model: str
+    parameters: int
+    seconds: float
+    seed: int
+    hyperparameters: dict[str, Any]
+    temperature: float
+    history: dict[str, list[float]]
+
+    def save(self, folder: str) -> None:
+        """Writes the file into the folder of a model run."""
+        with fileio.open(os.path.join(folder, TRAINING_FILE), "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(self)))
+
+
+def load_training(folder: str) -> TrainingRecord:
+    """Reads what :meth:`TrainingRecord.save` wrote."""
+    with fileio.open(os.path.join(folder, TRAINING_FILE), "rb") as file:
+        return msgspec.json.decode(file.read(), type=TrainingRecord)

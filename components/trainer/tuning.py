@@ -1,0 +1,105 @@
+"""What TFX's Tuner calls: a random search for hyper-parameters."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import keras_tuner
+from pydantic import BaseModel
+from tfx.components.trainer.fn_args_utils import FnArgs
+from tfx.components.tuner.component import TunerFnResult
+
+from components.errors import PipelineInputError
+from components.scoring.scores import confusion_matrix, macro_f1
+from components.trainer.fitting import Task
+from components.trainer.hyperparameters import ModelName, NetworkHyperparameters, TangentHyperparameters
+from components.trainer.input_pipeline import TransformedReader, TransformGraph, cached_tracks, labels_of
+from components.trainer.registry import MODELS, fit_model
+from components.trainer.run import make_deterministic, predict
+
+OBJECTIVE = "validation_macro_f1"
+
+log = logging.getLogger("deepmusic.Tuner")
+
+
+def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
+    """Makes a search over the space of one model.
+
+    Args:
+        fn_args: TFX's arguments; ``custom_config`` as for :func:`components.trainer.run.run_fn`, with ``trials``.
+    """
+    config = fn_args.custom_config
+    name: ModelName = config["model"]
+    make_deterministic(config["seed"])
+    reader = TransformedReader(TransformGraph(fn_args.transform_graph_path), MODELS[name].inputs)
+    train = cached_tracks(reader, fn_args.train_files, f"{fn_args.working_dir}/train")
+    validation = cached_tracks(reader, fn_args.eval_files, f"{fn_args.working_dir}/validation")
+    task = Task(train, validation, len(config["genres"]), config["balance"], config["seed"])
+    oracle = keras_tuner.oracles.RandomSearchOracle(
+        objective=keras_tuner.Objective(OBJECTIVE, "max"),
+        max_trials=config["trials"],
+        seed=config["seed"],
+        hyperparameters=_SPACES[MODELS[name].hyperparameters](),
+    )
+    tuner = ModelTuner(oracle, name, config["hyperparameters"], directory=fn_args.working_dir)
+    return TunerFnResult(tuner=tuner, fit_kwargs={"task": task})
+
+
+def _network_space() -> keras_tuner.HyperParameters:
+    space = keras_tuner.HyperParameters()
+    space.Float("learning_rate", 1e-4, 1e-2, sampling="log")
+    space.Float("dropout", 0.0, 0.6)
+    space.Choice("batch_size", [16, 32, 64])
+    return space
+
+
+def _tangent_space() -> keras_tuner.HyperParameters:
+    space = keras_tuner.HyperParameters()
+    space.Float("gamma", 0.1, 1.0, sampling="log")
+    space.Float("ridge", 0.05, 1.0, sampling="log")
+    space.Float("balance", 0.0, 1.0)
+    space.Float("pitch_share", 0.05, 0.5)
+    return space
+
+
+_SPACES: dict[type[BaseModel], Callable[[], keras_tuner.HyperParameters]] = {
+    NetworkHyperparameters: _network_space,
+    TangentHyperparameters: _tangent_space,
+}
+
+
+class ModelTuner(keras_tuner.engine.base_tuner.BaseTuner):
+    """Fits a model anew for each trial and scores it as ModelSelector does, on the validation split."""
+
+    def __init__(
+        self, oracle: keras_tuner.Oracle, name: ModelName, settings: dict[str, Any], *, directory: str
+    ) -> None:
+        """Makes a tuner.
+
+        Args:
+            oracle: says what to try.
+            name: the model's.
+            settings: its hyper-parameters; those that are not searched for stay as they are.
+            directory: for KerasTuner's own files.
+        """
+        super().__init__(oracle, directory=directory, project_name=name)
+        self._name = name
+        self._settings = settings
+
+    def run_trial(self, trial: keras_tuner.engine.trial.Trial, task: Task) -> dict[str, float]:
+        """See the base class; a training that diverges is a failed trial."""
+        tried = trial.hyperparameters.values
+        try:
+            fit = fit_model(self._name, task, {**self._settings, **tried})
+        except PipelineInputError as error:
+            raise keras_tuner.errors.FailedTrialError(str(error)) from error
+        predicted = predict(fit.model, task.validation).argmax(axis=1)
+        score = float(macro_f1(confusion_matrix(labels_of(task.validation), predicted, task.num_genres)))
+        listed = ", ".join(f"{name} {value:.4g}" for name, value in tried.items())
+        log.info("trial %d of %d: validation macro F1 %.3f with %s", *self._progress(trial), score, listed)
+        return {OBJECTIVE: score}
+
+    def _progress(self, trial: keras_tuner.engine.trial.Trial) -> tuple[int, int]:
+        return int(trial.trial_id) + 1, self.oracle.max_trials

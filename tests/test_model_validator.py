@@ -1,0 +1,152 @@
+"""What a model is blessed for, and what not."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from tfx.types import standard_artifacts
+from tfx.types.channel import Channel
+
+from components.artifacts import ModelVerdict, TestPredictions
+from components.model_validator.component import ModelValidator
+from components.model_validator.executor import Executor
+from components.model_validator.judgement import judge
+from components.model_validator.limits import Limits
+from components.model_validator.verdict import load_verdict
+from components.scoring.predictions import TRACK_COLUMNS, Predictions
+from components.trainer.description import ModelDescription
+from pipeline.settings import load_settings
+
+GENRES = ("Rock", "Jazz", "Blues")
+LIMITS = load_settings().evaluation
+
+
+def test_a_first_model_has_to_beat_the_most_frequent_genre_alone() -> None:
+    assert judge(("m", _answers([90, 25, 5])), None, LIMITS).blessed
+    verdict = judge(("m", _answers([100, 0, 0])), None, LIMITS)
+    assert not verdict.blessed
+    assert "most frequent genre is 0.000" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [
+        ({"min_accuracy": 0.9}, "accuracy is 0.800"),
+        ({"min_macro_f1": 0.9}, "macro F1 is 0.6"),
+        ({"min_genre_f1": {"Blues": 0.6}}, "F1 of Blues is 0."),
+    ],
+)
+def test_a_minimum_that_is_not_reached_blocks(limit: dict[str, Any], reason: str) -> None:
+    verdict = judge(("m", _answers([90, 25, 5])), None, LIMITS.model_copy(update=limit))
+    (line,) = verdict.reasons
+    assert line.startswith(reason)
+    assert "asked for: at least" in line
+
+
+def test_a_minimum_for_a_genre_without_test_tracks_blocks_and_says_why() -> None:
+    limits = LIMITS.model_copy(update={"min_genre_f1": {"Blues": 0.1}})
+    verdict = judge(("m", _answers([90, 25], sizes=(100, 30))), None, limits)
+    assert verdict.reasons == ["F1 of Blues cannot be measured on the test split, asked for: at least 0.1"]
+    assert next(check for check in verdict.checks if check.name == "F1 of Blues").value is None
+
+
+def test_a_model_that_is_worse_is_not_blessed_and_the_reason_has_the_interval() -> None:
+    verdict = judge(("new", _answers([60, 15, 5])), ("old", _answers([90, 25, 12])), LIMITS)
+    assert verdict.baseline == "old"
+    assert not verdict.blessed
+    assert any(line.startswith("change of accuracy is -0.313 (-0.") for line in verdict.reasons)
+
+
+def test_a_model_that_is_better_overall_but_ruins_a_genre_is_not_blessed() -> None:
+    new, old = _answers([99, 29, 0]), _answers([75, 18, 18])
+    verdict = judge(("new", new), ("old", old), LIMITS.model_copy(update={"max_macro_f1_drop": 1}))
+    changes = {check.name: check for check in verdict.checks}
+    assert changes["change of accuracy"].value is not None
+    assert changes["change of accuracy"].value > 0.05
+    assert [check.name for check in verdict.checks if not check.passed] == ["change of F1 of Blues"]
+
+
+def test_noise_neither_blocks_nor_counts_as_a_fall() -> None:
+    # Three tracks of 150 fewer: beyond the 0.01 that are allowed, but nothing that 150 tracks could show.
+    limits = LIMITS.model_copy(update={"max_accuracy_drop": 0.01})
+    actual = _actual((100, 30, 20))
+    old, new = actual.copy(), actual.copy()
+    old[:25] = new[8:36] = 1
+    verdict = judge(("new", _predictions(actual, new)), ("old", _predictions(actual, old)), limits)
+    change = next(check for check in verdict.checks if check.name == "change of accuracy")
+    assert change.value == pytest.approx(-0.02)
+    assert change.high is not None
+    assert change.high >= 0
+    assert change.passed
+
+
+def test_the_same_fall_counts_where_enough_tracks_show_it() -> None:
+    many = [_answers([9000, 2500, c], sizes=(10_000, 3_000, 2_000)) for c in (1200, 1600)]
+    verdict = judge(("new", many[0]), ("old", many[1]), LIMITS)
+    assert not verdict.blessed
+
+
+def test_a_genre_without_test_tracks_is_not_compared() -> None:
+    verdict = judge(("n", _answers([90, 25], (100, 30))), ("o", _answers([91, 25], (100, 30))), LIMITS)
+    assert verdict.blessed
+    assert all("Blues" not in check.name for check in verdict.checks)
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_the_executor_blesses_as_tfx_does(good: bool, tmp_path: Path) -> None:
+    model, predictions = standard_artifacts.Model(), TestPredictions()
+    blessing, verdict = standard_artifacts.ModelBlessing(), ModelVerdict()
+    for name, artifact in {"m": model, "p": predictions, "b": blessing, "v": verdict}.items():
+        artifact.uri = str(tmp_path / name)
+        (tmp_path / name).mkdir()
+    model.id = 42
+    ModelDescription("c1m1", list(GENRES)).save(str(tmp_path / "m" / "Format-Serving"))
+    _answers([90, 25, 12] if good else [100, 0, 0]).save(str(tmp_path / "p" / "c1m1.parquet"))
+    Executor().Do(
+        {"model": [model], "predictions": [predictions]},
+        {"blessing": [blessing], "verdict": [verdict]},
+        {"limits": LIMITS.model_dump_json()},
+    )
+    assert load_verdict(verdict.uri).blessed is good
+    assert blessing.get_int_custom_property("blessed") == int(good)
+    assert blessing.get_int_custom_property("current_model_id") == 42
+    assert [path.name for path in Path(blessing.uri).iterdir()] == ["BLESSED" if good else "NOT_BLESSED"]
+
+
+def test_the_component_hands_on_a_blessing_and_a_verdict() -> None:
+    component = ModelValidator(
+        model=Channel(type=standard_artifacts.Model),
+        baseline_model=Channel(type=standard_artifacts.Model),
+        predictions=Channel(type=TestPredictions),
+        limits=LIMITS,
+        code_version="1",
+    )
+    assert component.outputs["blessing"].type is standard_artifacts.ModelBlessing
+    assert Limits.model_validate_json(component.exec_properties["limits"]) == LIMITS
+
+
+def _actual(sizes: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    return np.repeat(np.arange(len(sizes)), sizes)
+
+
+def _answers(right: list[int], sizes: tuple[int, ...] = (100, 30, 20)) -> Predictions:
+    """So many of each genre's tracks are right; the others are said to be of the first genre, or the second."""
+    actual = _actual(sizes)
+    predicted = np.zeros_like(actual)
+    for genre, (count, start) in enumerate(zip(right, np.cumsum([0, *sizes]), strict=False)):
+        predicted[start : start + sizes[genre]] = 1 if genre == 0 else 0
+        predicted[start : start + count] = genre
+    return _predictions(actual, predicted)
+
+
+def _predictions(actual: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> Predictions:
+    genres = [GENRES[index] for index in actual]
+    filler = {pa.string(): "x", pa.int64(): 1, pa.float32(): 1.0}
+    columns = {
+        name: pa.array(genres if name == "genre" else [filler[of_type]] * len(actual), of_type)
+        for name, of_type in TRACK_COLUMNS.items()
+    }
+    return Predictions(GENRES, pa.table(columns), np.eye(3, dtype=np.float32)[predicted])

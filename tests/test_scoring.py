@@ -1,0 +1,184 @@
+"""Scores, intervals, calibration and kept predictions."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support
+
+from components.scoring.calibration import (
+    calibration_bins,
+    expected_calibration_error,
+    fit_temperature,
+    with_temperature,
+)
+from components.scoring.predictions import TRACK_COLUMNS, Predictions, load_predictions
+from components.scoring.scores import (
+    Bootstrap,
+    Confusion,
+    Indices,
+    accuracy,
+    accuracy_over_majority,
+    balanced_accuracy,
+    confusion_matrix,
+    genre_f1,
+    genre_scores,
+    macro_f1,
+)
+from components.scoring.tracks import track_table
+
+# Three tracks of genre 0 (two found), two of genre 1 (one found), none of genre 2.
+CONFUSION = np.array([[2, 1, 0], [0, 1, 1], [0, 0, 0]], float)
+
+
+@pytest.fixture
+def answers() -> tuple[Indices, Indices]:
+    rng = np.random.default_rng(0)
+    actual = rng.choice(4, 500, p=[0.6, 0.2, 0.15, 0.05])
+    return actual, np.where(rng.random(500) < 0.6, actual, rng.integers(0, 4, 500))
+
+
+def test_scores_of_a_genre() -> None:
+    scores = genre_scores(CONFUSION)
+    np.testing.assert_allclose(scores["support"], [3, 2, 0])
+    np.testing.assert_allclose(scores["precision"], [1, 1 / 2, 0])
+    np.testing.assert_allclose(scores["recall"], [2 / 3, 1 / 2, np.nan])
+    np.testing.assert_allclose(scores["f1"], [4 / 5, 1 / 2, np.nan])
+
+
+def test_scores_agree_with_scikit_learn(answers: tuple[Indices, Indices]) -> None:
+    confusion = confusion_matrix(*answers, 4)
+    precision, recall, f1, support = precision_recall_fscore_support(*answers)
+    scores = genre_scores(confusion)
+    for name, expected in (("precision", precision), ("recall", recall), ("f1", f1), ("support", support)):
+        np.testing.assert_allclose(scores[name], expected)
+    assert macro_f1(confusion) == pytest.approx(f1_score(*answers, average="macro"))
+    assert balanced_accuracy(confusion) == pytest.approx(balanced_accuracy_score(*answers))
+
+
+def test_scores_of_a_stack_are_those_of_each(answers: tuple[Indices, Indices]) -> None:
+    one, other = confusion_matrix(*answers, 4), np.pad(CONFUSION, (0, 1))
+    for score in (accuracy, balanced_accuracy, macro_f1, accuracy_over_majority, genre_f1(1)):
+        np.testing.assert_allclose(score(np.stack([one, other])), [score(one), score(other)])
+
+
+def test_precision_of_a_genre_that_is_never_predicted_is_undefined() -> None:
+    assert np.isnan(genre_scores(np.array([[0, 1], [0, 1]], float))["precision"][0])
+
+
+def test_macro_f1_is_the_mean_over_the_genres_that_occur() -> None:
+    assert macro_f1(CONFUSION) == pytest.approx((4 / 5 + 1 / 2) / 2)
+
+
+def test_scores_of_no_tracks_are_undefined_and_not_zero() -> None:
+    for score in (accuracy, balanced_accuracy, macro_f1, accuracy_over_majority):
+        assert np.isnan(score(np.zeros((2, 2))))
+        assert np.isnan(Bootstrap(100, 0.95).of(score, np.zeros((2, 2))).high)
+
+
+def test_accuracy_over_majority() -> None:
+    assert accuracy_over_majority(CONFUSION) == pytest.approx(3 / 5 - 3 / 5)
+    assert accuracy_over_majority(np.diag([4.0, 1.0])) == pytest.approx(1 - 4 / 5)
+
+
+def test_the_interval_of_an_accuracy_is_the_binomial_one() -> None:
+    estimate = Bootstrap(20_000, 0.95).of(accuracy, np.array([[80, 20], [0, 0]], float))
+    assert estimate.value == pytest.approx(0.8)
+    # Normal approximation: 0.8 +- 1.96 * sqrt(0.8 * 0.2 / 100).
+    assert (estimate.low, estimate.high) == pytest.approx((0.7216, 0.8784), abs=0.015)
+
+
+def test_the_change_between_equal_answers_is_nothing(answers: tuple[Indices, Indices]) -> None:
+    actual, predicted = answers
+    change = Bootstrap(500, 0.95).of_change(macro_f1, actual, predicted, predicted, 4)
+    assert (change.value, change.low, change.high) == (0, 0, 0)
+
+
+def test_the_change_is_the_new_score_less_the_old_and_paired(answers: tuple[Indices, Indices]) -> None:
+    actual, old = answers
+    new = old.copy()
+    new[np.flatnonzero(old != actual)[:25]] = actual[np.flatnonzero(old != actual)[:25]]
+    change = Bootstrap(2000, 0.95).of_change(accuracy, actual, new, old, 4)
+    assert change.value == pytest.approx(0.05)
+    # Two independent samples of 500 tracks could not tell 0.05 from nothing; the same tracks can.
+    assert change.low > 0.03
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    truth: Confusion = np.array([[0.5, 0.1], [0.15, 0.25]])
+    covered = [
+        estimate.low <= macro_f1(truth) <= estimate.high
+        for estimate in (
+            Bootstrap(400, 0.9, seed).of(macro_f1, rng.multinomial(200, truth.ravel()).reshape(2, 2).astype(float))
+            for seed in range(300)
+        )
+    ]
+    assert 0.84 <= np.mean(covered) <= 0.96
+
+
+def test_the_temperature_undoes_overconfidence() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 1.5, (4000, 5))
+    honest = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    actual = np.array([rng.choice(5, p=row) for row in honest])
+    boastful = with_temperature(honest, 1 / 3)
+    assert fit_temperature(boastful, actual) == pytest.approx(3, rel=0.1)
+    before, after = (expected_calibration_error(p, actual) for p in (boastful, with_temperature(boastful, 3)))
+    assert before > 0.15
+    assert after < 0.03
+
+
+def test_the_temperature_leaves_the_order_of_genres_alone() -> None:
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(6), 50)
+    softened = with_temperature(probabilities, 4.2)
+    np.testing.assert_array_equal(probabilities.argsort(axis=1), softened.argsort(axis=1))
+    np.testing.assert_allclose(softened.sum(axis=1), 1)
+    np.testing.assert_allclose(with_temperature(softened, 1 / 4.2), probabilities, atol=1e-9)
+
+
+def test_the_temperature_stays_finite_for_perfect_and_for_hopeless_answers() -> None:
+    certain = np.eye(3)[np.arange(30) % 3]
+    for actual in (np.arange(30) % 3, (np.arange(30) + 1) % 3):
+        assert 0.05 <= fit_temperature(certain, actual) <= 20
+
+
+def test_the_calibration_error_is_the_gap_between_sure_and_right() -> None:
+    probabilities = np.tile([0.9, 0.1], (10, 1))
+    assert expected_calibration_error(probabilities, np.repeat([0, 1], 5)) == pytest.approx(0.4)
+    bins = calibration_bins(probabilities, np.repeat([0, 1], 5))
+    assert bins[13].tolist() == pytest.approx([10, 0.9, 0.5])
+    assert bins[:, 0].sum() == 10
+    assert np.isnan(expected_calibration_error(np.zeros((0, 2)), np.zeros(0, np.int64)))
+
+
+def test_predictions_come_back_as_they_were_kept(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    genres = ("Rock", "Hip-Hop", "Übermut & Söhne")
+    values = {"genre": [genres[i % 3] for i in range(7)], "title": ["", "a", "ß", "\n", "'", '"', "x" * 999]}
+    tracks = pa.table(
+        {n: pa.array(values.get(n, [1 if t != pa.string() else "t"] * 7), t) for n, t in TRACK_COLUMNS.items()}
+    )
+    kept = Predictions(genres, tracks, rng.dirichlet(np.ones(3), 7).astype(np.float32))
+    kept.save(str(tmp_path / "p.parquet"))
+    loaded = load_predictions(str(tmp_path / "p.parquet"))
+    assert loaded.genres == genres
+    assert loaded.tracks.equals(tracks)
+    np.testing.assert_array_equal(loaded.probabilities, kept.probabilities)
+    assert loaded.actual.tolist() == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_the_tracks_of_examples_are_read_without_their_segments() -> None:
+    def example(**features: tf.train.Feature) -> bytes:
+        return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+    def text(value: str) -> tf.train.Feature:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
+
+    first = example(track_id=text("a"), title=text("Ö"), timbre_01=tf.train.Feature())
+    table = track_table(tf.data.Dataset.from_tensor_slices([first, example(track_id=text("b"))]))
+    assert table["track_id"].to_pylist() == ["a", "b"]
+    assert table["title"].to_pylist() == ["Ö", ""]
+    assert table["num_segments"].to_pylist() == [0, 0]
