@@ -1,6 +1,7 @@
 """The whole pipeline, started as a user starts it."""
 
 import fcntl
+import json
 import re
 import shutil
 import signal
@@ -167,6 +168,27 @@ def test_a_pushed_version_that_was_removed_is_not_said_to_be_there(second_home: 
     result = run_local(second_home.arguments)
     assert "Pushed to" not in result.stdout
     assert re.search(r"^Not pushed: an earlier run pushed it to .*removed since$", result.stdout, re.MULTILINE)
+
+
+def test_hyper_parameters_are_searched_for_and_kept_as_settings(second_home: FinishedRun) -> None:
+    settings = ("training.models=[tangent]", "tuning.enabled=true", "tuning.trials=2")
+    result = run_local((*second_home.arguments, *settings))
+    assert result.returncode == 0, result.stdout
+    assert (
+        len(re.findall(r"^  trial [12] of 2: validation macro F1 \d\.\d+ with gamma", result.stdout, re.MULTILINE)) == 2
+    )
+    tuned = load_settings(second_home.home / "tuned.yaml").models.tangent
+    assert tuned != load_settings().models.tangent
+    record = load_training(str(second_home.artifact("Trainer-tangent", "model_run")))
+    assert record.hyperparameters == tuned.model_dump()
+
+
+def test_a_sampled_run_goes_all_the_way(second_home: FinishedRun) -> None:
+    result = run_local((*second_home.arguments, "training.models=[tangent]", "training.sampling=downsampled"))
+    assert result.returncode == 0, result.stdout
+    assert re.search(r"^  train: \d+ tracks, Blues (\d+), Classical \1, Country \1,", result.stdout, re.MULTILINE)
+    report = json.loads((second_home.artifact("ReportGen", "report") / "report.json").read_text())
+    assert any(note.startswith("The examples are a sample:") for note in report["notes"])
 
 
 def test_a_second_run_at_once_is_refused(tmp_path: Path) -> None:

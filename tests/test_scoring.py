@@ -145,6 +145,12 @@ def test_the_temperature_stays_finite_for_perfect_and_for_hopeless_answers() -> 
         assert 0.05 <= fit_temperature(certain, actual) <= 20
 
 
+def test_a_few_right_answers_do_not_make_a_model_certain() -> None:
+    sure = np.tile([0.8, 0.2], (4, 1))
+    assert 0.5 < fit_temperature(sure, np.zeros(4, np.int64)) < 1
+    assert fit_temperature(np.tile([0.8, 0.2], (5000, 1)), np.zeros(5000, np.int64)) < 0.3
+
+
 def test_the_calibration_error_is_the_gap_between_sure_and_right() -> None:
     probabilities = np.tile([0.9, 0.1], (10, 1))
     assert expected_calibration_error(probabilities, np.repeat([0, 1], 5)) == pytest.approx(0.4)

@@ -502,7 +502,10 @@ def _summary(
     train: int = 8, validation: int = 1, test: int = 1, unlabelled: int = 0, rejected: int = 0
 ) -> IngestSummary:
     counts = zip(SPLITS, (train, validation, test), strict=True)
-    examples = {split: {"Jazz": count} if count else {} for split, count in counts}
+    examples = {
+        split: {genre: tracks for genre, tracks in (("Jazz", count - count // 2), ("Blues", count // 2)) if tracks}
+        for split, count in counts
+    }
     return IngestSummary(examples, dict.fromkeys(SPLITS, 1), unlabelled, rejected)
 
 
@@ -585,6 +588,13 @@ def test_empty_split_by_artist_is_refused_with_both_remedies() -> None:
     message = _refusal(_summary(validation=0, test=0))
     assert "No track falls into the split validation and test: 8 tracks" in message
     assert "Bring more, or set data.split_by to track." in message
+
+
+def test_one_genre_only_is_refused_before_anything_is_trained() -> None:
+    summary = IngestSummary({"train": {"Jazz": 30}, "validation": {"Jazz": 4}, "test": {"Blues": 2}}, {}, 0, 0)
+    assert _refusal(summary) == (
+        "All 30 training tracks are Jazz: there is nothing to tell apart. Bring tracks of other genres."
+    )
 
 
 def test_empty_split_by_track_is_refused_without_the_remedy_taken() -> None:

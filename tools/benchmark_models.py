@@ -7,16 +7,19 @@ and its own training; a fold's scores are never part of what a model was chosen 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+# Before TensorFlow is imported: the table is what is asked for.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import apache_beam as beam
@@ -136,7 +139,11 @@ def load_catalogue(settings: Settings, min_tracks: int) -> Catalogue:
 
 
 def folds(catalogue: Catalogue, count: int, seed: int) -> list[Fold]:
-    """Splits a catalogue so that no artist is in two parts, and genres are as even as that allows."""
+    """Splits a catalogue so that no artist is in two parts, and genres are as even as that allows.
+
+    Raises:
+        PipelineInputError: there are too few tracks for so many folds.
+    """
     labels, artists = catalogue.labels, np.array(catalogue.artists)
 
     def split(indices: Indices, parts: int) -> list[tuple[Indices, Indices]]:
@@ -144,9 +151,13 @@ def folds(catalogue: Catalogue, count: int, seed: int) -> list[Fold]:
         found = splitter.split(indices, labels[indices], artists[indices])
         return [(indices[rest], indices[part]) for rest, part in found]
 
+    if not 2 <= count <= np.bincount(labels).max():
+        raise PipelineInputError(
+            f"{count} folds cannot be made: there have to be two, and a genre with a track for each."
+        )
     result = []
     for rest, test in split(np.arange(len(labels)), count):
-        train, validation = split(rest, _VALIDATION_FOLDS)[0]
+        train, validation = split(rest, min(_VALIDATION_FOLDS, np.bincount(labels[rest]).max()))[0]
         result.append(Fold(train, validation, test))
     return result
 
@@ -306,6 +317,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--min-tracks", type=int, default=20, help="genres with fewer are left out")
     parser.add_argument("assignments", nargs="*", metavar="section.key=value", help="a setting")
     parsed = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.ERROR)
     console = Console(width=None if sys.stdout.isatty() else 200)
     try:
         texts = {"data.path": parsed.data, **({"data.labels": parsed.labels} if parsed.labels else {})}

@@ -9,7 +9,7 @@ import msgspec
 
 from components.errors import PipelineInputError
 from components.track_example_gen.ingest import Verdict
-from components.track_example_gen.splits import SPLITS, SplitBy
+from components.track_example_gen.splits import SPLITS, TRAIN, SplitBy
 from sources.track import Rejection
 
 _SHOWN = 5
@@ -74,7 +74,8 @@ def require_usable(
     """Stops a run that would train on too little.
 
     Raises:
-        PipelineInputError: too large a share was rejected, nothing is labelled, or a split is empty.
+        PipelineInputError: too large a share was rejected, nothing is labelled, a split is empty, or there is
+            one genre only to learn from.
     """
     read = sum(summary.tracks.values()) + summary.unlabelled + summary.rejected
     if read and summary.rejected / read > max_rejected_share:
@@ -95,6 +96,12 @@ def require_usable(
             f"No track falls into the split {' and '.join(empty)}: {sum(summary.tracks.values()):,} tracks of"
             f" {sum(summary.artists.values()):,} artists, split by {split_by}. Bring more"
             + (", or set data.split_by to track." if split_by == "artist" else ".")
+        )
+    if len(summary.examples[TRAIN]) == 1:
+        (genre,) = summary.examples[TRAIN]
+        raise PipelineInputError(
+            f"All {summary.tracks[TRAIN]:,} training tracks are {genre}: there is nothing to tell apart. Bring"
+            " tracks of other genres."
         )
 
 

@@ -65,13 +65,14 @@ class TangentSpace(keras.layers.Layer):
     def call(self, statistics: tf.Tensor) -> tf.Tensor:
         """From ``[batch, 2117]`` to ``[batch, 2116]``."""
         moments, count, pitches = tf.split(statistics, [N_MOMENTS, 1, N_PITCH_STATISTICS], axis=1)
-        relative = self.whiten @ symmetric(moments) @ self.whiten
-        count = count[:, :, tf.newaxis]
-        smoothed = (count * relative + self._prior * tf.eye(FRAME)) / (count + self._prior)
-        values, vectors = tf.linalg.eigh(smoothed)
+        # Whitening takes the difference of large numbers: in single precision it would keep four digits.
+        whiten, frames = tf.cast(self.whiten, tf.float64), tf.cast(count, tf.float64)[:, :, tf.newaxis]
+        relative = whiten @ tf.cast(symmetric(moments), tf.float64) @ whiten
+        average = tf.eye(FRAME, dtype=tf.float64)
+        values, vectors = tf.linalg.eigh((frames * relative + self._prior * average) / (frames + self._prior))
         logarithm = tf.matmul(vectors * tf.math.log(values)[:, tf.newaxis, :], vectors, transpose_b=True)
         flat = tf.gather(tf.reshape(logarithm, [-1, FRAME * FRAME]), _ROWS * FRAME + _COLUMNS, axis=1)
-        vector = tf.concat([flat * _MULTIPLICITY.astype(np.float32), pitches], axis=1)
+        vector = tf.concat([tf.cast(flat * _MULTIPLICITY, tf.float32), pitches], axis=1)
         return (vector - self.center) * self.factor
 
 
@@ -99,7 +100,9 @@ class KernelMachine(keras.layers.Layer):
         """From ``[batch, values]`` to ``[batch, genres]``."""
         squares = tf.reduce_sum(tracks**2, axis=1, keepdims=True) + self.squares
         distances = squares - 2 * tf.matmul(tracks, self.vectors, transpose_b=True)
-        return tf.matmul(tf.exp(-self._gamma * tf.maximum(distances, 0)), self.dual) + self.bias
+        nearness = tf.exp(-self._gamma * tf.cast(tf.maximum(distances, 0), tf.float64))
+        # Thousands of terms of either sign: in single precision their sum would depend on the size of the batch.
+        return tf.cast(tf.matmul(nearness, tf.cast(self.dual, tf.float64)), tf.float32) + self.bias
 
 
 def fit_tangent(task: Task, chosen: TangentHyperparameters) -> Fit:

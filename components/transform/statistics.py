@@ -38,8 +38,10 @@ def track_statistics(timbre: tf.Tensor, pitches: tf.Tensor, lengths: tf.Tensor) 
     real = tf.cast(tf.sequence_mask(lengths, tf.shape(timbre)[1]), tf.float32)[:, :, tf.newaxis]
     frames, in_track = _frames(tf.concat([timbre, pitch_shape(pitches)], axis=2), real)
     count = tf.reduce_sum(in_track, axis=1)
-    sums = tf.matmul(frames * in_track, frames, transpose_a=True)
-    moments = tf.gather(tf.reshape(sums, [-1, FRAME * FRAME]), _UPPER, axis=1) / tf.maximum(count, 1)
+    # In double precision, a sum does not depend on what else is in the batch.
+    exact = tf.cast(frames * in_track, tf.float64)
+    sums = tf.reshape(tf.matmul(exact, exact, transpose_a=True), [-1, FRAME * FRAME])
+    moments = tf.cast(tf.gather(sums, _UPPER, axis=1), tf.float32) / tf.maximum(count, 1)
     return tf.concat([moments, count, pitch_statistics(pitches * real, lengths)], axis=1)
 
 
