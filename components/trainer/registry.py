@@ -23,11 +23,13 @@ class ModelDefinition:
         inputs: names of the transformed features it takes.
         hyperparameters: the type of what can be chosen of it.
         fit: fits it to a task.
+        stops_by_validation: whether the validation split decides how long it is trained.
     """
 
     inputs: tuple[str, ...]
     hyperparameters: type[BaseModel]
     fit: Callable[[Task, Any], Fit]
+    stops_by_validation: bool = True
 
 
 MODELS: dict[ModelName, ModelDefinition] = {
@@ -38,7 +40,7 @@ MODELS: dict[ModelName, ModelDefinition] = {
         ("pitches",), NetworkHyperparameters, partial(fit_network, partial(conv1d_network, "pitches"))
     ),
     "c2m1": ModelDefinition(("timbre", "pitches"), NetworkHyperparameters, partial(fit_network, conv2d_network)),
-    "tangent": ModelDefinition((FEATURE,), TangentHyperparameters, fit_tangent),
+    "tangent": ModelDefinition((FEATURE,), TangentHyperparameters, fit_tangent, stops_by_validation=False),
 }
 
 
