@@ -36,7 +36,7 @@ benchmark:
 	@python=$(python) && "$$python" -m tools.benchmark --data "$(DATA)" --labels "$(LABELS)" $(SET)
 
 benchmark-models:
-	@python=$(python) && "$$python" -m tools.benchmark_models --data "$(DATA)" $(if $(LABELS),--labels "$(LABELS)") \
+	@python=$(python) && "$$python" -W ignore -m tools.benchmark_models --data "$(DATA)" $(if $(LABELS),--labels "$(LABELS)") \
 		$(if $(SETTINGS),--settings "$(SETTINGS)") $(if $(FOLDS),--folds $(FOLDS)) $(if $(SEEDS),--seeds $(SEEDS)) $(SET)
 
 lock:

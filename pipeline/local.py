@@ -105,7 +105,10 @@ def _run(settings: Settings, terminal: Terminal) -> int:
         terminal.comparison(outcome.predictions, f"models on the test split{origin}")
     best = outcome.selection.selected
     terminal.scores(outcome.predictions[best], f"{best} on the test split{origin}")
-    terminal.line(f"Pushed to {_relative(outcome.pushed)}" if outcome.pushed else f"Not pushed: {outcome.reasons}")
+    if outcome.pushed:
+        terminal.line(f"Pushed to {_relative(outcome.pushed)}")
+    else:
+        terminal.line("Not pushed:" + "".join(f"\n  {reason}" for reason in outcome.reasons))
     if outcome.tuned:
         terminal.line(f"tuned hyper-parameters, for SETTINGS=: {_relative(_write_tuned(home, outcome.tuned))}")
     for name, place in {**outcome.places, "log": str(terminal.log_file)}.items():

@@ -45,10 +45,10 @@ class Outcome:
     places: dict[str, str]
 
     @property
-    def reasons(self) -> str:
-        """Why the model was not pushed; empty if it was."""
-        removed = (f"an earlier run pushed it to {self.gone}, which has been removed since",) if self.gone else ()
-        return "; ".join((*self.faults, *self.verdict.reasons, *removed))
+    def reasons(self) -> list[str]:
+        """Why the model was not pushed, a line each; empty if it was."""
+        removed = [f"an earlier run pushed it to {self.gone}, which has been removed since"] if self.gone else []
+        return [*self.faults, *self.verdict.reasons, *removed]
 
 
 def read_outcome(outputs: Mapping[str, Outputs]) -> Outcome:
@@ -76,7 +76,7 @@ def read_outcome(outputs: Mapping[str, Outputs]) -> Outcome:
         places={
             "report": f"{_only(outputs, 'ReportGen', 'report').uri}/{RunReport.HTML_FILE}",
             "tracks left out": f"{_only(outputs, 'TrackExampleGen', 'report').uri}/{IngestReport.REJECTIONS_FILE}",
-            "TensorBoard logs": _only(outputs, f"Trainer-{selection.selected}", "model_run").uri,
+            "training record and logs": _only(outputs, f"Trainer-{selection.selected}", "model_run").uri,
         },
     )
 

@@ -147,7 +147,7 @@ def test_a_worse_model_is_not_pushed_and_the_reason_is_told(second_home: Finishe
     result = run_local((*second_home.arguments, "training.models=[c1m1]", "models.c1m1.epochs=1"))
     assert result.returncode == 0, result.stdout
     assert re.search(r"^Transform .*from the cache$", result.stdout, re.MULTILINE), result.stdout
-    reason = r"^Not pushed: .*change of accuracy is -0\.\d+ \(.*\), asked for: no fall beyond 0.02 and beyond noise"
+    reason = r"^Not pushed:\n  change of accuracy is -0\.\d+ \(.*\), asked for: no fall beyond 0.02 and beyond noise"
     assert re.search(reason, result.stdout, re.MULTILINE), result.stdout
     assert len(list((second_home.home / "pushed").iterdir())) == 1
 
@@ -167,7 +167,7 @@ def test_a_pushed_version_that_was_removed_is_not_said_to_be_there(second_home: 
     shutil.rmtree(second_home.home / "pushed")
     result = run_local(second_home.arguments)
     assert "Pushed to" not in result.stdout
-    assert re.search(r"^Not pushed: an earlier run pushed it to .*removed since$", result.stdout, re.MULTILINE)
+    assert re.search(r"^Not pushed:\n  an earlier run pushed it to .*removed since$", result.stdout, re.MULTILINE)
 
 
 def test_hyper_parameters_are_searched_for_and_kept_as_settings(second_home: FinishedRun) -> None:

@@ -322,8 +322,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("assignments", nargs="*", metavar="section.key=value", help="a setting")
     parsed = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)
     console = Console(width=None if sys.stdout.isatty() else 200)
     try:
         texts = {"data.path": parsed.data, **({"data.labels": parsed.labels} if parsed.labels else {})}
