@@ -160,9 +160,8 @@ def create_pipeline(
         infra_blessing=model_check.outputs["blessing"],
         settings=settings.model_dump_json(),
         synthetic=synthetic,
-        code_version=code_version(
-            "components/report_gen", "components/scoring", "components/anomaly_gate", "components/evaluator"
-        ),
+        # Of everything: the report names the code that the run was made with.
+        code_version=code_version("components", "pipeline", "sources"),
     )
     return Pipeline(
         pipeline_name=settings.name,
@@ -187,7 +186,6 @@ def _fit_arguments(settings: Settings, name: ModelName, examples: BaseChannel, t
             "hyperparameters": getattr(settings.models, name).model_dump(),
             "balance": settings.training.balance,
             "seed": settings.training.seed,
-            "trials": settings.tuning.trials,
             "code_version": code_version("components/trainer", "components/scoring"),
         },
     }
@@ -198,6 +196,7 @@ def _tuner(settings: Settings, name: ModelName, examples: BaseChannel, transform
     from tfx.components.tuner.component import Tuner
 
     arguments = _fit_arguments(settings, name, examples, transform)
+    arguments["custom_config"]["trials"] = settings.tuning.trials
     return Tuner(tuner_fn="components.trainer.tuning.tuner_fn", **arguments).with_id(f"{TUNER_PREFIX}{name}")
 
 

@@ -13,7 +13,7 @@ from tests.tracks import analysis, write_analysis, write_catalogue
 ROOT = Path(__file__).parent.parent
 REAL_DATA = ROOT.parent / "shared" / "data"
 LONG_SEGMENTS = 600
-"""Segments of the fixture's longest track: more than a model reads."""
+"""Segments of the fixture's longest track: more than a network reads."""
 
 
 def run_local(arguments: Sequence[str], timeout: float = 600) -> subprocess.CompletedProcess[str]:

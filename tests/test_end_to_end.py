@@ -147,7 +147,7 @@ def test_a_worse_model_is_not_pushed_and_the_reason_is_told(second_home: Finishe
     result = run_local((*second_home.arguments, "training.models=[c1m1]", "models.c1m1.epochs=1"))
     assert result.returncode == 0, result.stdout
     assert re.search(r"^Transform .*from the cache$", result.stdout, re.MULTILINE), result.stdout
-    reason = r"^Not pushed:\n  change of accuracy is -0\.\d+ \(.*\), asked for: no fall beyond 0.02 and beyond noise"
+    reason = r"^  change of accuracy is -0\.\d+ \(.*\), asked for: no fall beyond 0.02 and beyond noise"
     assert re.search(reason, result.stdout, re.MULTILINE), result.stdout
     assert len(list((second_home.home / "pushed").iterdir())) == 1
 

@@ -8,10 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tensorflow as tf
+from tfx.types import standard_artifacts
 
 from components.errors import PipelineInputError
 from components.scoring.calibration import with_temperature
-from components.scoring.predictions import load_predictions
+from components.scoring.predictions import load_predictions, require_finite
+from components.scoring.tracks import track_table
+from components.trainer.description import not_trained_on
 from components.trainer.export import length_class
 from components.trainer.fitting import Task, class_weights
 from components.trainer.hyperparameters import ModelName
@@ -105,14 +108,15 @@ def test_every_track_comes_once_an_epoch_in_a_new_order(
     assert not np.array_equal(epochs[0], epochs[1])
 
 
-def test_balanced_tracks_are_of_every_genre_equally_often() -> None:
-    labels = np.repeat([0, 1, 3], [500, 80, 20])
-    tracks = balanced(_tracks(labels, ("timbre",)), [500, 80, 0, 20], seed=0)
-    for _ in range(2):
-        drawn = np.bincount(labels_of(tracks), minlength=4)
-        assert drawn.sum() == 600
-        assert drawn[2] == 0
-        np.testing.assert_allclose(drawn[[0, 1, 3]], 200, atol=40)
+def test_balanced_tracks_are_of_every_genre_equally_often_and_all_have_their_turn(tmp_path: Path) -> None:
+    labels = np.repeat([0, 1, 3], [5000, 80, 20])
+    numbered = tf.data.Dataset.from_tensor_slices((np.arange(5100), labels))
+    drawn = list(balanced(numbered, [5000, 80, 0, 20], 0, str(tmp_path)).take(30_000).as_numpy_iterator())
+    counts = np.bincount([label for _, label in drawn], minlength=4)
+    assert counts[2] == 0
+    np.testing.assert_allclose(counts[[0, 1, 3]], 10_000, rtol=0.05)
+    # More tracks than the buffer that shuffles them holds.
+    assert len({track for track, label in drawn if label == 0}) == 5000
 
 
 def test_class_weights_make_genres_count_alike_and_tracks_one_on_average() -> None:
@@ -148,10 +152,12 @@ def test_the_defaults_are_the_seeds() -> None:
 
 @pytest.mark.parametrize("balance", ["none", "class_weights", "balanced_batches"])
 @pytest.mark.parametrize("name", get_args(ModelName))
-def test_every_model_is_fitted_whatever_is_done_about_rare_genres(name: ModelName, balance: Any) -> None:
+def test_every_model_is_fitted_whatever_is_done_about_rare_genres(
+    name: ModelName, balance: Any, tmp_path: Path
+) -> None:
     inputs = MODELS[name].inputs
     train, validation = _tracks(np.repeat([0, 1], [12, 4]), inputs), _tracks(np.arange(4) % 2, inputs)
-    fit = fit_model(name, Task(train, validation, 3, balance, seed=0), _quick(name))
+    fit = fit_model(name, Task(train, validation, 3, balance, 0, str(tmp_path)), _quick(name))
     probabilities = fit.model.predict(validation.batch(4), verbose=0)
     assert probabilities.shape == (4, 3)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
@@ -160,9 +166,37 @@ def test_every_model_is_fitted_whatever_is_done_about_rare_genres(name: ModelNam
 def test_a_training_that_diverges_is_told_and_not_exported() -> None:
     make_deterministic(0)
     train, validation = (_tracks(np.arange(count) % 2, ("timbre",), scale=1e36) for count in (16, 4))
-    task = Task(train, validation, 2, "none", seed=0)
+    task = Task(train, validation, 2, "none", 0, "")
     with pytest.raises(PipelineInputError, match=r"diverged in epoch [23]: the loss is no number any more"):
         fit_model("c1m1", task, {**_quick("c1m1"), "learning_rate": 1.0, "epochs": 3})
+
+
+def test_answers_that_are_no_numbers_are_refused_by_name() -> None:
+    probabilities = np.full((3, 2), 0.5, np.float32)
+    assert require_finite(probabilities, "m") is probabilities
+    probabilities[1] = np.nan
+    with pytest.raises(PipelineInputError, match="m answers 1 of 3 tracks with no number"):
+        require_finite(probabilities, "m")
+
+
+def test_a_model_knows_the_tracks_that_it_was_trained_on(finished_run: FinishedRun) -> None:
+    model = standard_artifacts.Model()
+    model.uri = str(finished_run.artifact("Trainer-tangent", "model"))
+    ids = {
+        split: track_table(raw_examples([_split(finished_run, split)]))["track_id"].to_pylist()
+        for split in ("train", "test")
+    }
+    assert not_trained_on(model, ids["train"]) == set()
+    assert not_trained_on(model, ids["test"]) == set(ids["test"])
+
+
+def test_examples_come_from_all_files_in_turn(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        with tf.io.TFRecordWriter(str(tmp_path / name)) as writer:
+            for number in range(3):
+                writer.write(f"{name}{number}".encode())
+    found = [record.decode() for record in raw_examples([f"{tmp_path}/*"]).as_numpy_iterator()]
+    assert found == ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "b2", "c2"]
 
 
 def test_the_run_keeps_what_is_needed_to_judge_the_training(finished_run: FinishedRun) -> None:

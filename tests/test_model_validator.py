@@ -83,6 +83,26 @@ def test_noise_neither_blocks_nor_counts_as_a_fall() -> None:
     assert change.passed
 
 
+def test_equally_good_models_pass_as_often_as_the_confidence_says() -> None:
+    rng = np.random.default_rng(0)
+    actual = _actual((60, 25, 8))
+    passed = []
+    for _ in range(100):
+        old, new = (np.where(rng.random(93) < 0.7, actual, rng.integers(0, 3, 93)) for _ in range(2))
+        verdict = judge(("new", _predictions(actual, new)), ("old", _predictions(actual, old)), LIMITS)
+        passed.append(all(check.passed for check in verdict.checks if check.name.startswith("change")))
+    assert np.mean(passed) >= 0.88
+
+
+def test_a_baseline_is_compared_on_the_tracks_that_it_was_not_trained_on() -> None:
+    old, new = _answers([100, 30, 20]), _answers([90, 25, 12])
+    # It knew the first hundred: there it could not be beaten.
+    rest = old.only(old.tracks["track_id"].to_pylist()[100:])
+    verdict = judge(("new", new), ("old", rest), LIMITS)
+    change = next(check for check in verdict.checks if check.name == "change of accuracy")
+    assert change.value == pytest.approx(37 / 50 - 1)
+
+
 def test_the_same_fall_counts_where_enough_tracks_show_it() -> None:
     many = [_answers([9000, 2500, c], sizes=(10_000, 3_000, 2_000)) for c in (1200, 1600)]
     verdict = judge(("new", many[0]), ("old", many[1]), LIMITS)
@@ -103,7 +123,7 @@ def test_the_executor_blesses_as_tfx_does(good: bool, tmp_path: Path) -> None:
         artifact.uri = str(tmp_path / name)
         (tmp_path / name).mkdir()
     model.id = 42
-    ModelDescription("c1m1", list(GENRES)).save(str(tmp_path / "m" / "Format-Serving"))
+    ModelDescription("c1m1", list(GENRES)).save(str(tmp_path / "m" / "Format-Serving"), [])
     _answers([90, 25, 12] if good else [100, 0, 0]).save(str(tmp_path / "p" / "c1m1.parquet"))
     Executor().Do(
         {"model": [model], "predictions": [predictions]},
@@ -144,9 +164,10 @@ def _answers(right: list[int], sizes: tuple[int, ...] = (100, 30, 20)) -> Predic
 
 def _predictions(actual: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> Predictions:
     genres = [GENRES[index] for index in actual]
+    values = {"genre": genres, "track_id": [f"track-{row}" for row in range(len(actual))]}
     filler = {pa.string(): "x", pa.int64(): 1, pa.float32(): 1.0}
     columns = {
-        name: pa.array(genres if name == "genre" else [filler[of_type]] * len(actual), of_type)
+        name: pa.array(values.get(name, [filler[of_type]] * len(actual)), of_type)
         for name, of_type in TRACK_COLUMNS.items()
     }
     return Predictions(GENRES, pa.table(columns), np.eye(3, dtype=np.float32)[predicted])

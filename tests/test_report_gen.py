@@ -161,7 +161,7 @@ def _evaluation(folder: Path, model: str, predictions: Predictions) -> Artifact:
     tfma.analyze_raw_data(pd.DataFrame(frame), config, output_path=evaluation.uri)
     # As the Evaluator notes it, which evaluates a model and not a table of its answers.
     saved_model = folder / f"model-{model}" / "Format-Serving"
-    ModelDescription(model, list(GENRES)).save(str(saved_model))
+    ModelDescription(model, list(GENRES)).save(str(saved_model), [])
     noted = Path(evaluation.uri, "eval_config.json")
     noted.write_text(json.dumps({**json.loads(noted.read_text()), "modelLocations": {"": str(saved_model)}}))
     return evaluation
@@ -281,7 +281,8 @@ def test_the_numbers_are_those_of_the_scores(written: Written) -> None:
     assert c1m1["test"]["accuracy"] == _as_json(BOOTSTRAP.of(accuracy, C1M1.confusion))
     assert linear["test"]["macro_f1"] == _as_json(BOOTSTRAP.of(macro_f1, LINEAR.confusion))
     assert c1m1["validation"] == {"model": "c1m1", "accuracy": 0.6, "macro_f1": 0.55}
-    change = BOOTSTRAP.of_change(accuracy, C1M1.actual, C1M1.predicted, BASELINE.predicted, len(GENRES))
+    pairs = BOOTSTRAP.paired(C1M1.actual, C1M1.predicted, BASELINE.predicted, len(GENRES))
+    change = pairs.change(accuracy)
     assert c1m1["change"]["accuracy"] == _as_json(change)
     assert '<th scope="row">baseline (c2m1)</th>' in written.html
     assert written.numbers["baseline"]["accuracy"] == _as_json(BOOTSTRAP.of(accuracy, BASELINE.confusion))

@@ -20,12 +20,13 @@ from components.scoring.scores import (
     Confusion,
     Indices,
     accuracy,
-    accuracy_over_majority,
+    accuracy_over_always,
     balanced_accuracy,
     confusion_matrix,
     genre_f1,
     genre_scores,
     macro_f1,
+    majority_share,
 )
 from components.scoring.tracks import track_table
 
@@ -60,7 +61,7 @@ def test_scores_agree_with_scikit_learn(answers: tuple[Indices, Indices]) -> Non
 
 def test_scores_of_a_stack_are_those_of_each(answers: tuple[Indices, Indices]) -> None:
     one, other = confusion_matrix(*answers, 4), np.pad(CONFUSION, (0, 1))
-    for score in (accuracy, balanced_accuracy, macro_f1, accuracy_over_majority, genre_f1(1)):
+    for score in (accuracy, balanced_accuracy, macro_f1, accuracy_over_always(0), genre_f1(1)):
         np.testing.assert_allclose(score(np.stack([one, other])), [score(one), score(other)])
 
 
@@ -73,14 +74,15 @@ def test_macro_f1_is_the_mean_over_the_genres_that_occur() -> None:
 
 
 def test_scores_of_no_tracks_are_undefined_and_not_zero() -> None:
-    for score in (accuracy, balanced_accuracy, macro_f1, accuracy_over_majority):
+    for score in (accuracy, balanced_accuracy, macro_f1, accuracy_over_always(1)):
         assert np.isnan(score(np.zeros((2, 2))))
         assert np.isnan(Bootstrap(100, 0.95).of(score, np.zeros((2, 2))).high)
 
 
-def test_accuracy_over_majority() -> None:
-    assert accuracy_over_majority(CONFUSION) == pytest.approx(3 / 5 - 3 / 5)
-    assert accuracy_over_majority(np.diag([4.0, 1.0])) == pytest.approx(1 - 4 / 5)
+def test_accuracy_over_always_answering_one_genre() -> None:
+    assert accuracy_over_always(0)(CONFUSION) == pytest.approx(3 / 5 - 3 / 5)
+    assert accuracy_over_always(1)(np.diag([4.0, 1.0])) == pytest.approx(1 - 1 / 5)
+    assert majority_share(CONFUSION) == pytest.approx(3 / 5)
 
 
 def test_the_interval_of_an_accuracy_is_the_binomial_one() -> None:
@@ -92,7 +94,7 @@ def test_the_interval_of_an_accuracy_is_the_binomial_one() -> None:
 
 def test_the_change_between_equal_answers_is_nothing(answers: tuple[Indices, Indices]) -> None:
     actual, predicted = answers
-    change = Bootstrap(500, 0.95).of_change(macro_f1, actual, predicted, predicted, 4)
+    change = Bootstrap(500, 0.95).paired(actual, predicted, predicted, 4).change(macro_f1)
     assert (change.value, change.low, change.high) == (0, 0, 0)
 
 
@@ -100,10 +102,21 @@ def test_the_change_is_the_new_score_less_the_old_and_paired(answers: tuple[Indi
     actual, old = answers
     new = old.copy()
     new[np.flatnonzero(old != actual)[:25]] = actual[np.flatnonzero(old != actual)[:25]]
-    change = Bootstrap(2000, 0.95).of_change(accuracy, actual, new, old, 4)
+    pairs = Bootstrap(2000, 0.95).paired(actual, new, old, 4)
+    np.testing.assert_array_equal(pairs.new[0], confusion_matrix(actual, new, 4))
+    np.testing.assert_array_equal(pairs.old[0], confusion_matrix(actual, old, 4))
+    np.testing.assert_allclose(pairs.new.sum(axis=(1, 2)), 500)
+    change = pairs.change(accuracy)
     assert change.value == pytest.approx(0.05)
     # Two independent samples of 500 tracks could not tell 0.05 from nothing; the same tracks can.
     assert change.low > 0.03
+    assert pairs.change(accuracy, comparisons=10).low < change.low
+
+
+def test_one_track_shows_no_change_of_its_genre() -> None:
+    actual, old, new = np.array([0] * 50 + [1]), np.array([0] * 50 + [1]), np.zeros(51, np.int64)
+    change = Bootstrap(2000, 0.95).paired(actual, new, old, 2).change(genre_f1(1))
+    assert (change.value, change.high) == (-1, 0)
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:

@@ -43,7 +43,7 @@ from tfx_bsl.public import tfxio
 
 from components.errors import PipelineInputError
 from components.scoring.saved_model import run_signature, serving_session
-from components.scoring.scores import accuracy, balanced_accuracy, confusion_matrix, genre_scores, macro_f1
+from components.scoring.scores import Indices, accuracy, balanced_accuracy, confusion_matrix, genre_scores, macro_f1
 from components.track_example_gen.catalogue import list_analyses, load_labels
 from components.track_example_gen.encoding import ExampleEncoder
 from components.track_example_gen.ingest import read_tracks
@@ -62,8 +62,6 @@ CLASSICAL = "classical"
 _VALIDATION_FOLDS = 9
 _TIMED = 50
 _PARTS = ("train", "validation", "test")
-
-Indices = npt.NDArray[np.int64]
 
 
 @dataclass
@@ -153,10 +151,8 @@ def folds(catalogue: Catalogue, count: int, seed: int) -> list[Fold]:
         found = splitter.split(indices, labels[indices], artists[indices])
         return [(indices[rest], indices[part]) for rest, part in found]
 
-    if not 2 <= count <= np.bincount(labels).max():
-        raise PipelineInputError(
-            f"{count} folds cannot be made: there have to be two, and a genre with a track for each."
-        )
+    if not 2 <= count <= min(np.bincount(labels).max(), len(set(catalogue.artists)) - 1):
+        raise PipelineInputError(f"{count} folds cannot be made: there have to be two, and more artists than folds.")
     result = []
     for rest, test in split(np.arange(len(labels)), count):
         train, validation = split(rest, min(_VALIDATION_FOLDS, np.bincount(labels[rest]).max()))[0]
@@ -269,7 +265,7 @@ def _run_fold(
             pass
         if not MODELS[name].stops_by_validation:
             train = train.concatenate(validation)
-        task = Task(train, validation, len(catalogue.genres), settings.training.balance, seed)
+        task = Task(train, validation, len(catalogue.genres), settings.training.balance, seed, cache)
         start = time.monotonic()
         fit = fit_model(name, task, getattr(settings.models, name).model_dump())
         result.seconds.append(time.monotonic() - start)
@@ -301,7 +297,7 @@ def table(results: dict[str, Result], genres: Sequence[str], title: str) -> Tabl
     for heading in headings:
         found.add_column(heading, justify="right", no_wrap=True)
     for name, result in results.items():
-        mean, deviation = np.mean(result.scores, axis=0), np.std(result.scores, axis=0)
+        mean, deviation = np.mean(result.scores, axis=0), np.std(result.scores, axis=0, ddof=len(result.scores) > 1)
         overall = [f"{m:.3f} ± {d:.3f}" for m, d in zip(mean[:3], deviation[:3], strict=True)]
         parameters = f"{result.parameters:,}" if result.parameters else "-"
         latency = "-" if np.isnan(result.milliseconds) else f"{result.milliseconds:.2f}"
@@ -317,7 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--labels", help="CSV with track_id,genre")
     parser.add_argument("--settings", type=Path, help="YAML file with what differs from pipeline/defaults.yaml")
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, choices=range(1, 101), metavar="N")
     parser.add_argument("--min-tracks", type=int, default=20, help="genres with fewer are left out")
     parser.add_argument("assignments", nargs="*", metavar="section.key=value", help="a setting")
     parsed = parser.parse_args(arguments)

@@ -1,1 +1,1 @@
-"""What TFX's Evaluator measures, and how its result is read."""
+"""What TFX's Evaluator measures."""

@@ -31,14 +31,15 @@ class Executor(BaseExecutor):
         predictions = artifact_utils.get_single_uri(input_dict["predictions"])
         model = artifact_utils.get_single_instance(input_dict["model"])
         baselines = input_dict.get("baseline_model") or []
+        baseline_file = os.path.join(predictions, f"{TestPredictions.BASELINE}.parquet")
         name = load_description(model).name
         verdict = judge(
             (name, load_predictions(os.path.join(predictions, f"{name}.parquet"))),
             (
                 load_description(baselines[0]).name,
-                load_predictions(os.path.join(predictions, f"{TestPredictions.BASELINE}.parquet")),
+                load_predictions(baseline_file),
             )
-            if baselines
+            if baselines and fileio.exists(baseline_file)
             else None,
             Limits.model_validate_json(exec_properties["limits"]),
         )

@@ -26,7 +26,11 @@ _SYNTHETIC = ("The data are synthetic: the generated demo catalogue. No score he
 
 def _on_data(data: DataReport) -> list[str]:
     used, read = sum(split.tracks for split in data.splits), sum(data.ingest.tracks.values())
-    sampled = [f"The examples are a sample: {used:,} of the {read:,} tracks that were read."] if used < read else []
+    sample = (
+        f"The examples are a sample: {used:,} of the {read:,} tracks that were read. The lengths are of all that were"
+        " read."
+    )
+    sampled = [sample] if used < read else []
     missing = {split.split: [genre for genre, tracks in split.genres.items() if not tracks] for split in data.splits}
     gaps = [f"There is no track of {', '.join(genres)} in {split}." for split, genres in missing.items() if genres]
     return sampled + gaps

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,6 @@ from components.scoring.scores import (
     Bootstrap,
     Confusion,
     Estimate,
-    Floats,
     Indices,
     accuracy,
     balanced_accuracy,
@@ -58,18 +56,17 @@ def uncalibrated(predictions: Predictions, temperature: float) -> Calibration:
 
 
 def change(new: Predictions, old: Predictions, bootstrap: Bootstrap) -> Change:
-    """How two models' scores on the same tracks differ.
+    """How two models' scores on the old one's tracks differ.
 
     Raises:
-        ValueError: they did not answer the same tracks.
+        ValueError: the new one did not answer them.
     """
+    new = new.only(set(old.tracks["track_id"].to_pylist()))
     if new.genres != old.genres or new.tracks["track_id"] != old.tracks["track_id"]:
         raise ValueError("the candidate and the baseline answered different tracks or genres")
 
-    def of(scoring: Callable[[Confusion], Floats]) -> Estimate:
-        return bootstrap.of_change(scoring, new.actual, new.predicted, old.predicted, len(new.genres))
-
-    return Change(of(accuracy), of(balanced_accuracy), of(macro_f1))
+    pairs = bootstrap.paired(new.actual, new.predicted, old.predicted, len(new.genres))
+    return Change(pairs.change(accuracy), pairs.change(balanced_accuracy), pairs.change(macro_f1))
 
 
 def mistakes(predictions: Predictions, most: int) -> list[Mistake]:

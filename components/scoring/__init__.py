@@ -1,1 +1,1 @@
-"""What a classifier's answers are worth: plain functions on arrays, without TFX or TensorFlow."""
+"""What a classifier's answers are worth: plain functions on arrays, and how answers are kept."""

@@ -15,7 +15,7 @@ BINS = 15
 
 _LARGEST = 20.0
 _PRIOR_DEVIATION = 0.5
-SMALLEST_PROBABILITY = 1e-12
+SMALLEST_PROBABILITY = 1e-30
 """What stands in for zero where a logarithm is taken."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tfx.dsl.io import fileio
 
+from components.errors import PipelineInputError
 from components.scoring.scores import Confusion, Indices, confusion_matrix
 
 TRACK_COLUMNS = {
@@ -53,6 +55,11 @@ class Predictions:
         """Class indices of the most probable genres."""
         return self.probabilities.argmax(axis=1).astype(np.int64)
 
+    def only(self, kept: Collection[str]) -> Predictions:
+        """The answers to the tracks with these ids."""
+        rows = np.array([track_id in kept for track_id in self.tracks["track_id"].to_pylist()], bool)
+        return Predictions(self.genres, self.tracks.filter(pa.array(rows)), self.probabilities[rows])
+
     @property
     def confusion(self) -> Confusion:
         """Tracks by genre ``[actual, predicted]``."""
@@ -66,6 +73,20 @@ class Predictions:
         pq.write_table(table, content)
         with fileio.open(path, "wb") as file:
             file.write(content.getvalue())
+
+
+def require_finite(probabilities: npt.NDArray[np.float32], model: str) -> npt.NDArray[np.float32]:
+    """The probabilities themselves.
+
+    Raises:
+        PipelineInputError: one of them is no number; the highest of such a row would be taken for the first genre.
+    """
+    wrong = int((~np.isfinite(probabilities)).any(axis=1).sum())
+    if wrong:
+        raise PipelineInputError(
+            f"{model} answers {wrong:,} of {len(probabilities):,} tracks with no number: nothing goes on with it."
+        )
+    return probabilities
 
 
 def load_predictions(path: str) -> Predictions:

@@ -17,6 +17,9 @@ Indices = npt.NDArray[np.int64]
 Confusion = Floats
 """Tracks by genre ``[..., actual, predicted]``."""
 
+Score = Callable[[Confusion], Floats]
+"""From one matrix or a stack of them to one score or as many."""
+
 GENRE_SCORES = ("support", "precision", "recall", "f1")
 
 
@@ -67,12 +70,14 @@ def majority_share(confusion: Confusion) -> Floats:
     return _ratio(confusion.sum(axis=-1).max(axis=-1), confusion.sum(axis=(-2, -1)))
 
 
-def accuracy_over_majority(confusion: Confusion) -> Floats:
-    """Accuracy minus the share of the most frequent genre, -1..1."""
-    return accuracy(confusion) - majority_share(confusion)
+def accuracy_over_always(genre: int) -> Score:
+    """Accuracy minus that of always answering one genre, given by its class index; -1..1."""
+    return lambda confusion: (
+        accuracy(confusion) - _ratio(confusion[..., genre, :].sum(axis=-1), confusion.sum(axis=(-2, -1)))
+    )
 
 
-def genre_f1(genre: int) -> Callable[[Confusion], Floats]:
+def genre_f1(genre: int) -> Score:
     """The score of one genre, given by its class index."""
     return lambda confusion: genre_scores(confusion)["f1"][..., genre]
 
@@ -98,11 +103,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Resamples of a split's tracks.
+    """Resamples of a split's tracks: percentile intervals (Efron, Tibshirani, An Introduction to the Bootstrap, 1993).
 
-    Drawing tracks with replacement draws the confusion matrix's cells from a multinomial distribution, so one draw of
-    matrices serves every score; ``scipy.stats.bootstrap`` would draw anew for each (percentile intervals, Efron,
-    Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13).
+    Drawing tracks with replacement draws the cells of the confusion matrix from a multinomial distribution, so that
+    every score of a stack of matrices is computed at once; ``scipy.stats.bootstrap`` would go through the tracks.
 
     Attributes:
         resamples: how many.
@@ -113,39 +117,68 @@ class Bootstrap:
     confidence: float
     seed: int = 0
 
-    def of(self, score: Callable[[Confusion], Floats], confusion: Confusion) -> Estimate:
-        """A score of one model."""
-        return self._estimate(score(confusion), score(self._draw(confusion)))
+    def of(self, score: Score, confusion: Confusion) -> Estimate:
+        """A score of one model; resamples in which it is undefined do not count."""
+        draws = score(self._draw(confusion.ravel()).reshape(-1, *confusion.shape))
+        return _interval(score(confusion), draws[~np.isnan(draws)], self.confidence)
 
-    def of_change(
-        self, score: Callable[[Confusion], Floats], actual: Indices, new: Indices, old: Indices, num_genres: int
-    ) -> Estimate:
-        """How much a score differs between two models' answers to the same tracks: the new model's less the old one's.
+    def paired(self, actual: Indices, new: Indices, old: Indices, num_genres: int) -> PairedResamples:
+        """Resamples of two models' answers to the same tracks.
 
         Args:
-            score: of one model.
             actual, new, old: class indices ``[tracks]``: the truth, and each model's answers.
             num_genres: how many classes there are.
         """
-        cells = np.bincount((actual * num_genres + new) * num_genres + old, minlength=num_genres**3)
-        joint = cells.reshape((num_genres,) * 3).astype(float)
+        code = (actual * num_genres + new) * num_genres + old
+        cells, counts = np.unique(code, return_counts=True)
+        counts_and_draws = np.concatenate([counts[np.newaxis].astype(float), self._draw(counts.astype(float))])
+        truth, news, olds = cells // num_genres**2, cells // num_genres % num_genres, cells % num_genres
 
-        def change(stack: Floats) -> Floats:
-            return score(stack.sum(axis=-1)) - score(stack.sum(axis=-2))
+        def confusions(answers: Indices) -> Floats:
+            place = np.zeros((len(cells), num_genres**2))
+            place[np.arange(len(cells)), truth * num_genres + answers] = 1
+            return (counts_and_draws @ place).reshape(-1, num_genres, num_genres)
 
-        return self._estimate(change(joint), change(self._draw(joint)))
+        return PairedResamples(confusions(news), confusions(olds), self.confidence)
 
     def _draw(self, cells: Floats) -> Floats:
         tracks = int(cells.sum())
         if not tracks:
-            return np.zeros((self.resamples, *cells.shape))
-        draws = np.random.default_rng(self.seed).multinomial(tracks, cells.ravel() / tracks, self.resamples)
-        return draws.reshape(self.resamples, *cells.shape).astype(float)
+            return np.zeros((self.resamples, len(cells)))
+        return np.random.default_rng(self.seed).multinomial(tracks, cells / tracks, self.resamples).astype(float)
 
-    def _estimate(self, value: Floats, draws: Floats) -> Estimate:
-        defined = draws[~np.isnan(draws)]
-        if np.isnan(value) or not len(defined):
-            return Estimate(float(value), float("nan"), float("nan"))
-        tail = (1 - self.confidence) / 2
-        low, high = np.quantile(defined, [tail, 1 - tail])
-        return Estimate(float(value), float(low), float(high))
+
+@dataclass(frozen=True)
+class PairedResamples:
+    """Two models' confusion matrices: first those of the tracks themselves, then those of the resamples.
+
+    Attributes:
+        new, old: shape ``[1 + resamples, genres, genres]``.
+        confidence: of the intervals, 0..1.
+    """
+
+    new: Floats
+    old: Floats
+    confidence: float
+
+    def change(self, score: Score, comparisons: int = 1) -> Estimate:
+        """How much a score differs: the new model's less the old one's.
+
+        A resample that lacks a genre says nothing about it, and is counted as no difference.
+
+        Args:
+            score: of one model.
+            comparisons: how many differences are looked at together. The interval is widened so that with the given
+                confidence none of them errs (Bonferroni).
+        """
+        differences = score(self.new) - score(self.old)
+        draws = np.nan_to_num(differences[1:])
+        return _interval(differences[0], draws, 1 - (1 - self.confidence) / comparisons)
+
+
+def _interval(value: Floats, draws: Floats, confidence: float) -> Estimate:
+    if np.isnan(value) or not len(draws):
+        return Estimate(float(value), float("nan"), float("nan"))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return Estimate(float(value), float(low), float(high))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable
 
 import msgspec
 from tfx.dsl.io import fileio
 from tfx.types import Artifact
 from tfx.utils import path_utils
 
-_FILE = os.path.join("assets.extra", "description.json")
+_EXTRA = "assets.extra"
+_FILE = os.path.join(_EXTRA, "description.json")
+_TRAINED_ON = os.path.join(_EXTRA, "trained_on")
+_HASH_BYTES = 8
 
 
 class ModelDescription(msgspec.Struct, frozen=True):
@@ -18,17 +23,18 @@ class ModelDescription(msgspec.Struct, frozen=True):
     name: str
     genres: list[str]
 
-    def save(self, folder: str) -> None:
-        """Writes it into a SavedModel's folder."""
-        path = os.path.join(folder, _FILE)
-        fileio.makedirs(os.path.dirname(path))
-        with fileio.open(path, "wb") as file:
+    def save(self, folder: str, trained_on: Iterable[str]) -> None:
+        """Writes it into a SavedModel's folder, with the hashes of the training tracks' ids."""
+        fileio.makedirs(os.path.join(folder, _EXTRA))
+        with fileio.open(os.path.join(folder, _FILE), "wb") as file:
             file.write(msgspec.json.encode(self))
+        with fileio.open(os.path.join(folder, _TRAINED_ON), "wb") as file:
+            file.write(b"".join(sorted(map(_hash, trained_on))))
 
 
 def has_description(model: Artifact) -> bool:
     """Whether a Model artifact's files are there, and are a model of this pipeline."""
-    return bool(fileio.exists(_path(model)))
+    return bool(fileio.exists(_path(model, _FILE)))
 
 
 def load_description(model: Artifact) -> ModelDescription:
@@ -38,9 +44,21 @@ def load_description(model: Artifact) -> ModelDescription:
         OSError: there is no such file.
         msgspec.DecodeError: it is not what :meth:`ModelDescription.save` writes.
     """
-    with fileio.open(_path(model), "rb") as file:
+    with fileio.open(_path(model, _FILE), "rb") as file:
         return msgspec.json.decode(file.read(), type=ModelDescription)
 
 
-def _path(model: Artifact) -> str:
-    return os.path.join(path_utils.serving_model_path(model.uri), _FILE)
+def not_trained_on(model: Artifact, track_ids: Iterable[str]) -> set[str]:
+    """Those of the tracks that the model was not trained on."""
+    with fileio.open(_path(model, _TRAINED_ON), "rb") as file:
+        content = file.read()
+    known = {content[start : start + _HASH_BYTES] for start in range(0, len(content), _HASH_BYTES)}
+    return {track_id for track_id in track_ids if _hash(track_id) not in known}
+
+
+def _hash(track_id: str) -> bytes:
+    return hashlib.blake2b(track_id.encode(), digest_size=_HASH_BYTES).digest()
+
+
+def _path(model: Artifact, file: str) -> str:
+    return os.path.join(path_utils.serving_model_path(model.uri), file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ class Task:
         num_genres: how many classes there are.
         balance: what is done about rare genres.
         seed: of all random draws.
+        cache: folder for temporary files.
         callbacks: told of each epoch, where there are epochs.
     """
 
@@ -35,6 +37,7 @@ class Task:
     num_genres: int
     balance: Balance
     seed: int
+    cache: str
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
 
     def genre_counts(self) -> list[int]:
@@ -76,9 +79,10 @@ def fit_network(build: Callable[[int, float], keras.Model], task: Task, chosen: 
     model.compile(keras.optimizers.Adam(chosen.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
     counts = task.genre_counts()
     even = task.balance == "balanced_batches"
-    train = balanced(task.train, counts, task.seed) if even else shuffled(task.train, task.seed)
+    train = balanced(task.train, counts, task.seed, task.cache) if even else shuffled(task.train, task.seed)
     history = model.fit(
         train.batch(chosen.batch_size).prefetch(tf.data.AUTOTUNE),
+        steps_per_epoch=math.ceil(sum(counts) / chosen.batch_size) if even else None,
         validation_data=task.validation.batch(chosen.batch_size).prefetch(tf.data.AUTOTUNE),
         epochs=chosen.epochs,
         class_weight=class_weights(counts) if task.balance == "class_weights" else None,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 ModelName = Literal["c1m1", "c1m2", "c2m1", "tangent"]
-"""The models there are; ``models.py`` defines them."""
+"""The models there are; ``registry.py`` defines them."""
 
 Balance = Literal["none", "class_weights", "balanced_batches"]
 """How training makes up for rare genres: not; each track weighted by the inverse of its genre's share; or each genre

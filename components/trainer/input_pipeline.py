@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from components.transform.preprocessing import LABEL
 
 _PARSED_TOGETHER = 64
 _SHUFFLE_BUFFER = 4096
+_FILES_IN_TURN = 128
 
 
 class TransformGraph:
@@ -63,7 +65,10 @@ class TransformedReader:
 def raw_examples(file_patterns: Sequence[str]) -> tf.data.Dataset:
     """Serialized examples, in an order that is the same at every call."""
     files = sorted(path for pattern in file_patterns for path in tf.io.gfile.glob(pattern))
-    return tf.data.TFRecordDataset(files)
+    # A file holds neighbours in the catalogue, often of one genre: taken in turns, files are shuffled well by a buffer.
+    return tf.data.Dataset.from_tensor_slices(files).interleave(
+        tf.data.TFRecordDataset, cycle_length=max(1, min(len(files), _FILES_IN_TURN)), deterministic=True
+    )
 
 
 def cached_tracks(reader: TransformedReader, file_patterns: Sequence[str], path: str) -> tf.data.Dataset:
@@ -87,19 +92,19 @@ def shuffled(tracks: tf.data.Dataset, seed: int) -> tf.data.Dataset:
     return tracks.shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
 
 
-def balanced(tracks: tf.data.Dataset, counts: Sequence[int], seed: int) -> tf.data.Dataset:
-    """As many tracks as there are, each drawn from a genre that was drawn first, every genre being as likely.
+def balanced(tracks: tf.data.Dataset, counts: Sequence[int], seed: int, cache: str) -> tf.data.Dataset:
+    """Tracks without end, each drawn from a genre that was drawn first, every genre being as likely.
 
     Args:
         tracks: of ``(features, class index)``.
         counts: how many tracks each class has; a class without any is not drawn.
         seed: of all draws.
+        cache: folder where each genre is kept by itself, so that a rare one is not looked for among all tracks.
     """
 
     def of(genre: int) -> tf.data.Dataset:
-        own = tracks.filter(lambda _, label: label == genre)
-        return own.shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True).repeat()
+        own = tracks.filter(lambda _, label: label == genre).cache(os.path.join(cache, f"genre-{genre}"))
+        return shuffled(own, seed).repeat()
 
     genres = [of(genre) for genre, count in enumerate(counts) if count]
-    drawn = tf.data.Dataset.sample_from_datasets(genres, seed=seed, rerandomize_each_iteration=True)
-    return drawn.take(sum(counts))
+    return tf.data.Dataset.sample_from_datasets(genres, seed=seed)

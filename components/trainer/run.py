@@ -14,7 +14,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.dsl.io import fileio
 
 from components.scoring.calibration import fit_temperature, with_temperature
-from components.scoring.predictions import Predictions
+from components.scoring.predictions import Predictions, require_finite
 from components.scoring.tracks import track_table
 from components.trainer.description import ModelDescription
 from components.trainer.export import ServingModule, save
@@ -47,22 +47,23 @@ def run_fn(fn_args: FnArgs) -> None:
     folder = fn_args.model_run_dir
     fileio.makedirs(folder)
     hyperparameters = {**config["hyperparameters"], **_tuned(fn_args)}
-    with TemporaryDirectory(dir=folder) as cache:
+    with TemporaryDirectory() as cache:
         train = cached_tracks(reader, fn_args.train_files, f"{cache}/train")
         validation = cached_tracks(reader, fn_args.eval_files, f"{cache}/validation")
         callbacks = (EpochLog(), keras.callbacks.TensorBoard(folder))
-        task = Task(train, validation, len(genres), config["balance"], config["seed"], callbacks)
+        task = Task(train, validation, len(genres), config["balance"], config["seed"], cache, callbacks)
         start = time.monotonic()
         fit = fit_model(name, task, hyperparameters)
         seconds = time.monotonic() - start
-        probabilities = predict(fit.model, validation)
+        probabilities = require_finite(predict(fit.model, validation), name)
     examples = raw_examples(fn_args.eval_files)
     predictions = Predictions(tuple(genres), track_table(examples), probabilities)
     predictions.save(f"{folder}/{VALIDATION_FILE}")
     temperature = fit_temperature(probabilities, predictions.actual)
     module = ServingModule(fit.model, MODELS[name].inputs, graph, genres, temperature)
     save(module, fn_args.serving_model_dir)
-    ModelDescription(name, genres).save(fn_args.serving_model_dir)
+    trained_on = track_table(raw_examples(fn_args.train_files))["track_id"].to_pylist()
+    ModelDescription(name, genres).save(fn_args.serving_model_dir, trained_on)
     record = TrainingRecord(
         name, fit.model.count_params(), seconds, config["seed"], hyperparameters, temperature, fit.history
     )

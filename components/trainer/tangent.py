@@ -20,14 +20,13 @@ import numpy.typing as npt
 import tensorflow as tf
 from sklearn.kernel_ridge import KernelRidge
 
+from components.scoring.scores import Floats, Indices
 from components.trainer.fitting import Fit, Task
 from components.trainer.hyperparameters import TangentHyperparameters
+from components.trainer.input_pipeline import labels_of
 from components.transform.statistics import FRAME, N_MOMENTS, N_PITCH_STATISTICS, N_STATISTICS
 
 FEATURE = "track_statistics"
-
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 
 MAX_VECTORS = 8192
 """Training tracks that the kernel holds; its cost grows with the square of them, and with the cube in fitting."""
@@ -39,6 +38,7 @@ _N_VECTOR = N_MOMENTS + N_PITCH_STATISTICS
 # The scores are near 0 or 1; as logits they would say nothing. About what calibration finds on tracks not trained on.
 _SHARPNESS = 6.0
 _EMBEDDED_TOGETHER = 256
+_SMALLEST = 1e-6
 
 log = logging.getLogger("deepmusic.Trainer")
 
@@ -70,7 +70,9 @@ class TangentSpace(keras.layers.Layer):
         relative = whiten @ tf.cast(symmetric(moments), tf.float64) @ whiten
         average = tf.eye(FRAME, dtype=tf.float64)
         values, vectors = tf.linalg.eigh((frames * relative + self._prior * average) / (frames + self._prior))
-        logarithm = tf.matmul(vectors * tf.math.log(values)[:, tf.newaxis, :], vectors, transpose_b=True)
+        logarithm = tf.matmul(
+            vectors * tf.math.log(tf.maximum(values, _SMALLEST))[:, tf.newaxis, :], vectors, transpose_b=True
+        )
         flat = tf.gather(tf.reshape(logarithm, [-1, FRAME * FRAME]), _ROWS * FRAME + _COLUMNS, axis=1)
         vector = tf.concat([tf.cast(flat * _MULTIPLICITY, tf.float32), pitches], axis=1)
         return (vector - self.center) * self.factor
@@ -106,15 +108,15 @@ class KernelMachine(keras.layers.Layer):
 
 
 def fit_tangent(task: Task, chosen: TangentHyperparameters) -> Fit:
-    """Fits the kernel machine to the training tracks; equal tracks give equal models, whatever the seed.
+    """Fits the kernel machine to the training tracks; up to ``MAX_VECTORS`` of them, the seed does not matter.
 
     Args:
         task: what to fit to, with the feature ``track_statistics``.
         chosen: hyper-parameters.
     """
-    statistics, labels = _collect(task.train)
-    kept = spread_over_genres(labels, MAX_VECTORS)
-    statistics, labels = statistics[kept], labels[kept]
+    labels = labels_of(task.train)
+    kept = spread_over_genres(labels, MAX_VECTORS, task.seed)
+    statistics, labels = _collect(task.train, kept), labels[kept]
     model, space, machine = _build(len(labels), task.num_genres, chosen)
     space.whiten.assign(_inverse_root(symmetric(statistics[:, :N_MOMENTS]).numpy().mean(axis=0)))
     center, factor = _scaling(_embed(space, statistics), chosen)
@@ -141,19 +143,19 @@ def symmetric(upper: tf.Tensor) -> tf.Tensor:
     return tf.gather(upper, place, axis=1)
 
 
-def spread_over_genres(labels: Indices, most: int) -> Indices:
-    """Places of at most so many tracks: rare genres whole, the others cut to an even number, in the given order."""
+def spread_over_genres(labels: Indices, most: int, seed: int) -> Indices:
+    """Places of at most so many tracks, ascending: rare genres whole, the others cut to an even number at random."""
     rank = np.zeros(len(labels), np.int64)
+    rng = np.random.default_rng(seed)
     for genre in np.unique(labels):
         own = labels == genre
-        rank[own] = np.arange(own.sum())
+        rank[own] = rng.permutation(own.sum())
     return np.sort(np.argsort(rank, kind="stable")[:most])
 
 
-def _collect(tracks: tf.data.Dataset) -> tuple[npt.NDArray[np.float32], Indices]:
-    batches = [(features[FEATURE].numpy(), labels.numpy()) for features, labels in tracks.batch(_EMBEDDED_TOGETHER)]
-    statistics, labels = zip(*batches, strict=True)
-    return np.concatenate(statistics), np.concatenate(labels)
+def _collect(tracks: tf.data.Dataset, kept: Indices) -> npt.NDArray[np.float32]:
+    wanted = set(kept.tolist())
+    return np.stack([features[FEATURE].numpy() for place, (features, _) in enumerate(tracks) if place in wanted])
 
 
 def _build(
@@ -175,7 +177,8 @@ def _embed(space: TangentSpace, statistics: npt.NDArray[np.float32]) -> Floats:
 def _inverse_root(matrix: Floats) -> Floats:
     values, vectors = np.linalg.eigh(matrix.astype(np.float64))
     # A value of zero is a direction in which no track has anything: it stays out.
-    roots = np.where(values > values.max() * 1e-9, 1 / np.sqrt(np.maximum(values, 1e-30)), 0)
+    # Single precision, in which the statistics come, cannot tell smaller ones from zero.
+    roots = np.where(values > values.max() * 1e-6, 1 / np.sqrt(np.maximum(values, 1e-30)), 0)
     return (vectors * roots) @ vectors.T
 
 

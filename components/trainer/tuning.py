@@ -13,7 +13,7 @@ from tfx.components.tuner.component import TunerFnResult
 
 from components.errors import PipelineInputError
 from components.scoring.scores import confusion_matrix, macro_f1
-from components.trainer.fitting import Task
+from components.trainer.fitting import Fit, Task
 from components.trainer.hyperparameters import ModelName, NetworkHyperparameters, TangentHyperparameters
 from components.trainer.input_pipeline import TransformedReader, TransformGraph, cached_tracks, labels_of
 from components.trainer.registry import MODELS, fit_model
@@ -36,7 +36,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     reader = TransformedReader(TransformGraph(fn_args.transform_graph_path), MODELS[name].inputs)
     train = cached_tracks(reader, fn_args.train_files, f"{fn_args.working_dir}/train")
     validation = cached_tracks(reader, fn_args.eval_files, f"{fn_args.working_dir}/validation")
-    task = Task(train, validation, len(config["genres"]), config["balance"], config["seed"])
+    task = Task(train, validation, len(config["genres"]), config["balance"], config["seed"], fn_args.working_dir)
     oracle = keras_tuner.oracles.RandomSearchOracle(
         objective=keras_tuner.Objective(OBJECTIVE, "max"),
         max_trials=config["trials"],
@@ -89,17 +89,22 @@ class ModelTuner(keras_tuner.engine.base_tuner.BaseTuner):
         self._settings = settings
 
     def run_trial(self, trial: keras_tuner.engine.trial.Trial, task: Task) -> dict[str, float]:
-        """See the base class; a training that diverges is a failed trial."""
+        """See the base class; a training that diverges scores 0."""
         tried = trial.hyperparameters.values
         try:
             fit = fit_model(self._name, task, {**self._settings, **tried})
-        except PipelineInputError as error:
-            raise keras_tuner.errors.FailedTrialError(str(error)) from error
-        predicted = predict(fit.model, task.validation).argmax(axis=1)
-        score = float(macro_f1(confusion_matrix(labels_of(task.validation), predicted, task.num_genres)))
+            score = _validation_macro_f1(fit, task)
+        except PipelineInputError:
+            # KerasTuner would give up after three failures, or tell nothing if all trials failed.
+            score = 0.0
         listed = ", ".join(f"{name} {value:.4g}" for name, value in tried.items())
         log.info("trial %d of %d: validation macro F1 %.3f with %s", *self._progress(trial), score, listed)
         return {OBJECTIVE: score}
 
     def _progress(self, trial: keras_tuner.engine.trial.Trial) -> tuple[int, int]:
         return int(trial.trial_id) + 1, self.oracle.max_trials
+
+
+def _validation_macro_f1(fit: Fit, task: Task) -> float:
+    predicted = predict(fit.model, task.validation).argmax(axis=1)
+    return float(macro_f1(confusion_matrix(labels_of(task.validation), predicted, task.num_genres)))
