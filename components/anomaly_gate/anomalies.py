@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx.dsl.io import fileio
+
+_FILE = "SchemaDiff.pb"
 
 DATASET = "(the split as a whole)"
 
@@ -21,6 +25,12 @@ def describe(anomalies: Mapping[str, anomalies_pb2.Anomalies]) -> list[str]:
     return [
         f"{split}: {feature}: {reason}" for split, found in anomalies.items() for feature, reason in _reasons(found)
     ]
+
+
+def read_anomalies(split_uri: str) -> anomalies_pb2.Anomalies:
+    """What ExampleValidator wrote for a split."""
+    with fileio.open(os.path.join(split_uri, _FILE), "rb") as file:
+        return anomalies_pb2.Anomalies.FromString(file.read())
 
 
 def _reasons(anomalies: anomalies_pb2.Anomalies) -> list[tuple[str, str]]:

@@ -6,16 +6,13 @@ import logging
 import os
 from typing import Any
 
-from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils
 
-from components.anomaly_gate.anomalies import describe
+from components.anomaly_gate.anomalies import describe, read_anomalies
 from components.errors import PipelineInputError
-
-_ANOMALIES_FILE = "SchemaDiff.pb"
 
 log = logging.getLogger("deepmusic.AnomalyGate")
 
@@ -37,7 +34,7 @@ class Executor(BaseExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         artifact = artifact_utils.get_single_instance(input_dict["anomalies"])
         splits = artifact_utils.decode_split_names(artifact.split_names)
-        lines = describe({split: _read(artifact_utils.get_split_uri([artifact], split)) for split in splits})
+        lines = describe({split: read_anomalies(artifact_utils.get_split_uri([artifact], split)) for split in splits})
         if lines:
             listed = "".join(f"\n  {line}" for line in lines)
             raise PipelineInputError(
@@ -48,8 +45,3 @@ class Executor(BaseExecutor):
         approved = artifact_utils.get_single_uri(output_dict["approved_schema"])
         fileio.copy(schema, os.path.join(approved, os.path.basename(schema)))
         log.info("no anomalies in %s", ", ".join(splits))
-
-
-def _read(split_uri: str) -> anomalies_pb2.Anomalies:
-    with fileio.open(os.path.join(split_uri, _ANOMALIES_FILE), "rb") as file:
-        return anomalies_pb2.Anomalies.FromString(file.read())

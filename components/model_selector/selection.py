@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import msgspec
-from tfx.dsl.io import fileio
 
 from components.artifacts import ModelSelection
+from components.json_files import read_json, write_json
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -26,14 +26,12 @@ class Selection(msgspec.Struct, frozen=True):
 
     def save(self, folder: str) -> None:
         """Writes the file into an artifact's folder."""
-        with fileio.open(os.path.join(folder, ModelSelection.FILE), "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(self)))
+        write_json(os.path.join(folder, ModelSelection.FILE), self)
 
 
 def load_selection(folder: str) -> Selection:
     """Reads what :meth:`Selection.save` wrote."""
-    with fileio.open(os.path.join(folder, ModelSelection.FILE), "rb") as file:
-        return msgspec.json.decode(file.read(), type=Selection)
+    return read_json(os.path.join(folder, ModelSelection.FILE), Selection)
 
 
 def select(candidates: list[Candidate]) -> Selection:

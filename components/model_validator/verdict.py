@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import msgspec
-from tfx.dsl.io import fileio
 
 from components.artifacts import ModelVerdict
+from components.json_files import read_json, write_json
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -60,11 +60,9 @@ class Verdict(msgspec.Struct, frozen=True):
 
     def save(self, folder: str) -> None:
         """Writes the file into an artifact's folder."""
-        with fileio.open(os.path.join(folder, ModelVerdict.FILE), "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(self)))
+        write_json(os.path.join(folder, ModelVerdict.FILE), self)
 
 
 def load_verdict(folder: str) -> Verdict:
     """Reads what :meth:`Verdict.save` wrote."""
-    with fileio.open(os.path.join(folder, ModelVerdict.FILE), "rb") as file:
-        return msgspec.json.decode(file.read(), type=Verdict)
+    return read_json(os.path.join(folder, ModelVerdict.FILE), Verdict)

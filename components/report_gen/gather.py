@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import tensorflow_model_analysis as tfma
-from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
+from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.components.example_gen.utils import FINGERPRINT_PROPERTY_NAME
 from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils, standard_artifacts
 
-from components.anomaly_gate.anomalies import describe
+from components.anomaly_gate.anomalies import describe, read_anomalies
 from components.artifacts import (
     COMPONENT_PROPERTY,
     SECONDS_PROPERTY,
@@ -26,6 +26,7 @@ from components.artifacts import (
 )
 from components.evaluator.config import ACCURACY
 from components.evaluator.metrics import MACRO_F1
+from components.json_files import read_json
 from components.model_check.executor import read_faults
 from components.model_selector.selection import Candidate, load_selection
 from components.model_validator.verdict import load_verdict
@@ -163,12 +164,12 @@ def _slices(evaluation_uri: str) -> tuple[str, Slices]:
 def _data(artifacts: Mapping[str, Sequence[Artifact]], genres: Sequence[str]) -> DataReport:
     (ingest,), (examples,) = artifacts["ingest_report"], artifacts["examples"]
     statistics = {split: _statistics(uri) for split, uri in _split_uris(artifacts["statistics"]).items()}
-    anomalies = {split: _anomalies(uri) for split, uri in _split_uris(artifacts["anomalies"]).items()}
+    anomalies = {split: read_anomalies(uri) for split, uri in _split_uris(artifacts["anomalies"]).items()}
     splits, coefficients = count_examples(_split_uris([examples]), genres, _ranges(statistics.values()))
     with fileio.open(os.path.join(ingest.uri, IngestReport.REJECTIONS_FILE), "rb") as file:
         rejections = msgspec.json.Decoder(Rejection).decode_lines(file.read())
     return DataReport(
-        ingest=_decode(os.path.join(ingest.uri, IngestReport.SUMMARY_FILE), IngestSummary),
+        ingest=read_json(os.path.join(ingest.uri, IngestReport.SUMMARY_FILE), IngestSummary),
         rejections=rejections,
         splits=splits,
         segments=[_segment_counts(split, found["num_segments"]) for split, found in statistics.items()],
@@ -185,11 +186,6 @@ def _statistics(uri: str) -> _Features:
     with fileio.open(os.path.join(uri, "FeatureStats.pb"), "rb") as file:
         (dataset,) = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read()).datasets
     return {feature.path.step[0]: feature.num_stats for feature in dataset.features}
-
-
-def _anomalies(uri: str) -> anomalies_pb2.Anomalies:
-    with fileio.open(os.path.join(uri, "SchemaDiff.pb"), "rb") as file:
-        return anomalies_pb2.Anomalies.FromString(file.read())
 
 
 def _ranges(statistics: Iterable[_Features]) -> Floats:
@@ -241,8 +237,3 @@ def _split_uris(artifacts: Sequence[Artifact]) -> dict[str, str]:
         split: artifact_utils.get_split_uri([artifact], split)
         for split in artifact_utils.decode_split_names(artifact.split_names)
     }
-
-
-def _decode(path: str, of_type: type[Any]) -> Any:
-    with fileio.open(path, "rb") as file:
-        return msgspec.json.decode(file.read(), type=of_type)

@@ -15,6 +15,7 @@ from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 
 from components.artifacts import IngestReport
+from components.json_files import write_json
 from components.track_example_gen.catalogue import list_analyses, load_labels
 from components.track_example_gen.ingest import (
     IngestConfig,
@@ -119,7 +120,6 @@ def _publish_examples(examples: Artifact, verdicts: dict[str, list[Verdict]]) ->
 
 
 def _write_report(uri: str, summary: IngestSummary, rejected: list[Rejection]) -> None:
-    with fileio.open(os.path.join(uri, IngestReport.SUMMARY_FILE), "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(summary)))
+    write_json(os.path.join(uri, IngestReport.SUMMARY_FILE), summary)
     with fileio.open(os.path.join(uri, IngestReport.REJECTIONS_FILE), "wb") as file:
         file.write(b"".join(msgspec.json.encode(item) + b"\n" for item in rejected))

@@ -11,6 +11,8 @@ from tfx.dsl.io import fileio
 from tfx.types import Artifact
 from tfx.utils import path_utils
 
+from components.json_files import read_json, write_json
+
 _EXTRA = "assets.extra"
 _FILE = os.path.join(_EXTRA, "description.json")
 _TRAINED_ON = os.path.join(_EXTRA, "trained_on")
@@ -26,8 +28,7 @@ class ModelDescription(msgspec.Struct, frozen=True):
     def save(self, folder: str, trained_on: Iterable[str]) -> None:
         """Writes it into a SavedModel's folder, with the hashes of the training tracks' ids."""
         fileio.makedirs(os.path.join(folder, _EXTRA))
-        with fileio.open(os.path.join(folder, _FILE), "wb") as file:
-            file.write(msgspec.json.encode(self))
+        write_json(os.path.join(folder, _FILE), self)
         with fileio.open(os.path.join(folder, _TRAINED_ON), "wb") as file:
             file.write(b"".join(sorted(map(_hash, trained_on))))
 
@@ -44,8 +45,7 @@ def load_description(model: Artifact) -> ModelDescription:
         OSError: there is no such file.
         msgspec.DecodeError: it is not what :meth:`ModelDescription.save` writes.
     """
-    with fileio.open(_path(model, _FILE), "rb") as file:
-        return msgspec.json.decode(file.read(), type=ModelDescription)
+    return read_json(_path(model, _FILE), ModelDescription)
 
 
 def not_trained_on(model: Artifact, track_ids: Iterable[str]) -> set[str]:

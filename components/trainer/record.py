@@ -6,7 +6,8 @@ import os
 from typing import Any
 
 import msgspec
-from tfx.dsl.io import fileio
+
+from components.json_files import read_json, write_json
 
 TRAINING_FILE = "training.json"
 VALIDATION_FILE = "validation.parquet"
@@ -37,11 +38,9 @@ class TrainingRecord(msgspec.Struct, frozen=True):
 
     def save(self, folder: str) -> None:
         """Writes the file into the folder of a model run."""
-        with fileio.open(os.path.join(folder, TRAINING_FILE), "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(self)))
+        write_json(os.path.join(folder, TRAINING_FILE), self)
 
 
 def load_training(folder: str) -> TrainingRecord:
     """Reads what :meth:`TrainingRecord.save` wrote."""
-    with fileio.open(os.path.join(folder, TRAINING_FILE), "rb") as file:
-        return msgspec.json.decode(file.read(), type=TrainingRecord)
+    return read_json(os.path.join(folder, TRAINING_FILE), TrainingRecord)
