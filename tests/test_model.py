@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 from tfx.types import standard_artifacts
 
 from components.errors import PipelineInputError
@@ -32,6 +33,7 @@ from components.trainer.record import load_training
 from components.trainer.reference import load_reference, save_reference
 from components.trainer.registry import MODELS, fit_model
 from components.trainer.run import make_deterministic
+from components.trainer.warmup import FILE
 from components.transform.preprocessing import MAX_SEGMENTS, MAX_STATISTICS_SEGMENTS, genre_index
 from components.transform.statistics import track_statistics
 from pipeline.settings import load_settings
@@ -228,6 +230,20 @@ def test_both_signatures_answer_alike(model: Any, train_examples: list[bytes]) -
     timbre, pitches = _padded([_segments(example) for example in train_examples[:8]], extra=0)
     from_arrays = _answer(model, "serving_default", timbre=timbre, pitches=pitches)
     np.testing.assert_allclose(from_arrays["probabilities"], from_examples["probabilities"], atol=1e-6)
+
+
+def test_the_model_carries_requests_to_be_warmed_up_by(finished_run: FinishedRun, model: Any) -> None:
+    folder = finished_run.artifact("Trainer-c1m1", "model") / "Format-Serving"
+    logs = [
+        prediction_log_pb2.PredictionLog.FromString(record)
+        for record in tf.data.TFRecordDataset(str(folder / FILE)).as_numpy_iterator()
+    ]
+    requests = [log.predict_log.request for log in logs]
+    assert [sent.model_spec.signature_name for sent in requests] == ["serving_default"] * 2 + ["serving_examples"] * 2
+    for sent in requests:
+        inputs = {name: tf.make_ndarray(value) for name, value in sent.inputs.items()}
+        answer = _answer(model, sent.model_spec.signature_name, **inputs)
+        np.testing.assert_allclose(answer["probabilities"].sum(axis=1), 1, atol=1e-5)
 
 
 def test_an_answer_needs_no_class_list(model: Any, train_examples: list[bytes]) -> None:

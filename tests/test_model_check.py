@@ -9,9 +9,10 @@ import tensorflow as tf
 from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
-from components.model_check.check import answer_faults, check_model, request
+from components.model_check.check import answer_faults, check_model
 from components.model_check.component import ModelCheck
 from components.model_check.executor import Executor, read_faults
+from components.scoring.saved_model import request
 from components.trainer.reference import load_reference
 from pipeline.settings import load_settings
 from tests.conftest import FinishedRun

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components.scoring.saved_model import Signature, run_signature, serving_session
-from sources.track import PITCH_FEATURES, TIMBRE_FEATURES
+from components.scoring.saved_model import Signature, request, run_signature, serving_session
 
 TOLERANCE = 1e-5
 """Largest difference of a probability that is put down to rounding."""
@@ -58,22 +57,6 @@ def _signature_faults(
     except tf.errors.OpError as error:
         return [f"it fails: {error.message}"]
     return answer_faults(answer, expected, genres) if "probabilities" in answer else []
-
-
-def request(names: set[str], examples: Sequence[bytes]) -> dict[str, Any] | None:
-    """The examples in the form that inputs of these names take, None where no form fits."""
-    if names == {"examples"}:
-        return {"examples": list(examples)}
-    if names == {"timbre", "pitches"}:
-        parsed = [tf.train.Example.FromString(example).features.feature for example in examples]
-        return {"timbre": _padded(parsed, TIMBRE_FEATURES), "pitches": _padded(parsed, PITCH_FEATURES)}
-    return None
-
-
-def _padded(parsed: Sequence[Mapping[str, Any]], names: Sequence[str]) -> npt.NDArray[np.float32]:
-    tracks = [np.array([features[name].float_list.value for name in names], np.float32).T for features in parsed]
-    longest = max(map(len, tracks))
-    return np.stack([np.pad(track, ((0, longest - len(track)), (0, 0))) for track in tracks])
 
 
 def answer_faults(answer: Answer, expected: npt.NDArray[np.float32], genres: Sequence[str]) -> list[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+
+from sources.track import PITCH_FEATURES, TIMBRE_FEATURES
 
 Signature = Any  # tensorflow.core.protobuf.meta_graph_pb2.SignatureDef, which has no types.
 
@@ -54,3 +56,19 @@ def predict_examples(folder: str, signature: str, examples: tf.data.Dataset) -> 
             for batch in examples.batch(_PREDICTED_TOGETHER).as_numpy_iterator()
         ]
     return np.concatenate(answers)
+
+
+def request(names: set[str], examples: Sequence[bytes]) -> dict[str, Any] | None:
+    """The examples in the form that inputs of these names take, None where no form fits."""
+    if names == {"examples"}:
+        return {"examples": list(examples)}
+    if names == {"timbre", "pitches"}:
+        parsed = [tf.train.Example.FromString(example).features.feature for example in examples]
+        return {"timbre": _padded(parsed, TIMBRE_FEATURES), "pitches": _padded(parsed, PITCH_FEATURES)}
+    return None
+
+
+def _padded(parsed: Sequence[Mapping[str, Any]], names: Sequence[str]) -> npt.NDArray[np.float32]:
+    tracks = [np.array([features[name].float_list.value for name in names], np.float32).T for features in parsed]
+    longest = max(map(len, tracks))
+    return np.stack([np.pad(track, ((0, longest - len(track)), (0, 0))) for track in tracks])

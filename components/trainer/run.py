@@ -24,8 +24,10 @@ from components.trainer.input_pipeline import TransformedReader, TransformGraph,
 from components.trainer.record import VALIDATION_FILE, TrainingRecord
 from components.trainer.reference import REFERENCE_TRACKS, save_reference
 from components.trainer.registry import MODELS, fit_model
+from components.trainer.warmup import save_warmup
 
 _PREDICTED_TOGETHER = 64
+_WARMUP_TRACKS = 2
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -68,8 +70,10 @@ def run_fn(fn_args: FnArgs) -> None:
         name, fit.model.count_params(), seconds, config["seed"], hyperparameters, temperature, fit.history
     )
     record.save(folder)
+    reference = list(examples.take(REFERENCE_TRACKS).as_numpy_iterator())
+    save_warmup(fn_args.serving_model_dir, reference[:_WARMUP_TRACKS])
     answers = with_temperature(probabilities[:REFERENCE_TRACKS], temperature).astype(np.float32)
-    save_reference(folder, list(examples.take(REFERENCE_TRACKS).as_numpy_iterator()), answers)
+    save_reference(folder, reference, answers)
 
 
 def make_deterministic(seed: int) -> None:
