@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help run-local test check lock benchmark benchmark-models clean
+.PHONY: help run-local serve test check lock benchmark benchmark-models clean
 
 # The environment's Python, made on first use.
 python = $$(python3 tools/environment.py)
@@ -16,6 +16,8 @@ help:
 	@echo "                   SET='training.seed=1 training.epochs=20'   single settings"
 	@echo "                   NAME=mine         keep runs, cache and pushed models apart from others'"
 	@echo "                   VERBOSE=1         show what TFX, Beam and TensorFlow log"
+	@echo "make serve       serve the pushed model on this machine: TF Serving with Docker, else a stand-in for it"
+	@echo "                   NAME=mine  PORT=8500 (gRPC)  REST_PORT=8501"
 	@echo "make test        all tests, the linter and the type checker"
 	@echo "make check       the linter and the type checker alone"
 	@echo "make benchmark   seconds, CPU and memory of each component, as a table; DATA and LABELS needed"
@@ -25,6 +27,10 @@ help:
 
 run-local:
 	@python=$(python) && "$$python" -m pipeline.local $(options)
+
+serve:
+	@python=$(python) && "$$python" -m serving $(if $(NAME),--name "$(NAME)") $(if $(SETTINGS),--settings "$(SETTINGS)") \
+		$(if $(PORT),--port $(PORT)) $(if $(REST_PORT),--rest-api-port $(REST_PORT))
 
 test: check
 	@python=$(python) && "$$python" -m pytest

@@ -1,0 +1,90 @@
+"""``make serve``: TF Serving with the pushed model where there is Docker, else the stand-in for it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from components.errors import PipelineInputError
+from pipeline.settings import load_settings
+
+MODEL_NAME = "deepmusic"
+_DEPLOY = Path(__file__).parent / "deploy"
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run, and what to add to its environment."""
+
+    arguments: list[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Becomes the server; 1 if there is nothing to serve."""
+    parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__)
+    parser.add_argument("--settings", type=Path, help="the YAML file that the pipeline ran with")
+    parser.add_argument("--name", help="the name that the pipeline ran under")
+    parser.add_argument("--port", type=int, default=8500, help="gRPC's")
+    parser.add_argument("--rest-api-port", type=int, default=8501, help="REST's")
+    options = parser.parse_args(arguments)
+    try:
+        texts = {"name": options.name} if options.name else {}
+        models = pushed_models(load_settings(options.settings, texts=texts).home)
+    except PipelineInputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    command = docker_command(models) if docker_runs() else stand_in_command(models, options.port, options.rest_api_port)
+    sys.stdout.flush()
+    os.execvpe(command.arguments[0], command.arguments, {**os.environ, **command.environment})  # noqa: S606
+    return 0
+
+
+def pushed_models(home: str) -> Path:
+    """The folder of pushed versions of a pipeline, or of its run on the demo catalogue.
+
+    Raises:
+        PipelineInputError: no version was pushed.
+    """
+    candidates = [Path(home) / "pushed", Path(f"{home}-demo") / "pushed"]
+    for folder in candidates:
+        if folder.is_dir() and any(version.name.isdigit() for version in folder.iterdir()):
+            return folder
+    places = " or ".join(map(str, candidates))
+    raise PipelineInputError(f"No model was pushed to {places}: make run-local pushes one.")
+
+
+def docker_runs() -> bool:
+    """Whether there is Docker with Compose, and its daemon answers."""
+    if shutil.which("docker") is None:
+        return False
+    probes = (["docker", "info"], ["docker", "compose", "version"])
+    return all(subprocess.run(probe, capture_output=True, check=False).returncode == 0 for probe in probes)  # noqa: S603
+
+
+def docker_command(models: Path) -> Command:
+    """TF Serving's image, on its own ports."""
+    compose = ["docker", "compose", "--file", str(_DEPLOY / "compose.yaml"), "up"]
+    return Command(compose, {"MODELS": str(models.absolute())})
+
+
+def stand_in_command(models: Path, port: int, rest_port: int) -> Command:
+    """The stand-in, with TF Serving's flags."""
+    flags = {
+        "model_name": MODEL_NAME,
+        "model_base_path": models,
+        "port": port,
+        "rest_api_port": rest_port,
+        "monitoring_config_file": _DEPLOY / "config" / "monitoring.config",
+    }
+    return Command([sys.executable, "-m", "serving.server", *(f"--{name}={value}" for name, value in flags.items())])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""``python -m serving.server --model_base_path … --rest_api_port 8501``: a model, for development."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import warnings
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # Before TensorFlow, which tells of every library it lacks.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # A port in use has its own line.
+warnings.simplefilter("ignore", FutureWarning)  # Of Python versions that some Google package will leave behind.
+
+import tensorflow as tf  # noqa: E402
+
+from serving.server.app import serve, stop_on_signals  # noqa: E402
+from serving.server.flags import PROGRAM, ServerOptions, UsageError, parse_flags  # noqa: E402
+
+
+def main() -> int:
+    """Serves until it is told to stop; 2 for a mistake in the flags."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    logging.getLogger("serving").setLevel(logging.INFO)
+    # What clients send wrong is their answer, not a trace here.
+    for noisy in ("uvicorn.error", "grpc", "grpc._cython.cygrpc", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    tf.get_logger().setLevel(logging.ERROR)
+    tf.get_logger().propagate = False
+    try:
+        options = parse_flags(sys.argv[1:])
+        asyncio.run(_run(options))
+    except UsageError as error:
+        sys.stderr.write(f"{PROGRAM}: {error}\n")
+        return 2
+    return 0
+
+
+async def _run(options: ServerOptions) -> None:
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    await serve(options, lambda: _tell_ready(options), stop)
+
+
+def _tell_ready(options: ServerOptions) -> None:
+    where = [f"REST on {options.host}:{options.rest_port}"] if options.rest_port else []
+    where += [f"gRPC on {options.host}:{options.port}"] if options.port else []
+    where += [f"gRPC on {options.socket_path}"] if options.socket_path else []
+    models = ", ".join(model.name for model in options.models)
+    sys.stdout.write(
+        f"{PROGRAM}: ready, {models}: {', '.join(where)} (a stand-in for TF Serving, for development only)\n"
+    )
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

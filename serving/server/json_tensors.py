@@ -1,0 +1,346 @@
+"""Predict's JSON: requests to tensors, tensors to answers."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from serving.server.errors import ServingError, invalid
+from serving.server.json_text import ENCODING_ERRORS, BrokenAtEnd, OneLine, decimals, parse, pretty, shown
+from serving.server.signatures import Tensors, numpy_type, shape_text, type_name
+
+MAX_RANK = 254
+"""TensorFlow's own limit."""
+
+_FLOATS = (tf.float32, tf.float64)
+_INTEGERS = (tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.uint32, tf.uint64)
+_SUPPORTED = (*_FLOATS, *_INTEGERS, tf.string, tf.bool)
+_BYTES_SUFFIX = "_bytes"
+
+
+@dataclass(frozen=True)
+class PredictBody:
+    """A predict request's JSON.
+
+    Attributes:
+        signature: the name given, or an empty one.
+        tensors: what to feed, by input name.
+        row: whether it came as ``instances``, so that the answer is ``predictions``, rather than as ``inputs``.
+    """
+
+    signature: str
+    tensors: Tensors
+    row: bool
+
+
+def decode_predict(
+    body: bytes, input_types: Callable[[str], Mapping[str, tf.DType]], deadline: float = math.inf
+) -> PredictBody:
+    """Reads a predict request.
+
+    Args:
+        body: its JSON.
+        input_types: answers a signature's name, or an empty one, with the types of its inputs by name.
+        deadline: see :func:`serving.server.json_text.parse`.
+
+    Raises:
+        ServingError: with TF Serving's code and message.
+    """
+    document = parse(body, deadline)
+    signature = signature_name(document)
+    types = input_types(signature)
+    if not types:
+        raise invalid(f"Failed to get input map for signature: {signature or 'DEFAULT'}")
+    if "instances" in document:
+        if "inputs" in document:
+            raise invalid(
+                f"JSON Value: {shown(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' "
+                "keys to exist "
+            )
+        return PredictBody(signature, _from_instances(document, types), row=True)
+    if "inputs" in document:
+        return PredictBody(signature, _from_inputs(document["inputs"], types), row=False)
+    raise invalid("Missing 'inputs' or 'instances' key")
+
+
+def signature_name(document: Mapping[str, Any]) -> str:
+    """The signature that a request names, or an empty text."""
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise invalid(
+            f"JSON Value: {shown(document)} not formatted correctly. 'signature_name' key must be a string value."
+        )
+    return name
+
+
+def encode_predict(outputs: Tensors, row: bool) -> bytes:
+    """Writes an answer.
+
+    Args:
+        outputs: arrays by name.
+        row: whether one entry a row, else one entry an output.
+
+    Raises:
+        ServingError: ``INVALID_ARGUMENT`` if the outputs have no common first dimension, or a type JSON has not.
+    """
+    if not outputs:
+        raise invalid("Cannot convert empty tensor map to JSON")
+    answer = {"predictions": _rows(outputs)} if row else {"outputs": _columns(outputs)}
+    return pretty(answer).encode("utf-8", ENCODING_ERRORS)
+
+
+def decode_base64(text: str) -> bytes:
+    """Bytes from base64 with the standard alphabet, padded or not."""
+    stripped = text.rstrip("=")
+    try:
+        return base64.b64decode(stripped + "=" * (-len(stripped) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise invalid("Unable to base64 decode") from None
+
+
+def is_base64(value: Any) -> bool:
+    """Whether a value is ``{"b64": "…"}``."""
+    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+
+
+def kind_of(value: Any) -> str:
+    """What RapidJSON calls a value's type."""
+    if isinstance(value, bool):
+        return str(value)
+    kinds = {type(None): "Null", dict: "Object", list: "Array", str: "String"}
+    return kinds.get(type(value), "Number")
+
+
+def _from_instances(document: Mapping[str, Any], types: Mapping[str, tf.DType]) -> Tensors:
+    instances = document["instances"]
+    if not isinstance(instances, list):
+        raise invalid(f"JSON Value: {shown(document)} Excepting 'instances' to be an list/array")
+    if not instances:
+        raise invalid(f"JSON Value: {shown(document)} No values in 'instances' array")
+    if not isinstance(instances[0], dict) and len(types) > 1:
+        raise invalid(
+            "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
+            "tensorinfo_map"
+        )
+    return _dense_instances(instances, types) or _checked_instances(instances, types)
+
+
+def _dense_instances(instances: list[Any], types: Mapping[str, tf.DType]) -> Tensors | None:
+    """The tensors of a request without any peculiarity, fast; None for any other."""
+    if _is_named(instances[0]):
+        if not all(type(instance) is dict and instance.keys() == types.keys() for instance in instances):
+            return None
+        columns = {name: [instance[name] for instance in instances] for name in types}
+    else:
+        columns = {min(types): instances}
+    tensors = {}
+    for name, column in columns.items():
+        tensor = _dense(column, types[name])
+        if tensor is None:
+            return None
+        tensors[name] = tensor
+    return tensors
+
+
+def _checked_instances(instances: list[Any], types: Mapping[str, tf.DType]) -> Tensors:
+    named = _is_named(instances[0])
+    shapes: dict[str, tuple[int, ...]] = {}
+    values: dict[str, list[Any]] = {}
+
+    def add(name: str, item: Any) -> None:
+        if name not in types:
+            raise invalid(f"JSON object: does not have named input: {name}")
+        shape, flat = _flattened(item, types[name])
+        known = shapes.setdefault(name, shape)
+        size, expected = len(flat), math.prod(known)
+        if size != expected:
+            raise invalid(f"Expecting tensor size: {expected} but got: {size}")
+        if shape != known:
+            raise invalid(f"Expecting shape {shape_text(known)} but got: {shape_text(shape)}")
+        values.setdefault(name, []).extend(flat)
+
+    for place, instance in enumerate(instances):
+        if named != _is_named(instance):
+            expected, got = ("object", "list") if named else ("value/list", "object")
+            raise invalid(f"Expecting {expected} but got {got} at item {place} of input list")
+        if named:
+            for name, item in instance.items():
+                _told_where(f"element: {place} key: {name}", add, name, item)
+            if instance.keys() != types.keys():
+                raise invalid(
+                    f"Failed to process element: {place} of 'instances' list. JSON object: {shown(instance)} keys must "
+                    f"be equal to: {','.join(sorted(types))}"
+                )
+        else:
+            _told_where(f"element: {place}", add, min(types), instance)
+    return {name: _array(flat, (len(instances), *shapes[name]), types[name]) for name, flat in values.items()}
+
+
+def _told_where(where: str, add: Callable[[str, Any], None], name: str, item: Any) -> None:
+    try:
+        add(name, item)
+    except ServingError as error:
+        raise invalid(f"Failed to process {where} of 'instances' list. Error: {error}") from None
+
+
+def _is_named(instance: Any) -> bool:
+    return isinstance(instance, dict) and not is_base64(instance)
+
+
+def _from_inputs(inputs: Any, types: Mapping[str, tf.DType]) -> Tensors:
+    if not isinstance(inputs, dict) or is_base64(inputs):
+        if len(types) > 1:
+            raise invalid(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
+                "tensorinfo_map"
+            )
+        inputs = {min(types): inputs}
+    tensors = {}
+    for name in sorted(types):
+        if name not in inputs:
+            raise invalid(f"Missing named input: {name} in 'inputs' object.")
+        tensors[name] = _tensor(inputs[name], types[name])
+    return tensors
+
+
+def _tensor(value: Any, dtype: tf.DType) -> npt.NDArray[Any]:
+    dense = _dense(value, dtype)
+    if dense is not None:
+        return dense
+    shape, flat = _flattened(value, dtype)
+    return _array(flat, shape, dtype)
+
+
+def _dense(value: Any, dtype: tf.DType) -> npt.NDArray[Any] | None:
+    """A rectangular list of lists as an array; None if anything about it needs a closer look."""
+    shape: list[int] = []
+    level = [value]
+    while type(level[0]) is list:
+        if set(map(type, level)) != {list} or len(shape) == MAX_RANK:
+            return None
+        sizes = set(map(len, level))
+        if len(sizes) > 1 or 0 in sizes:
+            return None
+        shape.extend(sizes)
+        level = list(chain.from_iterable(level))
+    kinds = set(map(type, level))
+    if (dtype in _FLOATS and kinds <= {int, float}) or (dtype == tf.string and kinds == {str}):
+        return _array(level, tuple(shape), dtype)
+    if dtype in _INTEGERS and kinds == {int} and dtype.min <= min(level) and max(level) <= dtype.max:
+        return _array(level, tuple(shape), dtype)
+    return None
+
+
+def _flattened(value: Any, dtype: tf.DType) -> tuple[tuple[int, ...], list[Any]]:
+    """A value's shape and its numbers or texts in order; raises with TF Serving's words if it has none."""
+    shape: list[int] = []
+    first = value
+    while isinstance(first, list):
+        shape.append(len(first))
+        if len(shape) > MAX_RANK:
+            raise invalid(f"JSON Value: {shown(value)} is nested deeper than {MAX_RANK} lists")
+        if not first:
+            break
+        first = first[0]
+    flat: list[Any] = []
+    _flatten(value, 0, shape, dtype, flat)
+    return tuple(shape), flat
+
+
+def _flatten(value: Any, level: int, shape: Sequence[int], dtype: tf.DType, flat: list[Any]) -> None:
+    if not isinstance(value, list):
+        if level != len(shape):
+            raise invalid(
+                f"JSON Value: {shown(value)} found at incorrect level: {level + 1} in the JSON DOM. Expected at level: "
+                f"{len(shape)}"
+            )
+        flat.append(_leaf(value, dtype))
+        return
+    if level >= len(shape):
+        raise invalid(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
+    if len(value) != shape[level]:
+        raise invalid(
+            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
+        )
+    for element in value:
+        _flatten(element, level + 1, shape, dtype, flat)
+
+
+def _leaf(value: Any, dtype: tf.DType) -> Any:
+    if isinstance(value, dict) and dtype == tf.string:
+        if not is_base64(value):
+            raise invalid(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
+        return decode_base64(value["b64"])
+    if dtype not in _SUPPORTED and not isinstance(value, dict):
+        raise ServingError("UNIMPLEMENTED", f"Conversion of JSON Value: {shown(value)} to type: {type_name(dtype)}")
+    kind = type(value)
+    fits = (
+        (dtype in _FLOATS and kind in (int, float))
+        or (dtype == tf.string and kind is str)
+        or (dtype == tf.bool and kind is bool)
+        or (dtype in _INTEGERS and kind is int and dtype.min <= value <= dtype.max)
+    )
+    if not fits:
+        raise invalid(f"JSON Value: {shown(value)} Type: {kind_of(value)} is not of expected type: {type_name(dtype)}")
+    return value
+
+
+def _array(flat: Sequence[Any], shape: tuple[int, ...], dtype: tf.DType) -> npt.NDArray[Any]:
+    if dtype == tf.string:
+        array = np.empty(len(flat), object)
+        array[:] = [text.encode("utf-8", ENCODING_ERRORS) if isinstance(text, str) else text for text in flat]
+        return array.reshape(shape)
+    if dtype in _FLOATS:
+        with np.errstate(over="ignore"):  # A number too large for float32 is infinite.
+            return np.array(flat, np.float64).astype(numpy_type(dtype)).reshape(shape)
+    return np.array(flat, numpy_type(dtype)).reshape(shape)
+
+
+def _rows(outputs: Tensors) -> list[Any]:
+    count = -1
+    for name, array in outputs.items():
+        if array.ndim == 0:
+            raise invalid(f"Tensor name: {name} has no shape information ")
+        if count not in (-1, len(array)):
+            raise invalid(f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {count}")
+        count = len(array)
+    nested = {name: _nested(name, outputs[name], OneLine) for name in sorted(outputs)}
+    if len(nested) == 1:
+        return BrokenAtEnd(*nested.values())
+    return [{name: rows[place] for name, rows in nested.items()} for place in range(count)]
+
+
+def _columns(outputs: Tensors) -> Any:
+    nested = {name: _nested(name, outputs[name], list) for name in sorted(outputs)}
+    return nested if len(nested) > 1 else next(iter(nested.values()))
+
+
+def _nested(name: str, array: npt.NDArray[Any], kind: type[list[Any]]) -> Any:
+    """An array as lists of lists of what :func:`~serving.server.json_text.pretty` writes."""
+    values = _writable(name, array)
+    for size in reversed(array.shape[1:]):
+        values = [kind(values[start : start + size]) for start in range(0, len(values), size)] if size else values
+    if 0 in array.shape[1:]:
+        values = np.empty(array.shape, object).tolist()
+    return kind(values) if array.ndim else values[0]
+
+
+def _writable(name: str, array: npt.NDArray[Any]) -> list[Any]:
+    if array.dtype == object:
+        if name.endswith(_BYTES_SUFFIX):
+            return [{"b64": base64.b64encode(text).decode()} for text in array.ravel()]
+        return [text.decode("utf-8", ENCODING_ERRORS) for text in array.ravel()]
+    if array.dtype in (np.float32, np.float64):
+        return list(decimals(array))
+    if array.dtype.kind in "iub":
+        return array.ravel().tolist()
+    raise invalid(f"Failed to write JSON value for tensor type: {type_name(tf.as_dtype(array.dtype))}")

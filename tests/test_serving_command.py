@@ -1,0 +1,64 @@
+"""``make serve``."""
+
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from components.errors import PipelineInputError
+from serving.__main__ import docker_command, main, pushed_models, stand_in_command
+from tests.conftest import ROOT, FinishedRun
+
+
+def test_the_versions_of_the_pipeline_come_before_those_of_the_demo(tmp_path: Path) -> None:
+    home = tmp_path / "mine"
+    (tmp_path / "mine-demo" / "pushed" / "1700000000").mkdir(parents=True)
+    (home / "pushed" / "unfinished").mkdir(parents=True)
+    assert pushed_models(str(home)) == tmp_path / "mine-demo" / "pushed"
+    (home / "pushed" / "1700000001").mkdir()
+    assert pushed_models(str(home)) == home / "pushed"
+
+
+def test_where_nothing_was_pushed_a_line_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(PipelineInputError, match=r"No model was pushed to .*: make run-local pushes one"):
+        pushed_models(str(tmp_path / "none"))
+    (tmp_path / "settings.yaml").write_text(f"output: {tmp_path}\n")
+    assert main(["--settings", str(tmp_path / "settings.yaml")]) == 1
+    assert capsys.readouterr().err.startswith("No model was pushed to ")
+
+
+def test_docker_is_given_the_folder_by_an_absolute_path() -> None:
+    command = docker_command(Path("output/mine/pushed"))
+    assert command.environment == {"MODELS": str(Path.cwd() / "output/mine/pushed")}
+    assert Path(command.arguments[3]).is_file()
+
+
+def test_the_stand_in_serves_the_pushed_model(finished_run: FinishedRun) -> None:
+    rest, grpc = _free_port(), _free_port()
+    command = stand_in_command(finished_run.home / "pushed", grpc, rest)
+    with subprocess.Popen(command.arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "ready, deepmusic" in process.stdout.readline()
+        status = httpx.get(f"http://127.0.0.1:{rest}/v1/models/deepmusic").json()
+        assert [version["state"] for version in status["model_version_status"]] == ["AVAILABLE"]
+        segments = [[40.0] + [1.0] * 11] * 30
+        track = {"timbre": segments, "pitches": [[0.5] * 12] * 30}
+        answer = httpx.post(
+            f"http://127.0.0.1:{rest}/v1/models/deepmusic:predict", json={"instances": [track]}, timeout=30
+        ).json()
+        (prediction,) = answer["predictions"]
+        assert prediction["genre"] in prediction["genres"]
+        assert sum(prediction["probabilities"]) == pytest.approx(1, abs=1e-4)
+        metrics = httpx.get(f"http://127.0.0.1:{rest}/monitoring/prometheus/metrics").text
+        assert ":tensorflow:serving:request_count" in metrics
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
