@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help run-local serve test check lock benchmark benchmark-models clean
+.PHONY: help run-local serve predict test check lock benchmark benchmark-models clean
 
 # The environment's Python, made on first use.
 python = $$(python3 tools/environment.py)
@@ -18,6 +18,7 @@ help:
 	@echo "                   VERBOSE=1         show what TFX, Beam and TensorFlow log"
 	@echo "make serve       serve the pushed model on this machine: TF Serving with Docker, else a stand-in for it"
 	@echo "                   NAME=mine  PORT=8500 (gRPC)  REST_PORT=8501"
+	@echo "make predict     ask a served model; TRACK=file or folder  URL=http://127.0.0.1:8501  FORMAT=bars, csv or jsonl"
 	@echo "make test        all tests, the linter and the type checker"
 	@echo "make check       the linter and the type checker alone"
 	@echo "make benchmark   seconds, CPU and memory of each component, as a table; DATA and LABELS needed"
@@ -31,6 +32,10 @@ run-local:
 serve:
 	@python=$(python) && "$$python" -m serving $(if $(NAME),--name "$(NAME)") $(if $(SETTINGS),--settings "$(SETTINGS)") \
 		$(if $(PORT),--port $(PORT)) $(if $(REST_PORT),--rest-api-port $(REST_PORT))
+
+predict:
+	@python=$(python) && "$$python" -m serving.client $(if $(URL),--url "$(URL)") $(if $(MODEL),--model "$(MODEL)") \
+		$(if $(FORMAT),--format $(FORMAT)) "$(TRACK)"
 
 test: check
 	@python=$(python) && "$$python" -m pytest

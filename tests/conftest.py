@@ -1,5 +1,6 @@
 """One run of the whole pipeline, as a user starts it, whose artifacts many tests look at."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,13 @@ def run_local(arguments: Sequence[str], timeout: float = 600) -> subprocess.Comp
     """Runs ``python -m pipeline.local`` in a process of its own."""
     command = [sys.executable, "-m", "pipeline.local", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """``make serve``."""
 
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from components.errors import PipelineInputError
 from serving.__main__ import docker_command, main, pushed_models, stand_in_command
-from tests.conftest import ROOT, FinishedRun
+from tests.conftest import ROOT, FinishedRun, free_port
 
 
 def test_the_versions_of_the_pipeline_come_before_those_of_the_demo(tmp_path: Path) -> None:
@@ -37,7 +36,7 @@ def test_docker_is_given_the_folder_by_an_absolute_path() -> None:
 
 
 def test_the_stand_in_serves_the_pushed_model(finished_run: FinishedRun) -> None:
-    rest, grpc = _free_port(), _free_port()
+    rest, grpc = free_port(), free_port()
     command = stand_in_command(finished_run.home / "pushed", grpc, rest)
     with subprocess.Popen(command.arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -56,9 +55,3 @@ def test_the_stand_in_serves_the_pushed_model(finished_run: FinishedRun) -> None
         assert ":tensorflow:serving:request_count" in metrics
         process.send_signal(signal.SIGTERM)
     assert process.returncode == 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

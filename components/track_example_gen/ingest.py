@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 
 import msgspec
 import tensorflow as tf
@@ -15,7 +14,7 @@ from components.track_example_gen.catalogue import READ_ERRORS
 from components.track_example_gen.encoding import ExampleEncoder
 from components.track_example_gen.splits import SPLITS, SplitBy, split_of
 from sources.labels import GenreNames, Label, apply_label, label_of
-from sources.registry import source_for
+from sources.registry import source_for, stem
 from sources.track import InvalidTrack, Rejection, Track
 
 _ENCODED_TOGETHER = 32
@@ -81,17 +80,11 @@ def _read_file(path: str) -> Iterator[Track | Rejection]:
 
 def _labelled(path: str, track: Track, labels: Mapping[str, Label] | None, genres: GenreNames) -> Track | Rejection:
     if not track.track_id:
-        track = replace(track, track_id=_stem(path))
+        track = replace(track, track_id=stem(path))
     try:
         return apply_label(track, label_of(path, track.track_id, labels, genres), genres)
     except InvalidTrack as error:
         return Rejection(path, str(error), track.track_id)
-
-
-def _stem(path: str) -> str:
-    name, source = PurePosixPath(path).name, source_for(path)
-    endings = [suffix for suffix in source.suffixes if name.lower().endswith(suffix)] if source else []
-    return name[: -len(max(endings, key=len))] if endings else name
 
 
 def ingest_shard(paths: Sequence[str], labels: Mapping[str, Label] | None, config: IngestConfig, folder: str) -> None:
