@@ -326,7 +326,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         catalogue = load_catalogue(settings, parsed.min_tracks)
         options = Options(parsed.folds, parsed.seeds)
         with console.status("reading") as status:
-            results = cross_validate(catalogue, settings, options, status.update)
+            # Without a terminal there is nothing to update: a line a step then, beside the table.
+            step = status.update if console.is_terminal else partial(print, file=sys.stderr, flush=True)
+            results = cross_validate(catalogue, settings, options, step)
     except PipelineInputError as error:
         print(error, file=sys.stderr)
         return 1
