@@ -69,6 +69,15 @@ def test_a_model_that_is_better_overall_but_ruins_a_genre_is_not_blessed() -> No
     assert [check.name for check in verdict.checks if not check.passed] == ["change of F1 of Blues"]
 
 
+def test_a_genre_that_is_lost_blocks_even_where_few_tracks_show_it() -> None:
+    new, old = _answers([99, 29, 0], sizes=(100, 30, 6)), _answers([75, 18, 4], sizes=(100, 30, 6))
+    verdict = judge(("new", new), ("old", old), LIMITS)
+    assert "change of F1 of Blues" in [check.name for check in verdict.checks if not check.passed]
+    # Of one track in six, the baseline knew too little for its loss to be told from noise.
+    poor = _answers([75, 18, 1], sizes=(100, 30, 6))
+    assert judge(("new", new), ("old", poor), LIMITS).blessed
+
+
 def test_noise_neither_blocks_nor_counts_as_a_fall() -> None:
     # Three tracks of 150 fewer: beyond the 0.01 that are allowed, but nothing that 150 tracks could show.
     limits = LIMITS.model_copy(update={"max_accuracy_drop": 0.01})
