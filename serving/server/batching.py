@@ -108,7 +108,7 @@ class Batcher:
         for task in tasks:
             try:
                 answer = self._run(task.tensors)
-            except Exception as error:
+            except Exception as error:  # Whatever it is, whoever waits for the answer gets it.
                 task.future.set_exception(error)
             else:
                 task.future.set_result(answer)
@@ -118,7 +118,7 @@ class Batcher:
         rows = [task.rows for task in tasks]
         try:
             merged = self._run(merge([task.tensors for task in tasks]))
-        except Exception:
+        except Exception:  # One request may have spoilt it for all: run alone, each meets its own fault.
             return None
         if any(output.ndim == 0 or len(output) != sum(rows) for output in merged.values()):
             return None

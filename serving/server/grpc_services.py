@@ -56,7 +56,7 @@ def _answered(method: _Method) -> _Method:
             return await method(self, request, context)
         except ServingError as error:
             code, message = error.code, error.message
-        except Exception:
+        except Exception:  # A fault of ours: the trace goes to the log, not to the client.
             _LOG.exception("%s", method.__name__)
             code, message = "INTERNAL", "Internal error"
         return await context.abort(grpc.StatusCode[code], message[:_MAX_DETAILS])
@@ -92,8 +92,8 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             _fill_spec(response.model_spec, handle, signature.name)
             for place in range(len(examples)):
                 row = response.result.classifications.add()
-                width = (scores if classes is None else classes).shape[1]  # type: ignore[union-attr]
-                for column in range(width):
+                shown = scores if classes is None else classes
+                for column in range(0 if shown is None else shown.shape[1]):
                     one = row.classes.add()
                     if classes is not None:
                         one.label = classes[place, column].decode("utf-8", "replace")

@@ -271,7 +271,7 @@ class ModelManager:
         try:
             servable = Servable(version.folder, self._settings.threads)
             warm_up(servable, version.folder, self._metrics)
-        except Exception as error:
+        except Exception as error:  # A folder may hold anything; what is wrong with it becomes the version's status.
             if servable:
                 servable.close()
             self._failed(model, version, _load_error(error))
