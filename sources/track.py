@@ -20,6 +20,9 @@ PITCH_FEATURES = tuple(
 )
 """Feature names of the pitch classes C..B, in the analysis's order."""
 
+ECHO_NEST = "echo_nest"
+"""The analyser of the Million Song Dataset and of Spotify, which bought it: their values are comparable."""
+
 SEGMENT_FEATURES = TIMBRE_FEATURES + PITCH_FEATURES
 """Every feature with one value a segment, in the order of :attr:`Track.segments`' columns."""
 
@@ -38,6 +41,7 @@ class Track:
         duration: seconds.
         segments: float32 of shape ``[segments, 24]``: the 12 timbre coefficients, then the 12 pitch classes (0..1).
         artist_id, artist, title, genre: empty where unknown.
+        analyser: what computed the segments; only values of one analyser are comparable.
     """
 
     track_id: str
@@ -48,6 +52,7 @@ class Track:
     artist: str = ""
     title: str = ""
     genre: str = ""
+    analyser: str = ECHO_NEST
 
     def __post_init__(self) -> None:
         if not 0 <= self.duration <= np.finfo(np.float32).max:
