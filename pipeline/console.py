@@ -15,10 +15,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from components.errors import PipelineInputError
 from components.scoring.scores import accuracy, balanced_accuracy, genre_scores, macro_f1, majority_share
 
 if TYPE_CHECKING:
     from components.scoring.predictions import Predictions
+    from pipeline.settings import Settings
+
+log = logging.getLogger(__name__)
 
 LOGGER = "deepmusic"
 """What is logged below this name is shown from level INFO; with ``extra={"progress": True}`` for the moment only."""
@@ -71,6 +75,21 @@ class Terminal:
         self._status.stop()
         self._console.print(text, style="bold red", markup=False)
 
+    def failure(self, place: str, cause: BaseException | None) -> None:
+        """Shows why a step ended a run, in a line; the trace of what is no fault of the input goes to the log.
+
+        Args:
+            place: where, with what separates it from the reason; may be empty.
+            cause: what was raised; None where a component was left without its input.
+        """
+        if isinstance(cause, PipelineInputError):
+            self.error(f"{place}{cause}")
+        else:
+            log.error("%sfailed", place, exc_info=cause)
+            reason = f"{type(cause).__name__}: {cause}".splitlines()[0] if cause else "its input is not there"
+            self.error(f"{place}failed, {reason}")
+        self.line(f"log: {relative(self.log_file)}")
+
     def scores(self, predictions: Predictions, title: str) -> None:
         """Shows a model's scores by genre."""
         confusion = predictions.confusion
@@ -99,6 +118,24 @@ class Terminal:
             confusion = answers.confusion
             table.add_row(model, *(_score(score(confusion)) for score in (accuracy, balanced_accuracy, macro_f1)))
         self._console.print(table)
+
+
+def open_terminal(settings: Settings, verbose: bool) -> Terminal:
+    """The terminal of a run, with its log below the run's folder.
+
+    Raises:
+        PipelineInputError: nothing can be written there.
+    """
+    try:
+        return Terminal(Path(settings.home) / "logs", verbose)
+    except OSError as error:
+        raise PipelineInputError(f"Nothing can be written to output = {settings.output}: {error.strerror}.") from error
+
+
+def relative(path: Path | str | None) -> str:
+    """A path as short as a person would write it here."""
+    text = str(path)
+    return os.path.relpath(text) if text.startswith(f"{Path.cwd()}{os.sep}") else text
 
 
 def _score(value: Any) -> str:

@@ -17,7 +17,7 @@ from components.model_selector.selection import Selection, load_selection
 from components.model_validator.verdict import Verdict, load_verdict
 from components.scoring.predictions import Predictions, load_predictions
 from pipeline.create_pipeline import TUNER_PREFIX
-from pipeline.local_runner import Outputs
+from pipeline.launch import Outputs
 
 
 @dataclass(frozen=True)

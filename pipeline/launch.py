@@ -1,0 +1,101 @@
+"""Runs one node of a compiled pipeline in this process, whatever runner asks for it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.portable import launcher
+from tfx.orchestration.portable.mlmd import execution_lib
+from tfx.proto.orchestration import pipeline_pb2
+from tfx.types import Artifact
+
+from components.artifacts import COMPONENT_PROPERTY, SECONDS_PROPERTY
+
+Outputs = dict[str, list[Artifact]]
+"""A component's output artifacts by key."""
+
+_CACHED = metadata_store_pb2.Execution.CACHED
+_COMPLETE = metadata_store_pb2.Execution.COMPLETE
+
+
+class ComponentFailed(Exception):
+    """A component did not end well; the cause is what it raised."""
+
+    def __init__(self, component: str) -> None:
+        super().__init__(f"{component} failed")
+        self.component = component
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What a node came to.
+
+    Attributes:
+        outputs: new, or from the cache.
+        seconds: wall-clock.
+        cached: whether an earlier run's outputs were taken.
+    """
+
+    outputs: Outputs
+    seconds: float
+    cached: bool
+
+
+def connection_of(pipeline: pipeline_pb2.Pipeline) -> Any:
+    """The configuration of a compiled pipeline's metadata store."""
+    config = runner_utils.extract_local_deployment_config(pipeline).metadata_connection_config
+    return getattr(config, config.WhichOneof("connection_config"))
+
+
+def launch(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> Launched:
+    """Runs a node of a compiled pipeline whose upstream nodes have run.
+
+    Raises:
+        ComponentFailed: from the exception that the component raised.
+    """
+    component = node.node_info.id
+    deployment = runner_utils.extract_local_deployment_config(pipeline)
+    connection = connection_of(pipeline)
+    start = time.monotonic()
+    try:
+        execution = launcher.Launcher(
+            pipeline_node=node,
+            mlmd_connection=metadata.Metadata(connection),
+            pipeline_info=pipeline.pipeline_info,
+            pipeline_runtime_spec=pipeline.runtime_spec,
+            executor_spec=runner_utils.extract_executor_spec(deployment, component),
+            custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, component),
+        ).launch()
+    except Exception as error:  # Whatever a component raises, the run stops and says where.
+        raise ComponentFailed(component) from error
+    state, outputs = _result(connection, execution.execution_id)
+    if state not in (_CACHED, _COMPLETE):
+        raise ComponentFailed(component)
+    seconds = time.monotonic() - start
+    # A resolver looks up; it makes nothing, and has no work to take from the cache.
+    makes = bool(node.outputs.outputs)
+    if makes and state == _COMPLETE:
+        _note_cost(connection, outputs, component, seconds)
+    return Launched(outputs, seconds, cached=makes and state == _CACHED)
+
+
+def _note_cost(connection: Any, outputs: Outputs, component: str, seconds: float) -> None:
+    """Lets later components, a report above all, see what made an artifact and how long it took."""
+    artifacts = [artifact for found in outputs.values() for artifact in found]
+    for artifact in artifacts:
+        artifact.set_string_custom_property(COMPONENT_PROPERTY, component)
+        artifact.set_float_custom_property(SECONDS_PROPERTY, seconds)
+    with metadata.Metadata(connection) as handle:
+        handle.store.put_artifacts([artifact.mlmd_artifact for artifact in artifacts])
+
+
+def _result(connection: Any, execution_id: int) -> tuple[int, Outputs]:
+    with metadata.Metadata(connection) as handle:
+        (execution,) = handle.store.get_executions_by_id([execution_id])
+        outputs = execution_lib.get_output_artifacts(handle, execution_id)
+        return execution.last_known_state, {key: list(artifacts) for key, artifacts in outputs.items()}

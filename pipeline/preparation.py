@@ -1,0 +1,37 @@
+"""What comes before the first component: the demo catalogue, leftovers of killed runs, the wiring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+from tfx.orchestration.pipeline import Pipeline
+
+from demo.catalogue import generate_catalogue
+from pipeline.console import Terminal, relative
+from pipeline.create_pipeline import create_pipeline
+from pipeline.leftovers import remove_leftovers
+from pipeline.settings import Settings
+
+
+def prepare(settings: Settings, terminal: Terminal) -> Pipeline:
+    """Makes ready what a run needs; the run's lock has to be held, see :func:`pipeline.leftovers.only_run`."""
+    home = Path(settings.home)
+    synthetic = settings.data.path is None
+    if synthetic:
+        settings = _with_demo_catalogue(settings, terminal)
+    connection = sqlite_metadata_connection_config(str(home / "metadata.sqlite"))
+    remove_leftovers(home, connection)
+    folders = str(home / "artifacts"), str(home / "pushed")
+    return create_pipeline(settings, *folders, connection, synthetic=synthetic)
+
+
+def _with_demo_catalogue(settings: Settings, terminal: Terminal) -> Settings:
+    folder = Path(settings.home) / "catalogue"
+    if not folder.exists():
+        terminal.line(f"  making it in {relative(folder)}")
+    generate_catalogue(
+        folder, progress=lambda done, tracks: terminal.moment(f"Demo catalogue: {done} of {tracks} tracks")
+    )
+    files = {"path": str(folder / "tracks"), "labels": str(folder / "labels.csv")}
+    return settings.model_copy(update={"data": settings.data.model_copy(update=files)})
