@@ -37,10 +37,11 @@ from tensorflow_serving.apis import (
 )
 
 from serving.server.app import serve
+from serving.server.asgi import MAX_BODY, Message, Receive, Scope, Send
 from serving.server.flags import ServerOptions, UsageError, parse_flags
 from serving.server.manager import ManagerSettings, ModelConfig
 from serving.server.metrics import DEFAULT_PATH
-from serving.server.rest import MAX_BODY, Message, Receive, RestSettings, Scope, Send
+from serving.server.rest import RestSettings
 from serving.server.versions import ALL_VERSIONS
 from tests.conftest import ROOT, FinishedRun
 from tests.test_serving_manager import SEGMENT, example, save_model
@@ -110,7 +111,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(models: Path) -> Iterator[Running]:
     config = ModelConfig("m", str(models), ALL_VERSIONS, {"stable": 1})
-    rest = RestSettings(timeout_s=TIMEOUT_S, cors=True, metrics_path=DEFAULT_PATH, page=page)
+    rest = RestSettings(timeout_s=TIMEOUT_S, cors=True, metrics_path=DEFAULT_PATH, page=lambda _: page)
     with running(ServerOptions([config], ManagerSettings(), rest)) as found:
         yield found
 

@@ -8,7 +8,7 @@ import logging
 import socket
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -19,6 +19,20 @@ from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from serving.server.asgi import (
+    HTML,
+    JSON,
+    MAX_BODY,
+    NOT_FOUND_PAGE,
+    Answer,
+    Application,
+    Body,
+    Receive,
+    Scope,
+    Send,
+    has_body,
+    send_answer,
+)
 from serving.server.errors import ServingError, http_status, invalid
 from serving.server.inference import classification, regression
 from serving.server.json_examples import ExamplesBody, decode_examples, encode_classification, encode_regression
@@ -30,15 +44,7 @@ from serving.server.service import Service, input_types
 from serving.server.signatures import CLASSIFY_METHOD, REGRESS_METHOD, Tensors
 from serving.server.urls import ModelPath, is_api, malformed, parse_path
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Result = TypeVar("Result")
-
-MAX_BODY = 100 << 20
-"""Bytes of a request's body, and of what it inflates to: TF Serving's limit for the latter."""
 
 MAX_BUFFERED = 4 * MAX_BODY
 """Bytes of the bodies of all requests at one time."""
@@ -50,14 +56,11 @@ _LOG = logging.getLogger(__name__)
 _QUICK_BYTES = 160 << 10
 _QUICK_VALUES = 20_000
 _LATE_S = 2.0
-_NOT_FOUND = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
 _CORS = (
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-methods", b"POST, GET"),
     (b"access-control-allow-headers", b"Content-Type"),
 )
-_JSON = "application/json"
-_HTML = "text/html"
 # protobuf renamed it in version 5.
 _ALL_FIELDS = (
     "always_print_fields_with_no_presence"
@@ -74,21 +77,13 @@ class RestSettings:
         timeout_s: how long a request may take, from its first byte to its answer.
         cors: whether pages of other origins may use it.
         metrics_path: where the metrics are; None if nowhere.
-        page: what answers outside the interface; None for a bare 404.
+        page: makes from the models what answers outside the interface; None for a bare 404.
     """
 
     timeout_s: float = 30
     cors: bool = False
     metrics_path: str | None = None
-    page: Application | None = None
-
-
-@dataclass(frozen=True)
-class _Answer:
-    status: int
-    body: bytes
-    content_type: str = _JSON
-    close: bool = False
+    page: Callable[[Service], Application] | None = None
 
 
 class RestApplication:
@@ -97,6 +92,7 @@ class RestApplication:
     def __init__(self, service: Service, settings: RestSettings) -> None:
         self._service = service
         self._settings = settings
+        self._page = settings.page(service) if settings.page else None
         self._buffered = 0
         # One thread: only one large document is taken apart at a time, which bounds the memory.
         self._large = ThreadPoolExecutor(1, thread_name_prefix="large")
@@ -105,18 +101,18 @@ class RestApplication:
         """Answers one request."""
         path = scope["raw_path"].partition(b"?")[0].decode("latin-1")
         if path == self._settings.metrics_path:
-            await _send(send, _metrics_page(self._service.metrics))
+            await send_answer(send, _metrics_page(self._service.metrics))
         elif is_api(path):
-            await _send(send, await self._api(scope, path, receive), _CORS if self._settings.cors else ())
-        elif self._settings.page is not None:
-            await self._settings.page(scope, receive, send)
+            await send_answer(send, await self._api(scope, path, receive), _CORS if self._settings.cors else ())
+        elif self._page is not None:
+            await self._page(scope, receive, send)
         else:
-            await _send(send, _Answer(404, _NOT_FOUND, _HTML, close=True))
+            await send_answer(send, Answer(404, NOT_FOUND_PAGE, HTML, close=True))
 
-    async def _api(self, scope: Scope, path: str, receive: Receive) -> _Answer:
+    async def _api(self, scope: Scope, path: str, receive: Receive) -> Answer:
         deadline = time.monotonic() + self._settings.timeout_s
         headers = dict(scope["headers"])
-        body = _Body(receive, headers)
+        body = Body(receive, headers)
         try:
             return await asyncio.wait_for(
                 self._within_time(scope["method"], path, headers, body, deadline), self._settings.timeout_s
@@ -130,16 +126,16 @@ class RestApplication:
             error = ServingError("INTERNAL", "Internal error")
         finally:
             self._buffered -= body.size
-        return _Answer(413 if body.too_large else http_status(error.code), _error(error.message), close=not body.ended)
+        return Answer(413 if body.too_large else http_status(error.code), _error(error.message), close=not body.ended)
 
     async def _within_time(
-        self, method: str, path: str, headers: Mapping[bytes, bytes], body: _Body, deadline: float
-    ) -> _Answer:
+        self, method: str, path: str, headers: Mapping[bytes, bytes], body: Body, deadline: float
+    ) -> Answer:
         if method == "OPTIONS" and self._settings.cors and _is_web_origin(headers.get(b"origin", b"")):
-            return _Answer(200, b"", close=True)
+            return Answer(200, b"", close=True)
         target = parse_path(method, path)
         if method == "GET":
-            return _Answer(200, self._about(target), close=_has_body(headers))
+            return Answer(200, self._about(target), close=has_body(headers))
         if target.method not in ("predict", "classify", "regress"):
             raise malformed(method, path)
         with self._service.counted(target.model, target.method, "REST"):
@@ -148,8 +144,8 @@ class RestApplication:
                 content = await self._aside(len(content) > _QUICK_BYTES >> 3, inflate, content)
             with self._service.models.use(target.model, target.version, target.label) as handle:
                 if target.method == "predict":
-                    return _Answer(200, await self._predict(handle, content, deadline))
-                return _Answer(200, await self._examples(handle, target.method, content, deadline))
+                    return Answer(200, await self._predict(handle, content, deadline))
+                return Answer(200, await self._examples(handle, target.method, content, deadline))
 
     async def _predict(self, handle: Handle, content: bytes, deadline: float) -> bytes:
         request = await self._aside(
@@ -185,35 +181,6 @@ class RestApplication:
             with self._service.models.use(target.model, target.version, target.label) as handle:
                 return _metadata_json(handle)
         return _status_json(self._service.models.status(target.model, target.version, target.label))
-
-
-class _Body:
-    """A request's body, as far as it has come."""
-
-    def __init__(self, receive: Receive, headers: Mapping[bytes, bytes]) -> None:
-        self._receive = receive
-        self._declared = int(headers.get(b"content-length", b"0"))
-        self.size = 0
-        self.too_large = self._declared > MAX_BODY
-        self.ended = not _has_body(headers)
-
-    async def read(self, grow: Callable[[int], None]) -> bytes:
-        """All of it; ``grow`` is told of every part and may raise."""
-        parts = []
-        while True:
-            if self.too_large:
-                raise invalid(f"Request body of more than {MAX_BODY} bytes")
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ServingError("CANCELLED", "The client went away")
-            part = message.get("body", b"")
-            grow(len(part))
-            self.size += len(part)
-            self.too_large = self.size > MAX_BODY
-            parts.append(part)
-            if not message.get("more_body"):
-                self.ended = True
-                return b"".join(parts)
 
 
 def limited_protocol(timeout_s: float) -> type[HttpToolsProtocol]:
@@ -257,7 +224,7 @@ def limited_protocol(timeout_s: float) -> type[HttpToolsProtocol]:
 
         def send_400_response(self, msg: str) -> None:
             body = _error(msg)
-            head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: {_JSON}\r\ncontent-length: {len(body)}\r\n"
+            head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: {JSON}\r\ncontent-length: {len(body)}\r\n"
             self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
             self.transport.close()
 
@@ -305,10 +272,6 @@ def inflate(body: bytes) -> bytes:
     except zlib.error:
         return b""
     return content if inflater.eof and len(content) <= MAX_BODY else b""
-
-
-def _has_body(headers: Mapping[bytes, bytes]) -> bool:
-    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
 
 
 def _is_long(outputs: Tensors) -> bool:
@@ -362,16 +325,5 @@ def _error(message: str) -> bytes:
     return pretty({"error": message}).encode("utf-8", "replace") + b"\n"
 
 
-def _metrics_page(metrics: Metrics) -> _Answer:
-    return _Answer(200, metrics.page().encode(), "text/plain; version=0.0.4")
-
-
-async def _send(send: Send, answer: _Answer, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
-    every = [
-        (b"content-type", answer.content_type.encode()),
-        (b"content-length", str(len(answer.body)).encode()),
-        *headers,
-        *([(b"connection", b"close")] if answer.close else []),
-    ]
-    await send({"type": "http.response.start", "status": answer.status, "headers": every})
-    await send({"type": "http.response.body", "body": answer.body})
+def _metrics_page(metrics: Metrics) -> Answer:
+    return Answer(200, metrics.page().encode(), "text/plain; version=0.0.4")
