@@ -75,7 +75,8 @@ class AudioAnalysisJson:
         )
         info = analysis.track or _TrackInfo()
         duration = float(durations.sum()) if info.duration is None else info.duration
-        return Track(analysis.track_id or info.id or "", self.name, duration, matrix)
+        track_id = analysis.track_id or info.id or ""
+        return Track(track_id, self.name, duration, matrix, durations=durations[: len(matrix)])
 
 
 def _content(stream: BinaryIO) -> bytes:

@@ -79,14 +79,17 @@ class MillionSongH5:
                 raise InvalidTrack(f"segments_{name} has vectors of {arrays[name].shape[1:]}, not {N_COEFFICIENTS}")
         # A last segment that starts at the very end would be a rounding error below zero.
         ends = np.append(arrays["start"][1:], max(duration, *arrays["start"][-1:], 0.0))
+        durations = ends - arrays["start"]
+        matrix = segment_matrix(arrays["timbre"], arrays["pitches"], durations)
         return Track(
             track_id,
             self.name,
             duration,
-            segment_matrix(arrays["timbre"], arrays["pitches"], ends - arrays["start"]),
+            matrix,
             artist_id=_text(meta["artist_id"]),
             artist=_text(meta["artist_name"]),
             title=_text(meta["title"]),
+            durations=durations[: len(matrix)],
         )
 
 

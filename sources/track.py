@@ -42,6 +42,7 @@ class Track:
         segments: float32 of shape ``[segments, 24]``: the 12 timbre coefficients, then the 12 pitch classes (0..1).
         artist_id, artist, title, genre: empty where unknown.
         analyser: what computed the segments; only values of one analyser are comparable.
+        durations: float64 of shape ``[segments]``, each segment's seconds; None where unknown.
     """
 
     track_id: str
@@ -53,6 +54,7 @@ class Track:
     title: str = ""
     genre: str = ""
     analyser: str = ECHO_NEST
+    durations: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.duration <= np.finfo(np.float32).max:

@@ -60,6 +60,12 @@ def _matrix(value: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.array([segment["timbre"] + segment["pitches"] for segment in value["segments"]], np.float32)
 
 
+def _durations(track: Track) -> list[float]:
+    assert track.durations is not None
+    assert len(track.durations) == len(track.segments)
+    return [float(duration) for duration in track.durations]
+
+
 # Audio-analysis JSON: what is read
 
 
@@ -70,6 +76,7 @@ def test_values_are_what_the_file_says(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(track.segments, _matrix(value))
     assert track.segments.dtype == np.float32
     assert track.duration == value["track"]["duration"]
+    assert _durations(track) == [segment["duration"] for segment in value["segments"]]
     assert track.source == "audio_analysis"
 
 
@@ -194,8 +201,9 @@ def test_zero_segments_at_the_end_are_padding_and_left_out() -> None:
         for segment in value["segments"][first:]:
             segment.update(timbre=[0] * 12, pitches=[0] * 12)
 
-    whole = _track(_bytes()).segments
-    np.testing.assert_array_equal(_track(_bytes(lambda value: silence(value, 4))).segments, whole[:4])
+    whole, shortened = _track(_bytes()), _track(_bytes(lambda value: silence(value, 4)))
+    np.testing.assert_array_equal(shortened.segments, whole.segments[:4])
+    assert _durations(shortened) == _durations(whole)[:4]
     assert _reason(_bytes(lambda value: silence(value, 0))) == "all its segments are zero"
 
 
@@ -368,6 +376,7 @@ def test_h5_of_one_track_is_read(tmp_path: Path) -> None:
     assert isinstance(track, Track)
     np.testing.assert_array_equal(track.segments, _matrix(analysis(0)))
     assert track.duration == analysis(0)["track"]["duration"]
+    assert _durations(track) == pytest.approx([segment["duration"] for segment in analysis(0)["segments"]], abs=2e-5)
     texts = (track.track_id, track.source, track.artist_id, track.artist, track.title, track.genre)
     assert texts == ("TRAAA", "million_song", "AR00000", "Artist 0", "Title 0", "")
 
