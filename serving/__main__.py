@@ -75,13 +75,14 @@ def docker_command(models: Path) -> Command:
 
 
 def stand_in_command(models: Path, port: int, rest_port: int) -> Command:
-    """The stand-in, with TF Serving's flags."""
+    """The stand-in, with TF Serving's flags and the page."""
     flags = {
         "model_name": MODEL_NAME,
         "model_base_path": models,
         "port": port,
         "rest_api_port": rest_port,
         "monitoring_config_file": _DEPLOY / "config" / "monitoring.config",
+        "page": "true",
     }
     return Command([sys.executable, "-m", "serving.server", *(f"--{name}={value}" for name, value in flags.items())])
 

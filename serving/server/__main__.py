@@ -65,6 +65,9 @@ def _tell_ready(options: ServerOptions) -> None:
     where = [f"REST on {options.host}:{options.rest_port}"] if options.rest_port else []
     where += [f"gRPC on {options.host}:{options.port}"] if options.port else []
     where += [f"gRPC on {options.socket_path}"] if options.socket_path else []
+    where += (
+        [f"a page at http://{options.host}:{options.rest_port}/"] if options.rest_port and options.rest.page else []
+    )
     models = ", ".join(model.name for model in options.models)
     sys.stdout.write(
         f"{PROGRAM}: ready, {models}: {', '.join(where)} (a stand-in for TF Serving, for development only)\n"

@@ -7,12 +7,14 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from serving.page import PageApplication
 from serving.server.manager import ManagerSettings, ModelConfig
 from serving.server.metrics import DEFAULT_PATH
 from serving.server.rest import RestSettings
@@ -78,6 +80,7 @@ def parse_flags(arguments: Sequence[str]) -> ServerOptions:
             timeout_s=flags.rest_api_timeout_in_ms / 1000,
             cors=flags.rest_api_enable_cors_support,
             metrics_path=_metrics_path(flags.monitoring_config_file),
+            page=partial(PageApplication, timeout_s=flags.rest_api_timeout_in_ms / 1000) if flags.page else None,
         ),
         host=flags.host,
         port=flags.port,
@@ -110,7 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--monitoring_config_file", default="", help="a MonitoringConfig in protobuf's text form")
     add("--tensorflow_intra_op_parallelism", type=_positive, default=1, help="threads in one operation (1)")
     add("--tensorflow_inter_op_parallelism", type=_positive, default=2, help="operations side by side (2)")
-    # Not TF Serving's, which always listens on every address: a laptop in a café should not.
+    # These are not TF Serving's. It listens on every address: a laptop in a café should not.
+    add("--page", type=_boolean, nargs="?", const=True, default=False, help="a page for analysis files, at REST's root")
     add("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1; TF Serving has 0.0.0.0)")
     return parser
 

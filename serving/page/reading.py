@@ -1,0 +1,91 @@
+"""What the page gets to know of a file: its tracks, in numbers short enough to send."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sources.registry import SOURCES, source_for, stem
+from sources.track import N_COEFFICIENTS, Rejection, Track
+
+MAX_TRACKS = 20
+"""Tracks and rejections of one file that are answered: an archive may hold any number."""
+
+MAX_SEGMENTS = 10_000
+"""Segments of a track that the page can show: some 40 minutes."""
+
+_DIGITS = 3
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a file holds.
+
+    Attributes:
+        tracks: at most ``MAX_TRACKS`` of them together with the rejections.
+        rejections: what could not be used, and why.
+        more: whether there is more in the file.
+    """
+
+    tracks: list[Track]
+    rejections: list[Rejection]
+    more: bool
+
+
+class TookTooLong(Exception):
+    """A file was not read within its time."""
+
+
+def endings() -> list[str]:
+    """The endings of the files that can be read."""
+    return [suffix for source in SOURCES for suffix in source.suffixes]
+
+
+def read_file(name: str, content: bytes, deadline: float) -> Reading:
+    """Reads the first tracks of a file.
+
+    Args:
+        name: the file's, without a folder; a track that has no id is called after it.
+        content: its bytes.
+        deadline: on :func:`time.monotonic`'s clock; no further track is read after it.
+
+    Raises:
+        TookTooLong: at the deadline.
+    """
+    source = source_for(name)
+    if source is None:
+        reason = f"its name does not end in {', '.join(endings())}"
+        return Reading([], [Rejection(name, reason)], more=False)
+    items: list[Track | Rejection] = []
+    for item in source.read(name, io.BytesIO(content)):
+        if time.monotonic() > deadline:
+            raise TookTooLong
+        if len(items) == MAX_TRACKS:
+            return _sorted(items, name, more=True)
+        items.append(item)
+    return _sorted(items, name, more=False)
+
+
+def _sorted(items: list[Track | Rejection], name: str, *, more: bool) -> Reading:
+    tracks = [replace(item, track_id=item.track_id or stem(name)) for item in items if isinstance(item, Track)]
+    return Reading(tracks, [item for item in items if isinstance(item, Rejection)], more)
+
+
+def picture(track: Track) -> dict[str, Any]:
+    """A track for the page, its values rounded to what can be seen."""
+    shown = track.segments[:MAX_SEGMENTS]
+    timbre, pitches = np.split(shown.round(_DIGITS), [N_COEFFICIENTS], axis=1)
+    return {
+        "id": track.track_id,
+        "artist": track.artist,
+        "title": track.title,
+        "duration": track.duration,
+        "segments": len(track.segments),
+        "timbre": np.ascontiguousarray(timbre),
+        "pitches": np.ascontiguousarray(pitches),
+        "durations": None if track.durations is None else track.durations[:MAX_SEGMENTS].round(_DIGITS + 2),
+    }
