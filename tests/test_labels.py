@@ -1,5 +1,7 @@
 """Tests of genre names and of the labels file."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from sources.track import InvalidTrack, Track
 NAMES = GenreNames(["Hip-Hop", "Blues", "R&B", "Rock"])
 
 
-def _track(**texts: str) -> Track:
+def _track(**texts: Any) -> Track:
     return Track("A", "audio_analysis", 1.0, np.zeros((1, 24), np.float32), **texts)
 
 

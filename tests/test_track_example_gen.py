@@ -45,7 +45,7 @@ from tests.tracks import GENRES, analysis, write_analysis, write_catalogue, writ
 CONFIG = IngestConfig(GENRES, "artist", None)
 
 
-def _track(track_id: str = "A", segments: int = 3, seed: int = 0, **texts: str) -> Track:
+def _track(track_id: str = "A", segments: int = 3, seed: int = 0, **texts: Any) -> Track:
     values = np.random.default_rng(seed).random((segments, 24), np.float32)
     return Track(track_id, "audio_analysis", 12.5, values, **texts)
 

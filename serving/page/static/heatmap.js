@@ -3,13 +3,16 @@
 import { element } from "./dom.js";
 import { decimal } from "./text.js";
 
-// Viridis at every eighth: even in lightness, and told apart by colour-blind people (van der Walt, Smith, 2015).
-const VIRIDIS = ["440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725"].map((hex) =>
-  [0, 2, 4].map((place) => parseInt(hex.slice(place, place + 2), 16)),
-);
+// Viridis at every sixteenth: even in lightness, and told apart by colour-blind people (van der Walt, Smith, 2015).
+const VIRIDIS = (
+  "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c " +
+  "1fa088 28ae80 3fbc73 5ec962 84d44b addc30 d8e219 fde725"
+)
+  .split(" ")
+  .map((hex) => [0, 2, 4].map((place) => parseInt(hex.slice(place, place + 2), 16)));
 const CUT = 0.01;
 const PAGE = 20;
-const PIXELS_A_MARK = 64;
+const PIXELS_A_MARK = 44;
 
 // A colour of 0..1 as red, green and blue.
 function colour(value) {

@@ -1,6 +1,6 @@
 // Numbers as people read them.
 
-export const percent = (share) => `${(100 * share).toFixed(1)} %`;
+export const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 export const clock = (seconds) => {
   const whole = Math.floor(seconds);
