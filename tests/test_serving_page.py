@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx
 import numpy as np
@@ -21,8 +22,9 @@ from serving.server.asgi import MAX_BODY
 from serving.server.flags import ServerOptions, parse_flags
 from serving.server.manager import ModelConfig
 from serving.server.rest import RestSettings
+from sources.audio_analysis import AudioAnalysisJson
 from sources.registry import SOURCES
-from sources.track import Track
+from sources.track import Rejection, Track
 from tests.conftest import FinishedRun
 from tests.test_serving_manager import save_model
 from tests.test_serving_server import Running, running
@@ -241,6 +243,24 @@ def test_a_slow_sender_is_given_up(finished_run: FinishedRun) -> None:
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 504 ")
     assert b"It took longer than 0.3 s." in answer
+
+
+class _OtherAnalyser(AudioAnalysisJson):
+    suffixes = (".other", ".other.gz")
+
+    def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
+        for item in super().read(path, stream):
+            yield replace(item, analyser="another") if isinstance(item, Track) else item
+
+
+def test_what_another_analyser_made_is_refused(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sources.registry.SOURCES", (*SOURCES, _OtherAnalyser()))
+    assert client.get("/about").json()["endings"][-2:] == [".other", ".other.gz"]
+    answer = post(client, "a.other", json.dumps(analysis()).encode()).json()
+    assert answer["tracks"] == []
+    (rejection,) = answer["rejections"]
+    assert (rejection["path"], rejection["track_id"]) == ("a.other", "a")
+    assert rejection["reason"] == "its segments are another's, and the model compares those of echo_nest only"
 
 
 def test_what_is_wrong_with_the_model_is_told(tmp_path: Path) -> None:

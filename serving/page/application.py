@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,18 @@ from urllib.parse import parse_qs
 import numpy as np
 import orjson
 
-from serving.page.reading import MAX_SEGMENTS, MAX_TRACKS, Reading, TookTooLong, endings, picture, read_file
+from serving.page.reading import Reading, TookTooLong, endings, picture, read_file
 from serving.server.asgi import MAX_BODY, Answer, Body, Receive, Scope, Send, has_body, send_answer
 from serving.server.errors import ServingError
 from serving.server.manager import Handle
 from serving.server.service import Service
-from sources.track import N_COEFFICIENTS, Track
+from serving.server.signatures import Tensors
+from sources.track import ECHO_NEST, N_COEFFICIENTS, Rejection, Track
 
 MAX_FILES = 4
 """Files that may be on their way or read at one time."""
 
+_NEEDED = {"genres", "probabilities"}
 _LOG = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {
@@ -71,9 +73,9 @@ class PageApplication:
 
     def __init__(self, service: Service, timeout_s: float) -> None:
         self._service = service
-        self._model = service.models.models[0]
         self._timeout_s = timeout_s
-        self._files = {f"/{file.name}": (file.read_bytes(), _TYPES[file.suffix]) for file in _STATIC.iterdir()}
+        kept = [file for file in _STATIC.iterdir() if file.suffix in _TYPES]
+        self._files = {f"/{file.name}": (file.read_bytes(), _TYPES[file.suffix]) for file in kept}
         self._files["/"] = self._files.pop("/index.html")
         self._under_way = 0
         # One thread: only one file is taken apart at a time, which bounds the memory.
@@ -95,11 +97,11 @@ class PageApplication:
 
     async def _answer(self, scope: Scope, headers: Mapping[bytes, bytes], body: Body) -> Answer:
         path = scope["raw_path"].partition(b"?")[0].decode("latin-1")
-        wanted = "POST" if path == "/tracks" else "GET"
         if path not in ("/about", "/tracks", *self._files):
             raise _Refused(404, "There is no such page.")
-        if scope["method"] not in (wanted, "HEAD" if wanted == "GET" else wanted):
-            raise _Refused(405, f"{path} is there for {wanted}.")
+        methods = ("POST",) if path == "/tracks" else ("GET", "HEAD")
+        if scope["method"] not in methods:
+            raise _Refused(405, f"{path} answers {' and '.join(methods)} only.")
         if path == "/tracks":
             _check_origin(headers)
             return Answer(200, await self._tracks(_file_name(scope), body))
@@ -107,14 +109,16 @@ class PageApplication:
             return Answer(200, orjson.dumps(self._about()), close=has_body(headers))
         return Answer(200, *self._files[path], close=has_body(headers))
 
+    @property
+    def _model(self) -> str:
+        return self._service.models.models[0]
+
     def _about(self) -> dict[str, Any]:
         return {
             "model": self._model,
             "version": self._version(),
             "endings": endings(),
             "max_bytes": MAX_BODY,
-            "max_tracks": MAX_TRACKS,
-            "max_segments": MAX_SEGMENTS,
         }
 
     def _version(self) -> str | None:
@@ -140,31 +144,29 @@ class PageApplication:
         content = await _content(body)
         loop = asyncio.get_running_loop()
         reading = await loop.run_in_executor(self._reader, read_file, name, content, deadline)
-        version, probabilities = await self._genres(reading.tracks)
-        return await loop.run_in_executor(self._reader, _told, reading, self._model, version, probabilities)
+        version, outputs = await self._outputs(reading.tracks)
+        answering = {"model": self._model, "version": version}
+        return await loop.run_in_executor(self._reader, _told, reading, outputs, answering)
 
-    async def _genres(self, tracks: list[Track]) -> tuple[str | None, list[dict[str, Any]]]:
-        """The version that answered, as text since JavaScript rounds large numbers, and each track's probabilities."""
+    async def _outputs(self, tracks: list[Track]) -> tuple[str | None, list[Tensors]]:
+        """The version that answered, as text since JavaScript rounds large numbers, and what it answered each track."""
         if not tracks:
             return None, []
         try:
             with self._service.models.use(self._model) as handle:
-                return str(handle.version), await asyncio.gather(
-                    *(self._probabilities(handle, track) for track in tracks)
-                )
+                return str(handle.version), await asyncio.gather(*(self._predict(handle, track) for track in tracks))
         except ServingError as error:
             if self._version() is None:
                 raise _Refused(503, f"No version of the model {self._model} is loaded{self._fault()}.") from error
             raise _Refused(502, f"The model did not answer: {error.message}") from error
-        except KeyError as error:
-            raise _Refused(502, f"The model {self._model} does not answer with genres.") from error
 
-    async def _probabilities(self, handle: Handle, track: Track) -> dict[str, Any]:
+    async def _predict(self, handle: Handle, track: Track) -> Tensors:
         timbre, pitches = (part[np.newaxis] for part in np.split(track.segments, [N_COEFFICIENTS], axis=1))
         with self._service.counted(handle.model, "predict", "page"):
             _, outputs = await self._service.predict(handle, "", {"timbre": timbre, "pitches": pitches})
-        names = [genre.decode("utf-8", "replace") for genre in outputs["genres"][0]]
-        return dict(zip(names, outputs["probabilities"][0], strict=True))
+        if not outputs.keys() >= _NEEDED:
+            raise _Refused(502, f"The model {handle.model} does not answer with genres.")
+        return outputs
 
     def _fault(self) -> str:
         """Why no version is loaded, where one was tried."""
@@ -176,14 +178,23 @@ class PageApplication:
         return faults[0].rstrip(".") if faults else ""
 
 
-def _told(reading: Reading, model: str, version: str | None, probabilities: list[dict[str, Any]]) -> bytes:
-    tracks = [
-        {**picture(track), "probabilities": by_genre}
-        for track, by_genre in zip(reading.tracks, probabilities, strict=True)
-    ]
-    rejections = [{"id": rejection.track_id, "reason": rejection.reason} for rejection in reading.rejections]
-    answer = {"model": model, "version": version, "tracks": tracks, "rejections": rejections, "more": reading.more}
+def _told(reading: Reading, outputs: list[Tensors], answering: Mapping[str, str | None]) -> bytes:
+    """The tracks with their probabilities, and the rejections: those of other analysers than the model's, too."""
+    tracks, rejections = [], list(reading.rejections)
+    for track, answered in zip(reading.tracks, outputs, strict=True):
+        known = _texts(answered["analyser"])[0].split(",") if "analyser" in answered else [ECHO_NEST]
+        if track.analyser in known:
+            by_genre = dict(zip(_texts(answered["genres"][0]), answered["probabilities"][0], strict=True))
+            tracks.append({**picture(track), "probabilities": by_genre})
+        else:
+            reason = f"its segments are {track.analyser}'s, and the model compares those of {' and '.join(known)} only"
+            rejections.append(Rejection(reading.name, reason, track.track_id))
+    answer = {**answering, "tracks": tracks, "rejections": rejections, "more": reading.more}
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _texts(values: Iterable[bytes]) -> list[str]:
+    return [value.decode("utf-8", "replace") for value in values]
 
 
 async def _content(body: Body) -> bytes:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sources.registry import SOURCES, source_for, stem
+from sources import registry
 from sources.track import N_COEFFICIENTS, Rejection, Track
 
 MAX_TRACKS = 20
@@ -26,11 +26,13 @@ class Reading:
     """What a file holds.
 
     Attributes:
+        name: the file's.
         tracks: at most ``MAX_TRACKS`` of them together with the rejections.
         rejections: what could not be used, and why.
         more: whether there is more in the file.
     """
 
+    name: str
     tracks: list[Track]
     rejections: list[Rejection]
     more: bool
@@ -42,37 +44,34 @@ class TookTooLong(Exception):
 
 def endings() -> list[str]:
     """The endings of the files that can be read."""
-    return [suffix for source in SOURCES for suffix in source.suffixes]
+    return [suffix for source in registry.SOURCES for suffix in source.suffixes]
 
 
 def read_file(name: str, content: bytes, deadline: float) -> Reading:
     """Reads the first tracks of a file.
 
     Args:
-        name: the file's, without a folder; a track that has no id is called after it.
+        name: the file's, without a folder.
         content: its bytes.
         deadline: on :func:`time.monotonic`'s clock; no further track is read after it.
 
     Raises:
         TookTooLong: at the deadline.
     """
-    source = source_for(name)
-    if source is None:
-        reason = f"its name does not end in {', '.join(endings())}"
-        return Reading([], [Rejection(name, reason)], more=False)
     items: list[Track | Rejection] = []
-    for item in source.read(name, io.BytesIO(content)):
+    for item in registry.read(name, io.BytesIO(content)):
         if time.monotonic() > deadline:
             raise TookTooLong
-        if len(items) == MAX_TRACKS:
-            return _sorted(items, name, more=True)
         items.append(item)
-    return _sorted(items, name, more=False)
-
-
-def _sorted(items: list[Track | Rejection], name: str, *, more: bool) -> Reading:
-    tracks = [replace(item, track_id=item.track_id or stem(name)) for item in items if isinstance(item, Track)]
-    return Reading(tracks, [item for item in items if isinstance(item, Rejection)], more)
+        if len(items) > MAX_TRACKS:
+            break
+    shown = items[:MAX_TRACKS]
+    return Reading(
+        name=name,
+        tracks=[item for item in shown if isinstance(item, Track)],
+        rejections=[item for item in shown if isinstance(item, Rejection)],
+        more=len(items) > MAX_TRACKS,
+    )
 
 
 def picture(track: Track) -> dict[str, Any]:

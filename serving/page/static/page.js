@@ -121,7 +121,7 @@ async function read(file) {
 }
 
 function show(name, answer) {
-  for (const { id, reason } of answer.rejections) tell(id ? `${name}, ${id}` : name, sentence(reason));
+  for (const { path, track_id: id, reason } of answer.rejections) tell(id ? `${path}, ${id}` : path, sentence(reason));
   const cards = answer.tracks.map((track) => trackCard(track, name, `${answer.model} ${answer.version}`));
   for (const card of cards) {
     at("tracks").insertBefore(card.element, next);
