@@ -41,15 +41,16 @@ function about(track, file, model) {
   const shown = track.timbre.length;
   const cut = shown < track.segments ? ` (the pictures show the first ${grouped(shown)})` : "";
   const id = file.startsWith(track.id) ? [] : [track.id];
-  const parts = [file, ...id, clock(track.duration), `${grouped(track.segments)} segments${cut}`, `answered by ${model}`];
-  return parts.join(" · ");
+  const segments = `${grouped(track.segments)} segments${cut}`;
+  return [file, ...id, clock(track.duration), segments, `answered by ${model}`].join(" · ");
 }
 
 function bars(genres) {
   const rows = genres.map(([genre, probability]) => {
     const bar = element("span", { class: "bar", "aria-hidden": "true" }, element("span"));
     bar.firstChild.style.width = `${100 * probability}%`;
-    return element("li", {}, element("span", {}, genre), bar, element("data", { value: probability }, percent(probability)));
+    const value = element("data", { value: probability }, percent(probability));
+    return element("li", {}, element("span", {}, genre), bar, value);
   });
   return element("ol", { class: "bars", "aria-label": "Probability of each genre" }, ...rows);
 }

@@ -11,7 +11,8 @@ const VIRIDIS = (
   .split(" ")
   .map((hex) => [0, 2, 4].map((place) => parseInt(hex.slice(place, place + 2), 16)));
 const CUT = 0.01;
-const PAGE = 20;
+// The keys of a slider.
+const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -20, PageUp: 20 };
 const PIXELS_A_MARK = 44;
 
 // A colour of 0..1 as red, green and blue.
@@ -93,7 +94,8 @@ export class HeatMap {
     const where = this.timeline.nameOf(segment);
     const values = this.rows.map((_, row) => decimal(this.columns[row][segment], this.digits));
     this.plot.setAttribute("aria-valuenow", String(segment + 1));
-    this.plot.setAttribute("aria-valuetext", `${where}: ${this.rows.map((row, i) => `${row} ${values[i]}`).join(", ")}`);
+    const named = this.rows.map((row, i) => `${row} ${values[i]}`);
+    this.plot.setAttribute("aria-valuetext", `${where}: ${named.join(", ")}`);
     if (!marked) return;
     this.mark.hidden = false;
     this.mark.style.left = `${100 * this.timeline.shareOf(segment)}%`;
@@ -121,10 +123,10 @@ export class HeatMap {
     this.plot.addEventListener("focus", () => this.onMove(this.segment));
     this.plot.addEventListener("keydown", (event) => {
       const last = this.vectors.length - 1;
-      const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -PAGE, PageUp: PAGE, Home: -last, End: last };
-      if (!(event.key in steps) || event.ctrlKey || event.altKey || event.metaKey) return;
+      const step = { ...STEPS, Home: -last, End: last }[event.key];
+      if (step === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
       event.preventDefault();
-      this.onMove(Math.min(Math.max(this.segment + steps[event.key], 0), last));
+      this.onMove(Math.min(Math.max(this.segment + step, 0), last));
     });
   }
 }
@@ -143,6 +145,8 @@ function legend(perRow) {
     context.fillStyle = `rgb(${colour(x / 63).map(Math.round).join(" ")})`;
     context.fillRect(x, 0, 1, 1);
   }
-  const [low, high] = perRow ? ["low", "high: each row on its own scale, outliers cut off"] : ["0", "1: share of the segment’s strongest"];
+  const [low, high] = perRow
+    ? ["low", "high: each row on its own scale, outliers cut off"]
+    : ["0", "1: share of the segment’s strongest"];
   return element("span", { class: "legend" }, low, ramp, high);
 }

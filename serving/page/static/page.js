@@ -46,7 +46,8 @@ async function lookWhoAnswers() {
     return;
   }
   const { model, version, endings, max_bytes: bytes } = about;
-  say(at("model"), version === null ? `No version of the model ${model} is loaded` : `Model ${model}, version ${version}`);
+  const answering = version === null ? `No version of the model ${model} is loaded` : `Model ${model}, version ${version}`;
+  say(at("model"), answering);
   say(at("forms"), `${endings.join(", ")}, up to ${bytes >> 20} MiB each. They go to this server and nowhere else.`);
   at("files").accept = endings.join(",");
   if (version === null) setTimeout(lookWhoAnswers, LOOK_AGAIN_MS);
@@ -127,8 +128,8 @@ function show(name, answer) {
     at("tracks").insertBefore(card.element, next);
     card.draw();
   }
-  if (answer.more)
-    tell(name, `It holds more: the page shows the first ${answer.tracks.length + answer.rejections.length} tracks of a file.`);
+  const first = answer.tracks.length + answer.rejections.length;
+  if (answer.more) tell(name, `It holds more: the page shows the first ${first} tracks of a file.`);
   if (cards.length) {
     const found = cards.map((card) => `${card.title}: ${card.genre}, ${percent(card.probability)}`);
     at("news").textContent = `${found.join(". ")}.`;

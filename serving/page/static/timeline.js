@@ -3,7 +3,7 @@
 import { clock } from "./text.js";
 
 const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600];
-const STEPS_SEGMENTS = [1, 2, 5].flatMap((step) => [0, 1, 2, 3, 4].map((power) => step * 10 ** power)).sort((a, b) => a - b);
+const STEPS_SEGMENTS = [1, 10, 100, 1000].flatMap((power) => [power, 2 * power, 5 * power]);
 
 export class Timeline {
   constructor(segments, durations) {
