@@ -263,6 +263,31 @@ def test_what_another_analyser_made_is_refused(client: httpx.Client, monkeypatch
     assert rejection["reason"] == "its segments are another's, and the model compares those of echo_nest only"
 
 
+class _Slow(AudioAnalysisJson):
+    """Many tracks a file, slowly."""
+
+    suffixes = (".slow", ".slow.gz")
+
+    def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
+        (item,) = super().read(path, stream)
+        while True:
+            time.sleep(0.1)
+            yield item
+
+
+def test_a_file_that_takes_too_long_does_not_hold_up_the_next(
+    finished_run: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sources.registry.SOURCES", (*SOURCES, _Slow()))
+    options = page_options(finished_run.home / "pushed")
+    patient = RestSettings(page=lambda service: PageApplication(service, timeout_s=0.5))
+    content = json.dumps(analysis()).encode()
+    with running(replace(options, rest=patient)) as server, httpx.Client(base_url=address(server)) as client:
+        assert post(client, "a.json", content).json()["tracks"]
+        assert post(client, "a.slow", content).status_code == 504
+        assert post(client, "a.json", content).json()["tracks"]
+
+
 def test_what_is_wrong_with_the_model_is_told(tmp_path: Path) -> None:
     base = tmp_path / "pushed"
     (base / "7").mkdir(parents=True)

@@ -4,8 +4,9 @@ import base64
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib as mpl
 import numpy as np
@@ -14,6 +15,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from serving.client import RestClient
 from serving.server.asgi import MAX_BODY
+from sources.audio_analysis import AudioAnalysisJson
+from sources.registry import SOURCES
+from sources.track import Rejection, Track
 from tests.conftest import FinishedRun
 from tests.test_serving_page import address, page_options, track_of
 from tests.test_serving_server import Running, running
@@ -171,6 +175,26 @@ def test_the_pointer_tells_a_segments_values(page: Page, tmp_path: Path) -> None
     assert "segment 200 of 200" in page.locator("figure .below").first.inner_text()
     expected = track_of(tmp_path / "a.json").segments[-1, 12:]
     assert page.locator(".values").last.locator("li").all_inner_texts() == [f"{value:.2f}" for value in expected]
+
+
+class _Timeless(AudioAnalysisJson):
+    suffixes = (".timeless", ".timeless.gz")
+
+    def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
+        for item in super().read(path, stream):
+            yield replace(item, durations=None) if isinstance(item, Track) else item
+
+
+def test_without_durations_segments_are_counted(
+    browser: Browser, server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sources.registry.SOURCES", (*SOURCES, _Timeless()))
+    with opened(browser, server) as page:
+        drop(page, write_analysis(tmp_path / "a.timeless", analysis(3, segments=200)))
+        expect(page.locator("figure .below").first).to_contain_text("segments")
+        assert "100" in page.locator("figure .axis").first.locator("span").all_inner_texts()
+        page.get_by_role("slider", name="Timbre").press("End")
+        assert spoken(page, "Timbre").startswith("segment 200 of 200: 1 loudness ")
 
 
 def test_bad_files_are_told_and_the_others_are_shown_in_their_order(page: Page, tmp_path: Path) -> None:
