@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help run-local serve predict test check lock benchmark benchmark-models clean
+.PHONY: help run-local crawl serve predict test check lock benchmark benchmark-models clean
 
 # The environment's Python, made on first use.
 python = $$(python3 tools/environment.py)
@@ -16,6 +16,7 @@ help:
 	@echo "                   SET='training.seed=1 training.epochs=20'   single settings"
 	@echo "                   NAME=mine         keep runs, cache and pushed models apart from others'"
 	@echo "                   VERBOSE=1         show what TFX, Beam and TensorFlow log"
+	@echo "make crawl       crawl the playlists in SETTINGS into a store of audio analyses, with progress; goes on where it ended"
 	@echo "make serve       serve the pushed model on this machine: TF Serving with Docker, else a stand-in for it"
 	@echo "                   NAME=mine  PORT=8500 (gRPC)  REST_PORT=8501"
 	@echo "make predict     ask a served model; TRACK=file or folder  URL=http://127.0.0.1:8501  FORMAT=bars, csv or jsonl"
@@ -28,6 +29,10 @@ help:
 
 run-local:
 	@python=$(python) && "$$python" -m pipeline.local $(options)
+
+crawl:
+	@python=$(python) && "$$python" -m pipeline.crawl $(if $(NAME),--name "$(NAME)") \
+		$(if $(SETTINGS),--settings "$(SETTINGS)") $(SET)
 
 serve:
 	@python=$(python) && "$$python" -m serving $(if $(NAME),--name "$(NAME)") $(if $(SETTINGS),--settings "$(SETTINGS)") \

@@ -14,6 +14,13 @@ SECONDS_PROPERTY = "seconds"
 """Custom property: how long that component took, wall-clock."""
 
 
+class SpotifyStore(Artifact):
+    """Where a store of crawled analyses is, what it holds and what could not be had: ``store.json``."""
+
+    TYPE_NAME = "components.SpotifyStore"
+    FILE = "store.json"
+
+
 class IngestReport(Artifact):
     """What was read and what was left out: ``summary.json`` and ``rejections.jsonl``."""
 

@@ -27,5 +27,5 @@ def settings_of(options: argparse.Namespace) -> Settings:
     texts = {key: str(value) for key, value in given.items() if value is not None}
     settings = load_settings(options.settings, options.assignments, texts)
     # The demo's models and metadata stay apart from those of a catalogue of one's own.
-    demo = settings.data.path is None
+    demo = settings.catalogue.path is None
     return settings.model_copy(update={"name": f"{settings.name}-demo"}) if demo else settings

@@ -50,22 +50,23 @@ def create_pipeline(
     """Builds the pipeline from its arguments alone; nothing is read or written but the code's own version.
 
     Args:
-        settings: with ``data.path`` set.
+        settings: with data, in ``data.path`` or from Spotify.
         pipeline_root: where artifacts go.
         push_folder: where versions of the model go.
         metadata_connection_config: where metadata go, for runners that do not have their own.
         synthetic: whether the data are the demo catalogue, which the report says.
     """
-    if settings.data.path is None:
+    data = settings.catalogue
+    if data.path is None:
         raise ValueError("data.path is not set")
     genres = list(settings.genres)
     example_gen = TrackExampleGen(
-        data=settings.data.path,
-        labels=settings.data.labels,
+        data=data.path,
+        labels=data.labels,
         genres=genres,
-        split_by=settings.data.split_by,
-        max_segments=settings.data.max_segments,
-        max_rejected_share=settings.data.max_rejected_share,
+        split_by=data.split_by,
+        max_segments=data.max_segments,
+        max_rejected_share=data.max_rejected_share,
         code_version=code_version("sources", "components/track_example_gen"),
     )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
@@ -79,6 +80,12 @@ def create_pipeline(
         code_version=code_version("components/anomaly_gate"),
     )
     nodes: list[BaseNode] = [example_gen, statistics_gen, schema, example_validator, anomaly_gate]
+    if settings.spotify.enabled:
+        # By order alone, not by a channel: every crawl makes a new artifact, and with it as an input nothing would ever
+        # come from the cache. TrackExampleGen compares the store's content itself.
+        crawl = _spotify_crawl(settings)
+        example_gen.add_upstream_node(crawl)
+        nodes.insert(0, crawl)
     examples = example_gen.outputs["examples"]
     if settings.training.sampling != "natural":
         sampler = Sampler(
@@ -170,6 +177,18 @@ def create_pipeline(
         enable_cache=True,
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=list(settings.beam.args),
+    )
+
+
+def _spotify_crawl(settings: Settings) -> BaseNode:
+    # spotipy is only needed by those who have accepted Spotify's policy.
+    from components.spotify_crawl.component import SpotifyCrawl
+
+    return SpotifyCrawl(
+        store=settings.spotify_store,
+        request=settings.spotify.request,
+        max_wait_seconds=settings.spotify.max_wait_seconds,
+        code_version=code_version("components/spotify_crawl"),
     )
 
 

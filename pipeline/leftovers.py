@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
 from components.errors import PipelineInputError
+from components.locks import Locked, exclusive
 
 _UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
 
@@ -25,14 +25,13 @@ def only_run(home: Path) -> Iterator[None]:
     Raises:
         PipelineInputError: another run is going on.
     """
-    with (home / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise PipelineInputError(
-                f"Another run writes to {home}. Wait for it to end, or give this one a name of its own."
-            ) from error
-        yield
+    try:
+        with exclusive(home / "lock"):
+            yield
+    except Locked as error:
+        raise PipelineInputError(
+            f"Another run writes to {home}. Wait for it to end, or give this one a name of its own."
+        ) from error
 
 
 def remove_leftovers(home: Path, connection: Any) -> None:

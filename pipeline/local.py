@@ -52,9 +52,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _run(settings: Settings, terminal: Terminal) -> int:
-    synthetic = settings.data.path is None
+    synthetic = settings.catalogue.path is None
     origin = " (synthetic)" if synthetic else ""
-    source = "demo catalogue" if synthetic else relative(settings.data.path)
+    source = "demo catalogue" if synthetic else relative(settings.catalogue.path)
     terminal.line(f"{settings.name}: {source}{origin}, TFX {version('tfx')}")
 
     # TFX takes seconds to import; what can go wrong without it has gone wrong by now.

@@ -17,7 +17,7 @@ from pipeline.settings import Settings
 def prepare(settings: Settings, terminal: Terminal) -> Pipeline:
     """Makes ready what a run needs; the run's lock has to be held, see :func:`pipeline.leftovers.only_run`."""
     home = Path(settings.home)
-    synthetic = settings.data.path is None
+    synthetic = settings.catalogue.path is None
     if synthetic:
         settings = _with_demo_catalogue(settings, terminal)
     connection = sqlite_metadata_connection_config(str(home / "metadata.sqlite"))

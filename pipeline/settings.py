@@ -12,9 +12,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from components.errors import PipelineInputError
 from components.model_validator.limits import Limits, Share
 from components.sampler.sampling import Sampling
+from components.spotify_crawl.request import ANALYSES_FOLDER, LABELS_FILE, POLICY, CrawlRequest, playlist_id
 from components.track_example_gen.splits import SplitBy
 from components.trainer.hyperparameters import Balance, ModelName, ModelsHyperparameters
-from sources.labels import genre_key
+from sources.labels import GenreNames, genre_key
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 
@@ -54,6 +55,50 @@ class DataSettings(_Section):
         if labels is not None and info.data.get("path") is None:
             raise ValueError("labels need data.path, the folder of their tracks")
         return labels
+
+
+class SpotifySettings(_Section):
+    """Which playlists are crawled; see ``defaults.yaml``."""
+
+    enabled: bool
+    accept_policy: bool
+    store: Location | None
+    playlists: dict[str, tuple[Annotated[str, AfterValidator(playlist_id)], ...]]
+    max_tracks_per_playlist: Annotated[int, Field(ge=1)] | None
+    max_wait_seconds: Annotated[float, Field(ge=0, le=7 * 24 * 3600)]
+
+    @field_validator("accept_policy")
+    @classmethod
+    def _accepted(cls, accept_policy: bool, info: ValidationInfo) -> bool:
+        if info.data.get("enabled") and not accept_policy:
+            raise ValueError(f"{POLICY} If you are one of them, set spotify.accept_policy=true")
+        return accept_policy
+
+    @field_validator("store")
+    @classmethod
+    def _on_this_machine(cls, store: str | None) -> str | None:
+        if store is not None and "://" in store:
+            raise ValueError("the store has to be a folder of this machine")
+        return store
+
+    @field_validator("playlists")
+    @classmethod
+    def _each_once(cls, playlists: dict[str, tuple[str, ...]], info: ValidationInfo) -> dict[str, tuple[str, ...]]:
+        if info.data.get("enabled") and not any(playlists.values()):
+            raise ValueError("there is no playlist to crawl")
+        places: dict[str, str] = {}
+        for genre, ids in playlists.items():
+            for playlist in ids:
+                if playlist in places:
+                    both = dict.fromkeys((places[playlist], genre))
+                    raise ValueError(f"the playlist {playlist} stands there twice, under {' and '.join(both)}")
+                places[playlist] = genre
+        return playlists
+
+    @property
+    def request(self) -> CrawlRequest:
+        """What is asked of a crawl."""
+        return CrawlRequest(self.playlists, self.max_tracks_per_playlist)
 
 
 class TrainingSettings(_Section):
@@ -101,6 +146,7 @@ class Settings(_Section):
     output: Annotated[Location, AfterValidator(_no_pattern)]
     genres: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_distinct)]
     data: DataSettings
+    spotify: SpotifySettings
     schema_file: Location
     training: TrainingSettings
     models: ModelsHyperparameters
@@ -116,10 +162,36 @@ class Settings(_Section):
             raise ValueError(f"min_genre_f1 names {', '.join(sorted(unknown))}, which is not in genres")
         return evaluation
 
+    @field_validator("spotify")
+    @classmethod
+    def _of_the_list_and_alone(cls, spotify: SpotifySettings, info: ValidationInfo) -> SpotifySettings:
+        genres = GenreNames(info.data.get("genres", spotify.playlists))
+        unknown = [genre for genre in spotify.playlists if genres.canonical(genre) is None]
+        if unknown:
+            raise ValueError(f"playlists names {', '.join(unknown)}, which is not in genres")
+        if spotify.enabled and getattr(info.data.get("data"), "path", None) is not None:
+            raise ValueError("enabled brings the data, and data.path names others: one of them has to go")
+        if spotify.enabled and spotify.store is None and "://" in info.data.get("output", ""):
+            raise ValueError("output is remote, so store has to name a folder of this machine")
+        return spotify
+
     @property
     def home(self) -> str:
         """The folder of everything that runs of this name write."""
         return f"{self.output}/{self.name}"
+
+    @property
+    def spotify_store(self) -> str:
+        """The folder of what was crawled from Spotify."""
+        return self.spotify.store or f"{self.home}/spotify"
+
+    @property
+    def catalogue(self) -> DataSettings:
+        """What is read: the crawled tracks or those in ``data``, with ``path`` None for the demo."""
+        if not self.spotify.enabled:
+            return self.data
+        files = {"path": ANALYSES_FOLDER, "labels": LABELS_FILE}
+        return self.data.model_copy(update={key: f"{self.spotify_store}/{file}" for key, file in files.items()})
 
 
 def load_settings(
@@ -189,7 +261,9 @@ def _explain(detail: Mapping[str, Any]) -> str:
     place = ".".join(map(str, detail["loc"]))
     if detail["type"] == "extra_forbidden":
         return f"{place} is not a setting; there are {', '.join(_known_keys(detail['loc'][:-1]))}."
-    return f"{place} = {detail['input']!r}: {detail['msg']}."
+    # A whole section would hide what is wrong with it.
+    value = "" if isinstance(detail["input"], Mapping) else f" = {detail['input']!r}"
+    return f"{place}{value}: {detail['msg']}."
 
 
 def _known_keys(place: tuple[str | int, ...]) -> list[str]:

@@ -1,0 +1,1 @@
+"""Crawls Spotify playlists into a store of audio analyses."""

@@ -1,0 +1,60 @@
+"""SpotifyCrawl: playlists per genre to a store of audio analyses."""
+
+from __future__ import annotations
+
+import msgspec
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.types.channel import Channel
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.artifacts import SpotifyStore
+from components.spotify_crawl.driver import CrawlDriver
+from components.spotify_crawl.executor import Executor
+from components.spotify_crawl.request import CrawlRequest
+
+
+class SpotifyCrawlSpec(ComponentSpec):
+    """Outputs and properties of :class:`SpotifyCrawl`."""
+
+    PARAMETERS = {
+        "store": ExecutionParameter(type=str),
+        "request": ExecutionParameter(type=str),
+        "max_wait_seconds": ExecutionParameter(type=float),
+        "code_version": ExecutionParameter(type=str),
+    }
+    INPUTS: dict[str, ChannelParameter] = {}
+    OUTPUTS = {"store_state": ChannelParameter(type=SpotifyStore)}
+
+
+class SpotifyCrawl(BaseComponent):
+    """Crawls playlists into a store that outlives runs, unless it holds all that is asked for already.
+
+    Credentials come from the environment of the process that runs it, never from its properties.
+
+    Outputs:
+        store_state: where the store is, what it holds, and what could not be had.
+    """
+
+    SPEC_CLASS = SpotifyCrawlSpec
+    EXECUTOR_SPEC = ExecutorClassSpec(Executor)
+    DRIVER_CLASS = CrawlDriver
+
+    def __init__(self, store: str, request: CrawlRequest, max_wait_seconds: float, code_version: str) -> None:
+        """Constructs the component.
+
+        Args:
+            store: the store's folder, on this machine.
+            request: which playlists.
+            max_wait_seconds: the longest pause that is waited for if Spotify asks for it.
+            code_version: changes when this component does.
+        """
+        super().__init__(
+            spec=SpotifyCrawlSpec(
+                store=store,
+                request=msgspec.json.encode(request).decode(),
+                max_wait_seconds=max_wait_seconds,
+                code_version=code_version,
+                store_state=Channel(type=SpotifyStore),
+            )
+        )

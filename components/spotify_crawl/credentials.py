@@ -1,0 +1,83 @@
+"""The app's credentials, and where they may be sent."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+from components.errors import PipelineInputError
+
+ID_VARIABLE = "SPOTIPY_CLIENT_ID"
+SECRET_VARIABLE = "SPOTIPY_CLIENT_SECRET"  # noqa: S105 - the variable's name.
+STAND_IN_VARIABLE = "DEEPMUSIC_SPOTIFY_STAND_IN"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A Spotify app's id and secret; neither shows when it is printed."""
+
+    client_id: str = field(repr=False)
+    client_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where requests go.
+
+    Attributes:
+        api: what every path of the Web API follows.
+        token: where credentials are exchanged for a token.
+    """
+
+    api: str = "https://api.spotify.com/v1/"
+    token: str = "https://accounts.spotify.com/api/token"  # noqa: S105 - an address.
+
+
+def read_credentials(folder: Path | None = None) -> Credentials:
+    """Reads the credentials from the environment or, where that has none, from ``.env``.
+
+    Args:
+        folder: where ``.env`` lies, by default the working directory.
+
+    Raises:
+        PipelineInputError: one is missing, or cannot be one.
+    """
+    file = (folder or Path.cwd()) / ".env"
+    try:
+        from_file = dotenv_values(file, interpolate=False)
+    except (OSError, UnicodeDecodeError):
+        raise PipelineInputError(f"{file} cannot be read as a text in UTF-8.") from None
+    values = [(os.environ.get(name) or from_file.get(name) or "").strip() for name in (ID_VARIABLE, SECRET_VARIABLE)]
+    for name, value in zip((ID_VARIABLE, SECRET_VARIABLE), values, strict=True):
+        if not value:
+            raise PipelineInputError(
+                f"{name} is set neither in the environment nor in {file}. Both {ID_VARIABLE} and {SECRET_VARIABLE} of"
+                " your app are needed: https://developer.spotify.com/dashboard."
+            )
+        if not value.isascii() or not value.isprintable() or " " in value or ":" in value:
+            raise PipelineInputError(f"{name} holds characters that no credential of Spotify has.")
+    return Credentials(*values)
+
+
+def endpoints() -> Endpoints:
+    """Spotify's own, or those of a stand-in on this machine that an environment variable names.
+
+    The stand-in is for tests and rehearsals. It has to listen on the loopback interface, so that no slip of the pen
+    sends credentials anywhere else.
+
+    Raises:
+        PipelineInputError: the variable names another machine.
+    """
+    address = os.environ.get(STAND_IN_VARIABLE)
+    if not address:
+        return Endpoints()
+    parts = urlsplit(address)
+    if parts.scheme != "http" or parts.hostname not in _LOOPBACK or parts.username is not None:
+        raise PipelineInputError(f"{STAND_IN_VARIABLE} has to be an http address of this machine's loopback interface.")
+    address = address.rstrip("/")
+    return Endpoints(f"{address}/v1/", f"{address}/api/token")

@@ -1,0 +1,79 @@
+"""Crawls, and describes the store as an artifact."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.types import Artifact, artifact_utils
+
+from components.artifacts import SpotifyStore
+from components.errors import PipelineInputError
+from components.json_files import write_json
+from components.spotify_crawl.progress import LineProgress
+from components.spotify_crawl.report import CrawlReport
+from components.spotify_crawl.request import POLICY, CrawlRequest
+from components.spotify_crawl.start import crawl_into
+from components.spotify_crawl.store import finished_crawl
+
+_LINE_EVERY_SECONDS = 300
+
+log = logging.getLogger("deepmusic.SpotifyCrawl")
+
+
+class StoreState(msgspec.Struct, frozen=True):
+    """The artifact's content: where the store is, and how the crawl ended that it is of."""
+
+    path: str
+    report: CrawlReport
+
+
+class Executor(BaseExecutor):
+    """Executor of SpotifyCrawl."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Crawls what is missing.
+
+        Raises:
+            PipelineInputError: credentials or store cannot be used, or not one track could be had.
+            KeyboardInterrupt: the user stopped it; the store is whole.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        folder = exec_properties["store"]
+        request = msgspec.json.decode(exec_properties["request"], type=CrawlRequest)
+        report = finished_crawl(Path(folder))
+        if report is not None and report.complete and report.request == request:
+            log.info("complete since %s; make crawl looks for more", report.started)
+        else:
+            log.info("%s", POLICY)
+            report = crawl_into(
+                Path(folder), request, exec_properties["max_wait_seconds"], _progress(), exec_properties["code_version"]
+            )
+        if report.interrupted:
+            raise KeyboardInterrupt
+        if not report.stored:
+            raise PipelineInputError(f"The crawl brought not one track. {_why_nothing(report)}")
+        log.info("%s", report)
+        if report.stopped:
+            log.info("%s tracks are left, for the next run: %s", f"{report.left:,}", report.stopped)
+        uri = artifact_utils.get_single_uri(output_dict["store_state"])
+        write_json(os.path.join(uri, SpotifyStore.FILE), StoreState(folder, report))
+
+
+def _progress() -> LineProgress:
+    return LineProgress(log.info, lambda text: log.info(text, extra={"progress": True}), _LINE_EVERY_SECONDS)
+
+
+def _why_nothing(report: CrawlReport) -> str:
+    if report.stopped:
+        return f"{report.stopped}."
+    return "".join(f"\n  {item.kind} {item.id}: {item.reason}" for item in report.passed_over[:10])

@@ -1,0 +1,132 @@
+"""How a crawl shows how it goes: a bar on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+_TICK_SECONDS = 1.0
+_LONG_WAIT_SECONDS = 10.0
+
+
+class Progress(Protocol):
+    """Who is told how a crawl goes."""
+
+    def phase(self, name: str, total: int, stored: int = 0) -> None:
+        """Something new begins, of so many steps, of which some were done by an earlier crawl."""
+
+    def advance(self, stored: bool) -> None:
+        """A step is done: there, or passed over."""
+
+    def wait(self, reason: str, seconds: float) -> None:
+        """Waits and shows it."""
+
+
+class BarProgress:
+    """A bar with rate, remaining time and counts; a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._bar = Bar(
+            TextColumn("{task.description:9}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+            TextColumn("stored {task.fields[stored]:,}, passed over {task.fields[passed_over]:,}"),
+            TextColumn("[yellow]{task.fields[waiting]}"),
+            console=console,
+            speed_estimate_period=300,
+        )
+        self._stored = 0
+        self._passed_over = 0
+
+    def __enter__(self) -> BarProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def phase(self, name: str, total: int, stored: int = 0) -> None:
+        """See :class:`Progress`."""
+        self._stored, self._passed_over = stored, 0
+        self._task = self._bar.add_task(name, total=total, completed=stored, stored=stored, passed_over=0, waiting="")
+
+    def advance(self, stored: bool) -> None:
+        """See :class:`Progress`."""
+        self._stored += stored
+        self._passed_over += not stored
+        self._bar.update(self._task, advance=1, stored=self._stored, passed_over=self._passed_over)
+
+    def wait(self, reason: str, seconds: float) -> None:
+        """See :class:`Progress`."""
+        _count_down(seconds, lambda left: self._bar.update(self._task, waiting=f"{reason}: waiting {_duration(left)}"))
+        self._bar.update(self._task, waiting="")
+
+
+class _Rate(TextColumn):
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+
+class LineProgress:
+    """A line every so often, and a text for the moment."""
+
+    def __init__(self, line: Callable[[str], Any], moment: Callable[[str], Any], every_seconds: float) -> None:
+        """Takes two functions that show a text, for good and until the next one."""
+        self._line = line
+        self._moment = moment
+        self._every_seconds = every_seconds
+
+    def phase(self, name: str, total: int, stored: int = 0) -> None:
+        """See :class:`Progress`."""
+        self._name, self._total, self._before = name, total, stored
+        self._stored, self._passed_over = stored, 0
+        self._start = self._last = time.monotonic()
+
+    def advance(self, stored: bool) -> None:
+        """See :class:`Progress`."""
+        self._stored += stored
+        self._passed_over += not stored
+        text = self._text()
+        self._moment(text)
+        if time.monotonic() - self._last >= self._every_seconds:
+            self._last = time.monotonic()
+            self._line(text)
+
+    def wait(self, reason: str, seconds: float) -> None:
+        """See :class:`Progress`."""
+        if seconds >= _LONG_WAIT_SECONDS:
+            self._line(f"{reason}: waiting {_duration(seconds)}")
+        _count_down(seconds, lambda left: self._moment(f"{reason}: waiting {_duration(left)}"))
+
+    def _text(self) -> str:
+        done = self._stored + self._passed_over
+        rate = (done - self._before) / max(time.monotonic() - self._start, 1e-3)
+        return (
+            f"{done:,} of {self._total:,} {self._name}, {rate:.1f}/s, {_duration((self._total - done) / rate)} left;"
+            f" stored {self._stored:,}, passed over {self._passed_over:,}"
+        )
+
+
+def _count_down(seconds: float, show: Callable[[float], Any]) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        show(left)
+        time.sleep(min(_TICK_SECONDS, left))
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,198 @@
+"""The store: a folder of the user's that holds what was crawled, over any number of runs.
+
+::
+
+    store.json            the version of this layout
+    analyses/4u/4uLU….json.gz   an audio analysis with its track's metadata
+    labels.csv            a row a track, genre and playlist
+    playlists/37i9….json  what a playlist held when it was last listed
+    artists.jsonl         artists with the genres that Spotify gives them
+    passed_over.jsonl     what the crawl that is going on could not have
+    report.json           how the last crawl ended
+
+Every file is written whole or not at all: first in ``partial``, then renamed.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from components.errors import PipelineInputError
+from components.locks import Locked, exclusive
+from components.spotify_crawl.answers import Artist, ListedTrack, UnusableItem
+from components.spotify_crawl.journal import Journal
+from components.spotify_crawl.report import CrawlReport, PassedOver
+from components.spotify_crawl.request import ANALYSES_FOLDER, LABELS_FILE
+from sources.audio_analysis import AudioAnalysisJson
+from sources.track import Rejection
+
+VERSION = 1
+REPORT_FILE = "report.json"
+LABEL_COLUMNS = ("track_id", "genre", "artist_id", "artist", "title", "playlist")
+
+_ENDING = ".json.gz"
+_PARTIAL = "partial"
+_LOCK = "lock"
+_VERSION_FILE = "store.json"
+
+
+class NotAnAnalysis(ValueError):
+    """What should be stored could not be read again; the message says why."""
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """What a playlist holds.
+
+    Attributes:
+        snapshot_id: changes whenever the playlist does.
+        max_tracks: how many tracks were asked for, None for all.
+        tracks: those that may have an analysis, each once, in order.
+        unusable: the other items.
+    """
+
+    id: str
+    name: str
+    snapshot_id: str
+    max_tracks: int | None
+    tracks: tuple[ListedTrack, ...]
+    unusable: tuple[UnusableItem, ...]
+
+
+class _Version(msgspec.Struct, forbid_unknown_fields=True):
+    version: int
+
+
+@contextmanager
+def open_store(folder: Path) -> Iterator[Store]:
+    """Opens the store in a folder, or makes one, for one crawl at a time.
+
+    Raises:
+        PipelineInputError: another crawl is going on, the folder holds something else or a store of another version, or
+            it cannot be written, now or later on.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with exclusive(folder / _LOCK):
+            _require_store(folder)
+            shutil.rmtree(folder / _PARTIAL, ignore_errors=True)
+            (folder / _PARTIAL).mkdir()
+            yield Store(folder)
+    except Locked as error:
+        raise PipelineInputError(f"Another crawl writes to {folder}. Wait for it to end.") from error
+    except OSError as error:
+        raise PipelineInputError(
+            f"The store {folder} cannot be used: {error.strerror}. What is in it stays, and is gone on from."
+        ) from error
+    except msgspec.DecodeError as error:
+        raise PipelineInputError(f"The store {folder} holds a file that is not its own: {error}.") from error
+
+
+def finished_crawl(folder: Path) -> CrawlReport | None:
+    """How the last crawl ended, None if there is none or it is not known."""
+    try:
+        return msgspec.json.decode((folder / REPORT_FILE).read_bytes(), type=CrawlReport)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _require_store(folder: Path) -> None:
+    file = folder / _VERSION_FILE
+    if not file.exists():
+        if set(os.listdir(folder)) - {_LOCK, _PARTIAL}:
+            raise PipelineInputError(f"{folder} is not empty, and is no store. Set spotify.store to another folder.")
+        (folder / _PARTIAL).mkdir(exist_ok=True)
+        _write(folder, file, msgspec.json.encode(_Version(VERSION)))
+    version = msgspec.json.decode(file.read_bytes(), type=_Version).version
+    if version != VERSION:
+        raise PipelineInputError(
+            f"The store {folder} is of version {version}, and this program reads version {VERSION} alone. Set"
+            " spotify.store to another folder, or use the program that made it."
+        )
+
+
+class Store:
+    """What was crawled. Made by :func:`open_store`; every method that writes raises OSError if it cannot.
+
+    Attributes:
+        folder: where it is.
+        artists: the artists that are known.
+        passed_over: what the crawl that is going on could not have.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.artists = Journal(folder / "artists.jsonl", Artist)
+        self.passed_over = Journal(folder / "passed_over.jsonl", PassedOver)
+        files = (folder / ANALYSES_FOLDER).glob(f"*/*{_ENDING}")
+        self._tracks = {file.name.removesuffix(_ENDING) for file in files}
+
+    def __contains__(self, track: str) -> bool:
+        return track in self._tracks
+
+    def __len__(self) -> int:
+        return len(self._tracks)
+
+    def add(self, track: str, analysis: dict[str, Any], metadata: dict[str, Any]) -> None:
+        """Stores a track's analysis.
+
+        Raises:
+            NotAnAnalysis: the pipeline could not read it.
+        """
+        content = json.dumps({**analysis, "track_id": track, "crawl": metadata}, separators=(",", ":")).encode()
+        path = self.folder / ANALYSES_FOLDER / track[:2] / f"{track}{_ENDING}"
+        for item in AudioAnalysisJson().read(str(path), io.BytesIO(content)):
+            if isinstance(item, Rejection):
+                raise NotAnAnalysis(item.reason)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(self.folder, path, gzip.compress(content, mtime=0))
+        self._tracks.add(track)
+
+    def listing(self, playlist: str) -> Listing | None:
+        """What a playlist held when it was last listed, None if it never was."""
+        file = self._listing_file(playlist)
+        return msgspec.json.decode(file.read_bytes(), type=Listing) if file.exists() else None
+
+    def remember(self, listing: Listing) -> None:
+        """Keeps what a playlist holds."""
+        file = self._listing_file(listing.id)
+        file.parent.mkdir(exist_ok=True)
+        _write(self.folder, file, msgspec.json.encode(listing))
+
+    def write_labels(self, rows: Iterable[tuple[str, ...]]) -> None:
+        """Writes the labels file, with :data:`LABEL_COLUMNS`."""
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([LABEL_COLUMNS, *rows])
+        _write(self.folder, self.folder / LABELS_FILE, text.getvalue().encode())
+
+    def write_report(self, report: CrawlReport) -> None:
+        """Keeps how a crawl ended."""
+        _write(self.folder, self.folder / REPORT_FILE, msgspec.json.format(msgspec.json.encode(report)))
+
+    def _listing_file(self, playlist: str) -> Path:
+        return self.folder / "playlists" / f"{playlist}.json"
+
+
+def _write(folder: Path, path: Path, content: bytes) -> None:
+    partial = folder / _PARTIAL / path.name
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    # The name, too, has to be on the disk.
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
