@@ -25,7 +25,7 @@ Fault = Callable[["_Handler"], None]
 
 def spotify_id(name: str) -> str:
     """An id in Spotify's form; equal names give equal ids."""
-    return "".join(_LETTERS[byte % len(_LETTERS)] for byte in sha256(name.encode()).digest()[:22])
+    return "".join(_LETTERS[byte % len(_LETTERS)] for byte in sha256(name.encode(errors="surrogatepass")).digest()[:22])
 
 
 def track_item(name: str, artist: str = "Band", **values: Any) -> dict[str, Any]:
@@ -44,9 +44,10 @@ class Spotify:
         analyses: by track id.
         form: ``items`` as since 2026, or ``tracks``.
         forms_served: the forms of the address that are there.
-        rates: how often a fault comes, by its name; see ``FAULTS``.
+        coming: faults that the next requests are answered with; see ``FAULTS``.
+        rates: how often a fault comes otherwise, by its name.
         statuses: what a path is answered with, always.
-        retry_after: seconds, as the header has them.
+        retry_after: the header's content, None for none.
         quota: requests until the quota is spent.
         requests: paths that were asked for and not with a fault's answer, with how often.
         faults: how often each fault came.
@@ -56,9 +57,10 @@ class Spotify:
     analyses: dict[str, dict[str, Any]] = field(default_factory=dict)
     form: str = "items"
     forms_served: tuple[str, ...] = ("items",)
+    coming: list[str] = field(default_factory=list)
     rates: dict[str, float] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
-    retry_after: str = "1"
+    retry_after: str | None = "1"
     quota: float = float("inf")
     batches: bool = True
     credentials: tuple[str, str] = (CLIENT_ID, CLIENT_SECRET)
@@ -103,7 +105,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def refuse(self, status: int, message: str = "no", **more: str) -> None:
-        headers = {"Retry-After": self.server.spotify.retry_after} if status == 429 else {}
+        retry_after = self.server.spotify.retry_after
+        headers = {"Retry-After": retry_after} if status == 429 and retry_after is not None else {}
         self.answer(status, {"error": {"status": status, "message": message, **more}}, headers)
 
     def do_POST(self) -> None:
@@ -111,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["Content-Length"]))
         expected = base64.b64encode(":".join(spotify.credentials).encode()).decode()
         if self.path in spotify.statuses:
-            self.answer(spotify.statuses[self.path], b"<html>Bad Gateway</html>")
+            self.refuse(spotify.statuses[self.path])
         elif self.headers["Authorization"] != f"Basic {expected}":
             self.answer(400, {"error": "invalid_client", "error_description": "Invalid client"})
         else:
@@ -144,6 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._serve()
 
     def _draw(self) -> str | None:
+        if self.server.spotify.coming:
+            return self.server.spotify.coming.pop(0)
         number = self.server.spotify.draws.random()
         for fault, rate in self.server.spotify.rates.items():
             if number < rate:

@@ -53,7 +53,7 @@ class SpotifyCrawl(BaseComponent):
             spec=SpotifyCrawlSpec(
                 store=store,
                 request=msgspec.json.encode(request).decode(),
-                max_wait_seconds=max_wait_seconds,
+                max_wait_seconds=float(max_wait_seconds),
                 code_version=code_version,
                 store_state=Channel(type=SpotifyStore),
             )

@@ -76,8 +76,15 @@ def endpoints() -> Endpoints:
     address = os.environ.get(STAND_IN_VARIABLE)
     if not address:
         return Endpoints()
-    parts = urlsplit(address)
-    if parts.scheme != "http" or parts.hostname not in _LOOPBACK or parts.username is not None:
+    if not _is_loopback(address):
         raise PipelineInputError(f"{STAND_IN_VARIABLE} has to be an http address of this machine's loopback interface.")
     address = address.rstrip("/")
     return Endpoints(f"{address}/v1/", f"{address}/api/token")
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return parts.scheme == "http" and parts.hostname in _LOOPBACK and parts.username is None
