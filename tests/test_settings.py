@@ -154,7 +154,7 @@ def test_unknown_key_of_a_file_is_refused(tmp_path: Path) -> None:
         ("training.balance=yes", "training.balance = True"),
         ("evaluation.confidence=1", "evaluation.confidence = 1"),
         ("evaluation.resamples=5", "evaluation.resamples = 5"),
-        ("evaluation.min_genre_f1={Polka: 0.5}", "evaluation = "),
+        ("evaluation.min_genre_f1={Polka: 0.5}", "evaluation: "),
         ("evaluation.min_genre_f1={Rock: 2}", "evaluation.min_genre_f1.Rock = 2"),
         ("training.seed=-1", "training.seed = -1"),
         ("training.models=[c9]", "training.models.0 = 'c9'"),
@@ -179,10 +179,93 @@ def test_unknown_key_of_a_file_is_refused(tmp_path: Path) -> None:
         ("name=..", "name = '..'"),
         ("name=''", "name = ''"),
         ("output=null", "output = None"),
+        ("spotify.max_wait_seconds=-1", "spotify.max_wait_seconds = -1"),
+        ("spotify.max_tracks_per_playlist=0", "spotify.max_tracks_per_playlist = 0"),
+        ("spotify.store=gs://bucket/store", "spotify.store = 'gs://bucket/store'"),
+        ("spotify.playlists={Polka: []}", "spotify: Value error, playlists names Polka"),
+        ("spotify.playlists={Jazz: [album]}", "spotify.playlists.Jazz.0 = 'album'"),
+        ("spotify.client_secret=x", "spotify.client_secret is not a setting"),
     ],
 )
 def test_impossible_value_is_refused_naming_it(assignment: str, place: str) -> None:
     assert f"Settings: {place}" in _fault(assignment)
+
+
+# Spotify
+
+FIRST = "37i9dQZF1DXbITWG1ZJKYt"
+ENABLED = ("spotify.enabled=true", "spotify.accept_policy=true", f"spotify.playlists={{Jazz: [{FIRST}]}}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        FIRST,
+        f" {FIRST} ",
+        f"spotify:playlist:{FIRST}",
+        f"spotify:user:some.one:playlist:{FIRST}",
+        f"https://open.spotify.com/playlist/{FIRST}?si=abc",
+        f"open.spotify.com/intl-de/playlist/{FIRST}",
+        f"https://open.spotify.com/user/someone/playlist/{FIRST}",
+    ],
+)
+def test_playlists_are_taken_by_id_address_and_uri(text: str) -> None:
+    settings = load_settings(None, [f'spotify.playlists={{hiphop: ["{text}"]}}'])
+    assert settings.spotify.request.playlists == {"hiphop": (FIRST,)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        FIRST[:-1],
+        f"{FIRST}a",
+        f"spotify:album:{FIRST}",
+        f"https://open.spotify.com/album/{FIRST}",
+        f"https://example.org/playlist/{FIRST}",
+        f"{FIRST}/../x",
+        f"{FIRST[:-1]}é",
+    ],
+)
+def test_what_is_no_playlist_is_refused(text: str) -> None:
+    assert "is no playlist" in _fault(f'spotify.playlists={{Jazz: ["{text}"]}}')
+
+
+@pytest.mark.parametrize(
+    ("genres", "places"),
+    [(f"Jazz: [{FIRST}], Rock: ['spotify:playlist:{FIRST}']", "Jazz and Rock"), (f"Jazz: [{FIRST}, {FIRST}]", "Jazz")],
+)
+def test_a_playlist_stands_under_one_genre(genres: str, places: str) -> None:
+    assert f"the playlist {FIRST} stands there twice, under {places}." in _fault(f"spotify.playlists={{{genres}}}")
+
+
+def test_the_crawled_store_is_the_catalogue(tmp_path: Path) -> None:
+    assert load_settings().catalogue.path is None
+    home = load_settings(None, ENABLED).home
+    settings = load_settings(None, ENABLED)
+    assert (settings.catalogue.path, settings.catalogue.labels) == (
+        f"{home}/spotify/analyses",
+        f"{home}/spotify/labels.csv",
+    )
+    settings = load_settings(None, [*ENABLED, f"spotify.store={tmp_path}"])
+    assert settings.catalogue.path == f"{tmp_path}/analyses"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("spotify.accept_policy=false", "forbids training machine-learning models on Spotify content"),
+        ("spotify.playlists={Jazz: []}", "spotify.playlists: Value error, there is no playlist to crawl"),
+        ("data.path=somewhere", "spotify: Value error, enabled brings the data, and data.path names others"),
+        ("output=gs://bucket", "spotify: Value error, output is remote"),
+    ],
+)
+def test_a_crawl_that_cannot_be_is_refused(assignment: str, message: str) -> None:
+    assignments = [*ENABLED, assignment]
+    if "{" in assignment:
+        # A mapping is merged with what is there.
+        assignments.remove(ENABLED[2])
+    assert message in _fault(*assignments)
 
 
 def test_every_fault_is_named_at_once() -> None:

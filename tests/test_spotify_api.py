@@ -85,15 +85,16 @@ def _date(seconds: float) -> str:
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7), ("0", 0), (_date(59), 59), (_date(-100), 0), (None, 30), ("soon", 30), ("-5", 30), ("", 30)],
+    [("7", 7), ("0", 0), (_date(60), 60), (_date(-100), 0), (None, 30), ("soon", 30), ("-5", 30), ("", 30)],
 )
 def test_the_pause_is_as_long_as_spotify_asks_for(header: str | None, seconds: float, spotify: Spotify) -> None:
     spotify.coming, spotify.retry_after = ["429"], header
     client = _Client(spotify)
     client.api.audio_analysis(client.track)
-    assert client.waits == [
-        ("Spotify's rate limit", pytest.approx(seconds, abs=50 if header and "GMT" in header else 0))
-    ]
+    ((reason, waited),) = client.waits
+    assert reason == "rate limit"
+    # A date is so many seconds from when these tests were loaded.
+    assert waited == seconds if header is None or "GMT" not in header else 0 <= waited <= seconds
 
 
 @pytest.mark.parametrize("header", ["61", "86400", _date(3600), "9" * 30])
@@ -163,7 +164,7 @@ def test_a_rate_limit_on_tokens_is_one(spotify: Spotify) -> None:
     client = _Client(spotify)
     with pytest.raises(CrawlStopped):
         client.api.audio_analysis(client.track)
-    assert set(client.waits) == {("Spotify's rate limit", 3)}
+    assert set(client.waits) == {("rate limit", 3)}
 
 
 def test_no_log_of_any_level_shows_a_secret(spotify: Spotify, caplog: pytest.LogCaptureFixture) -> None:

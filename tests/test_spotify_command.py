@@ -72,7 +72,7 @@ def test_ctrl_c_ends_a_crawl_that_goes_on_later(spotify: Spotify, tmp_path: Path
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stderr) == (130, "")
-    assert "Spotify's rate limit: waiting 0:50" in stdout
+    assert "rate limit, waiting 0:50" in stdout
     stored = report(tmp_path / STORE)["stored"]
     assert f"The same command goes on; {40 - stored} tracks are left." in stdout
     assert len(labels(tmp_path / STORE)) == stored

@@ -233,7 +233,7 @@ def test_what_is_stored_is_not_asked_for_again(crawls: Crawls) -> None:
     report = crawls.run(Jazz=[playlist])
     assert crawls.asked("") == ["/api/token", f"playlists/{playlist}"]
     assert (report.stored, report.fetched, report.requests) == (20, 0, 1)
-    assert crawls.progress.phases[-2:] == [("tracks", 20, 20), ("artists", 0, 0)]
+    assert crawls.progress.phases[-2:] == [("tracks", 20, 20), ("artist batches", 0, 0)]
 
 
 def test_what_a_playlist_gained_is_fetched(crawls: Crawls) -> None:
@@ -351,7 +351,7 @@ def test_a_store_of_another_version_is_refused_and_left_alone(tmp_path: Path) ->
 @pytest.mark.parametrize("content", ["", "{}", '{"version": 1, "by": "another program"}', "[1]"])
 def test_a_file_that_is_not_the_stores_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / "store.json").write_text(content)
-    assert "holds a file that is not its own" in _fault(open_store(tmp_path))
+    assert "store.json is damaged, or not its own" in _fault(open_store(tmp_path))
 
 
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ class SpotifyApi:
             stop=stop_after_attempt(_ATTEMPTS),
             wait=lambda state: 0.0 if isinstance(_cause(state), _TokenRefused) else backoff(state),
             before_sleep=_note,
-            sleep=partial(wait, "Spotify cannot be reached"),
+            sleep=partial(wait, "no answer"),
             reraise=True,
         )
         self._through_rate_limits = Retrying(
@@ -136,7 +136,7 @@ class SpotifyApi:
             stop=stop_after_attempt(_RATE_LIMITS),
             wait=lambda state: getattr(_cause(state), "seconds", _WINDOW_SECONDS),
             before_sleep=_note,
-            sleep=partial(wait, "Spotify's rate limit"),
+            sleep=partial(wait, "rate limit"),
             reraise=True,
         )
 
@@ -164,7 +164,7 @@ class SpotifyApi:
 
     def audio_analysis(self, track: str) -> dict[str, Any]:
         """A track's audio analysis, as it comes."""
-        return self._ask(dict[str, Any], self._spotify._get, f"audio-analysis/{track}")
+        return self._ask(dict[str, Any], self._spotify.audio_analysis, track)
 
     def _ask(self, of_type: type[Answer], request: Callable[..., Any], *arguments: Any, **named: Any) -> Answer:
         def attempt() -> Answer:

@@ -192,8 +192,9 @@ class _Crawl:
         known = {artist.id for artist in self._store.artists.records}
         listed = (artist.id for track in self._tracks().values() for artist in track.artists if artist.id)
         missing = [artist for artist in dict.fromkeys(listed) if artist not in known]
-        self._progress.phase("artists", len(missing))
-        for start in range(0, len(missing), ARTISTS_TOGETHER):
+        starts = range(0, len(missing), ARTISTS_TOGETHER)
+        self._progress.phase("artist batches", len(starts))
+        for start in starts:
             together = missing[start : start + ARTISTS_TOGETHER]
             try:
                 found = self._api.artists(together)
@@ -202,8 +203,7 @@ class _Crawl:
                 self._pass_over("artist batch", f"{len(missing) - start} artists", error)
                 return
             self._store.artists.add(*_cleaned(found))
-            for _ in together:
-                self._progress.advance(True)
+            self._progress.advance(True)
 
     # The end
 

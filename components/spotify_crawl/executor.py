@@ -52,17 +52,17 @@ class Executor(BaseExecutor):
         request = msgspec.json.decode(exec_properties["request"], type=CrawlRequest)
         report = finished_crawl(Path(folder))
         if report is not None and report.complete and report.request == request:
-            log.info("complete since %s; make crawl looks for more", report.started)
+            log.info("%s tracks, complete since %s; make crawl looks for more", f"{report.stored:,}", report.started)
         else:
             log.info("%s", POLICY)
             report = crawl_into(
                 Path(folder), request, exec_properties["max_wait_seconds"], _progress(), exec_properties["code_version"]
             )
+            log.info("%s", report)
         if report.interrupted:
             raise KeyboardInterrupt
         if not report.stored:
             raise PipelineInputError(f"The crawl brought not one track. {_why_nothing(report)}")
-        log.info("%s", report)
         if report.stopped:
             log.info("%s tracks are left, for the next run: %s", f"{report.left:,}", report.stopped)
         uri = artifact_utils.get_single_uri(output_dict["store_state"])

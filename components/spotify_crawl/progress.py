@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
 _TICK_SECONDS = 1.0
 _LONG_WAIT_SECONDS = 10.0
+_BAR_WIDTH = 12
+"""So that a line fits 80 columns."""
 
 
 class Progress(Protocol):
@@ -34,13 +36,12 @@ class BarProgress:
 
     def __init__(self, console: Console) -> None:
         self._bar = Bar(
-            TextColumn("{task.description:9}"),
-            BarColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(_BAR_WIDTH),
             MofNCompleteColumn(),
             _Rate(),
             TimeRemainingColumn(),
-            TextColumn("stored {task.fields[stored]:,}, passed over {task.fields[passed_over]:,}"),
-            TextColumn("[yellow]{task.fields[waiting]}"),
+            _Counts(),
             console=console,
             speed_estimate_period=300,
         )
@@ -67,16 +68,20 @@ class BarProgress:
 
     def wait(self, reason: str, seconds: float) -> None:
         """See :class:`Progress`."""
-        _count_down(seconds, lambda left: self._bar.update(self._task, waiting=f"{reason}: waiting {_duration(left)}"))
+        _count_down(seconds, lambda left: self._bar.update(self._task, waiting=f"{reason}, waiting {_duration(left)}"))
         self._bar.update(self._task, waiting="")
 
 
-class _Rate(TextColumn):
-    def __init__(self) -> None:
-        super().__init__("")
-
+class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+
+class _Counts(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        if task.fields["waiting"]:
+            return Text(task.fields["waiting"], style="yellow")
+        return Text(f"stored {task.fields['stored']:,}, passed over {task.fields['passed_over']:,}")
 
 
 class LineProgress:
@@ -107,8 +112,8 @@ class LineProgress:
     def wait(self, reason: str, seconds: float) -> None:
         """See :class:`Progress`."""
         if seconds >= _LONG_WAIT_SECONDS:
-            self._line(f"{reason}: waiting {_duration(seconds)}")
-        _count_down(seconds, lambda left: self._moment(f"{reason}: waiting {_duration(left)}"))
+            self._line(f"{reason}, waiting {_duration(seconds)}")
+        _count_down(seconds, lambda left: self._moment(f"{reason}, waiting {_duration(left)}"))
 
     def _text(self) -> str:
         done = self._stored + self._passed_over

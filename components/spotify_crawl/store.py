@@ -31,7 +31,7 @@ import msgspec
 from components.errors import PipelineInputError
 from components.locks import Locked, exclusive
 from components.spotify_crawl.answers import Artist, ListedTrack, UnusableItem
-from components.spotify_crawl.journal import Journal
+from components.spotify_crawl.journal import DamagedFile, Journal, decode
 from components.spotify_crawl.report import CrawlReport, PassedOver
 from components.spotify_crawl.request import ANALYSES_FOLDER, LABELS_FILE
 from sources.audio_analysis import AudioAnalysisJson
@@ -86,16 +86,16 @@ def open_store(folder: Path) -> Iterator[Store]:
         with exclusive(folder / _LOCK):
             _require_store(folder)
             shutil.rmtree(folder / _PARTIAL, ignore_errors=True)
-            (folder / _PARTIAL).mkdir()
+            (folder / _PARTIAL).mkdir(exist_ok=True)
             yield Store(folder)
     except Locked as error:
         raise PipelineInputError(f"Another crawl writes to {folder}. Wait for it to end.") from error
     except OSError as error:
         raise PipelineInputError(
-            f"The store {folder} cannot be used: {error.strerror}. What is in it stays, and is gone on from."
+            f"The store {folder} cannot be used: {error.strerror or error}. What is in it stays, and is gone on from."
         ) from error
-    except msgspec.DecodeError as error:
-        raise PipelineInputError(f"The store {folder} holds a file that is not its own: {error}.") from error
+    except DamagedFile as error:
+        raise PipelineInputError(f"The store's {error}. Remove it, or set spotify.store to another folder.") from error
 
 
 def finished_crawl(folder: Path) -> CrawlReport | None:
@@ -113,7 +113,7 @@ def _require_store(folder: Path) -> None:
             raise PipelineInputError(f"{folder} is not empty, and is no store. Set spotify.store to another folder.")
         (folder / _PARTIAL).mkdir(exist_ok=True)
         _write(folder, file, msgspec.json.encode(_Version(VERSION)))
-    version = msgspec.json.decode(file.read_bytes(), type=_Version).version
+    version = decode(file, file.read_bytes(), _Version).version
     if version != VERSION:
         raise PipelineInputError(
             f"The store {folder} is of version {version}, and this program reads version {VERSION} alone. Set"
@@ -161,7 +161,7 @@ class Store:
     def listing(self, playlist: str) -> Listing | None:
         """What a playlist held when it was last listed, None if it never was."""
         file = self._listing_file(playlist)
-        return msgspec.json.decode(file.read_bytes(), type=Listing) if file.exists() else None
+        return decode(file, file.read_bytes(), Listing) if file.exists() else None
 
     def remember(self, listing: Listing) -> None:
         """Keeps what a playlist holds."""
