@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     try:
-        assignments = ["spotify.enabled=true", *options.assignments]
+        # Last, so that nothing turns off what is checked with it.
+        assignments = [*options.assignments, "spotify.enabled=true"]
         settings = load_settings(options.settings, assignments, {"name": options.name} if options.name else {})
         console.print(POLICY, markup=False)
         with _progress(console) as progress:

@@ -191,6 +191,14 @@ def test_an_answer_larger_than_any_analysis_is_refused(spotify: Spotify, monkeyp
         client.api.audio_analysis(client.track)
 
 
+def test_a_stand_in_is_not_reached_through_a_proxy(spotify: Spotify, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    client = _Client(spotify)
+    client.api.audio_analysis(client.track)
+    assert client.waits == []
+
+
 # Where credentials come from, and where they go
 
 

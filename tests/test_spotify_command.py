@@ -123,6 +123,7 @@ PLAYLISTS = "spotify.playlists={Jazz: [37i9dQZF1DXbITWG1ZJKYt]}"
     ("settings", "variables", "message"),
     [
         ([PLAYLISTS], {}, "forbids training machine-learning models"),
+        ([PLAYLISTS, "spotify.enabled=false"], {}, "forbids training machine-learning models"),
         ([ACCEPTED], {}, "there is no playlist to crawl"),
         ([ACCEPTED, PLAYLISTS], {"SPOTIPY_CLIENT_SECRET": ""}, "SPOTIPY_CLIENT_SECRET is set neither in"),
         ([ACCEPTED, PLAYLISTS], {"SPOTIPY_CLIENT_ID": "wrong"}, "Spotify does not accept the credentials"),

@@ -318,6 +318,21 @@ def test_a_server_that_is_out_of_order_ends_the_crawl(crawls: Crawls) -> None:
     assert report.requests == 5 * 6
 
 
+def test_what_could_not_be_reached_is_passed_over_and_left_for_the_next_crawl(crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 10))
+    crawls.spotify.statuses = {f"/v1/audio-analysis/{spotify_id('3')}": 503}
+    report = crawls.run(Jazz=[playlist])
+    assert _reasons(report) == {("track", spotify_id("3")): "Spotify answers 503, 6 times in a row"}
+    assert (report.stopped, report.left, report.stored) == (
+        "no answer could be had for 1 of the things asked for",
+        1,
+        9,
+    )
+    crawls.spotify.statuses = {}
+    report = crawls.run(Jazz=[playlist])
+    assert (report.complete, report.passed_over, report.stored) == (True, (), 10)
+
+
 @pytest.mark.parametrize("answer", [{}, {"segments": []}, {"segments": [{"timbre": [1.0]}]}])
 def test_what_is_no_analysis_is_not_stored(answer: dict[str, Any], crawls: Crawls) -> None:
     playlist = crawls.spotify.add_playlist("A", _items(0, 2))

@@ -106,6 +106,8 @@ class SpotifyApi:
             backoff_seconds: first pause after a fault; it doubles with each, and as much again is random.
         """
         session = BoundedSession()
+        # Plain HTTP is for a stand-in on this machine: no proxy of the environment's may see it.
+        session.trust_env = endpoints.api.startswith("https:")
         self._tokens = MemoryCacheHandler()
         auth = SpotifyClientCredentials(
             credentials.client_id,

@@ -64,15 +64,21 @@ class _Crawl:
         remembered = {playlist: store.listing(playlist) for playlist in request.genre_of}
         self._listings = {playlist: listing for playlist, listing in remembered.items() if listing is not None}
         self._passed_over: dict[tuple[str, str], PassedOver] = {}
+        self._unreached: set[tuple[str, str]] = set()
         # What the crawl that is gone on with was told is not there, is not asked for again.
         self._gone = {(item.kind, item.id): item for item in store.passed_over.records if item.gone}
 
     def run(self) -> CrawlReport:
-        stopped = ""
         try:
             self._list_playlists()
             self._fetch_analyses()
             self._fetch_artists()
+            # A fault is no answer: what it kept away is still to be asked for.
+            stopped = (
+                f"no answer could be had for {len(self._unreached):,} of the things asked for"
+                if self._unreached
+                else ""
+            )
         except CrawlStopped as stop:
             stopped = str(stop)
         except KeyboardInterrupt:
@@ -214,7 +220,8 @@ class _Crawl:
                 place = listing.id, str(item.position)
                 self._passed_over[place] = PassedOver("item", place[1], item.reason, playlist=listing.id)
         tracks = self._tracks()
-        left = sum(track not in self._store and ("track", track) not in self._passed_over for track in tracks)
+        answered = self._passed_over.keys() - self._unreached
+        left = sum(track not in self._store and ("track", track) not in answered for track in tracks)
         report = CrawlReport(
             request=self._request,
             version=self._version,
@@ -266,6 +273,8 @@ class _Crawl:
         gone = isinstance(error, Unavailable) and error.status == _GONE
         item = PassedOver(kind, name, str(error), gone=gone)
         self._passed_over[kind, name] = item
+        if isinstance(error, Unreachable):
+            self._unreached.add((kind, name))
         self._store.passed_over.add(item)
 
 

@@ -37,13 +37,13 @@ class CrawlReport(msgspec.Struct, frozen=True):
         request: what was asked for.
         version: of the code that crawled.
         started: when, in UTC; ``seconds`` later it ended.
-        stopped: why it ended before everything was asked for, empty if it did not.
+        stopped: why it ended before everything was answered, empty if it did not.
         interrupted: whether the user stopped it.
         requests: made to Spotify in this run, without those for tokens.
         fetched: tracks that this run stored.
         stored: tracks of the playlists that are in the store.
         tracks: the same by genre; a track of several counts in each.
-        left: tracks that were not asked for yet.
+        left: tracks that were not asked for yet, or in vain.
         artists: known by their genres.
         passed_over: what could not be had.
     """
@@ -64,7 +64,7 @@ class CrawlReport(msgspec.Struct, frozen=True):
 
     @property
     def complete(self) -> bool:
-        """Whether everything was asked for."""
+        """Whether everything was answered, be it with a refusal."""
         return not self.stopped
 
     def __str__(self) -> str:
