@@ -324,7 +324,7 @@ def test_what_could_not_be_reached_is_passed_over_and_left_for_the_next_crawl(cr
     report = crawls.run(Jazz=[playlist])
     assert _reasons(report) == {("track", spotify_id("3")): "Spotify answers 503, 6 times in a row"}
     assert (report.stopped, report.left, report.stored) == (
-        "no answer could be had for 1 of the things asked for",
+        "Spotify did not answer for 1 of them",
         1,
         9,
     )
