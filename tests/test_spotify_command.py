@@ -18,7 +18,8 @@ from components.errors import PipelineInputError
 from components.spotify_crawl.component import SpotifyCrawl
 from components.spotify_crawl.request import CrawlRequest
 from pipeline.create_pipeline import create_pipeline
-from pipeline.local_runner import ComponentFailed, LocalRunner
+from pipeline.launch import ComponentFailed
+from pipeline.local_runner import LocalRunner
 from pipeline.settings import load_settings
 from tests.conftest import ROOT
 from tests.spotify_crawls import (
