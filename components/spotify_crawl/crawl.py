@@ -74,11 +74,7 @@ class _Crawl:
             self._fetch_analyses()
             self._fetch_artists()
             # A fault is no answer: what it kept away is still to be asked for.
-            stopped = (
-                f"no answer could be had for {len(self._unreached):,} of the things asked for"
-                if self._unreached
-                else ""
-            )
+            stopped = f"Spotify did not answer for {len(self._unreached):,} of them" if self._unreached else ""
         except CrawlStopped as stop:
             stopped = str(stop)
         except KeyboardInterrupt:
