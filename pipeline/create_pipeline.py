@@ -56,17 +56,17 @@ def create_pipeline(
         metadata_connection_config: where metadata go, for runners that do not have their own.
         synthetic: whether the data are the demo catalogue, which the report says.
     """
-    data = settings.catalogue
-    if data.path is None:
+    catalogue = settings.catalogue
+    if catalogue.path is None:
         raise ValueError("data.path is not set")
     genres = list(settings.genres)
     example_gen = TrackExampleGen(
-        data=data.path,
-        labels=data.labels,
+        data=catalogue.path,
+        labels=catalogue.labels,
         genres=genres,
-        split_by=data.split_by,
-        max_segments=data.max_segments,
-        max_rejected_share=data.max_rejected_share,
+        split_by=settings.data.split_by,
+        max_segments=settings.data.max_segments,
+        max_rejected_share=settings.data.max_rejected_share,
         code_version=code_version("sources", "components/track_example_gen"),
     )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])

@@ -64,6 +64,8 @@ def arguments(output: Path, playlists: dict[str, list[str]]) -> list[str]:
 
 def start_crawl(spotify: Spotify, output: Path, playlists: dict[str, list[str]], *more: str) -> subprocess.Popen[str]:
     """Starts ``make crawl``'s command in a process of its own."""
+    # A shell's background job, which the tests may be, hands on a SIGINT that is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline.crawl", *arguments(output, playlists), *more],
         cwd=ROOT,
