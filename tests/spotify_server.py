@@ -45,6 +45,7 @@ class Spotify:
         form: ``items`` as since 2026, or ``tracks``.
         forms_served: the forms of the address that are there.
         coming: faults that the next requests are answered with; see ``FAULTS``.
+        shows_items: whether a playlist comes with the first of its items.
         rates: how often a fault comes otherwise, by its name.
         statuses: what a path is answered with, always.
         retry_after: the header's content, None for none.
@@ -58,6 +59,7 @@ class Spotify:
     form: str = "items"
     forms_served: tuple[str, ...] = ("items",)
     coming: list[str] = field(default_factory=list)
+    shows_items: bool = True
     rates: dict[str, float] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
     retry_after: str | None = "1"
@@ -181,7 +183,8 @@ class _Handler(BaseHTTPRequestHandler):
         if len(rest) == 1:
             snapshot = sha256(json.dumps(playlist).encode()).hexdigest()
             head = {"id": rest[0], "name": playlist["name"], "snapshot_id": snapshot}
-            self.answer(200, {**head, spotify.form: self._page(rest[0], 0, _PAGE)})
+            page = self._page(rest[0], 0, _PAGE)
+            self.answer(200, {**head, spotify.form: page if spotify.shows_items else {"total": page["total"]}})
         elif rest[1] in spotify.forms_served:
             self.answer(200, self._page(rest[0], int(query["offset"]), int(query["limit"])))
         else:

@@ -215,6 +215,15 @@ def test_items_that_are_not_given_are_passed_over_with_their_playlist(crawls: Cr
     assert _reasons(crawls.run(Jazz=[playlist])) == {("playlist", playlist): "Spotify answers 403"}
 
 
+def test_a_playlist_that_comes_without_its_items_is_asked_for_them(crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 3))
+    crawls.spotify.shows_items = False
+    assert crawls.run(Jazz=[playlist]).stored == 3
+    other = crawls.spotify.add_playlist("another's", _items(3, 6))
+    crawls.spotify.forms_served = ()
+    assert _reasons(crawls.run(Jazz=[other])) == {("playlist", other): "Spotify answers 403"}
+
+
 def test_a_limit_takes_the_first_tracks_of_each_playlist(crawls: Crawls) -> None:
     first, second = (crawls.spotify.add_playlist(str(at), [None, *_items(at, at + 150)]) for at in (0, 1000))
     crawls.run(3, Jazz=[first, second])

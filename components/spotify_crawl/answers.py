@@ -37,13 +37,29 @@ class Page(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
+class _MaybePage(msgspec.Struct, frozen=True):
+    items: tuple[Any, ...] | None = None
+    next: str | None = None
+
+
 class Playlist(msgspec.Struct, frozen=True):
     """A playlist, with its first page where Spotify shows it: as ``items``, before 2026 as ``tracks``."""
 
     snapshot_id: str
     name: str | None = None
-    items: Page | None = None
-    tracks: Page | None = None
+    items: _MaybePage | None = None
+    tracks: _MaybePage | None = None
+
+    @property
+    def form(self) -> str:
+        """What Spotify calls the items."""
+        return "tracks" if self.items is None and self.tracks is not None else "items"
+
+    @property
+    def first_page(self) -> Page | None:
+        """The first page; None where Spotify does not show it, as it may be for other people's playlists."""
+        page = self.items or self.tracks
+        return None if page is None or page.items is None else Page(page.items, page.next)
 
 
 class _Track(msgspec.Struct, frozen=True):

@@ -118,9 +118,9 @@ class _Crawl:
 
     def _items(self, playlist: str, answer: Playlist) -> Iterator[object]:
         """A playlist's items; the first come with the playlist itself."""
-        form = "tracks" if answer.items is None and answer.tracks is not None else "items"
-        page = answer.items or answer.tracks or self._api.playlist_page(playlist, form, 0)
-        offset = 0
+        form, page, offset = answer.form, answer.first_page, 0
+        if page is None:
+            form, page = self._next_page(playlist, form, offset)
         while True:
             yield from page.items
             offset += len(page.items)
