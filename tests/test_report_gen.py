@@ -37,10 +37,10 @@ from components.report_gen.latex import escape
 from components.scoring.calibration import expected_calibration_error, with_temperature
 from components.scoring.predictions import TRACK_COLUMNS, Predictions
 from components.scoring.scores import Bootstrap, Estimate, accuracy, macro_f1
-from components.track_example_gen.encoding import ExampleEncoder
 from components.track_example_gen.report import IngestSummary
 from components.trainer.description import ModelDescription
 from components.trainer.record import TrainingRecord
+from sources.examples import encode_track
 from sources.track import SEGMENT_FEATURES, Rejection, Track
 
 ODD_GENRE = "50% & $x_1"
@@ -123,8 +123,8 @@ def _data(folder: Path) -> dict[str, list[Artifact]]:
     for split in SPLIT_SIZES:
         records = str(folder / "examples" / f"Split-{split}" / "data_tfrecord-00000-of-00001")
         with tf.io.TFRecordWriter(records) as writer:
-            for example in ExampleEncoder().encode(_tracks(split)):
-                writer.write(example)
+            for track in _tracks(split):
+                writer.write(encode_track(track))
         found = tfdv.generate_statistics_from_tfrecord(records)
         (folder / "statistics" / f"Split-{split}" / "FeatureStats.pb").write_bytes(found.SerializeToString())
         anomaly = anomalies_pb2.Anomalies()

@@ -6,9 +6,9 @@ import pytest
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.track_example_gen.encoding import ExampleEncoder
 from pipeline.settings import load_settings
 from sources.audio_analysis import AudioAnalysisJson
+from sources.examples import encode_track
 from sources.track import PITCH_FEATURES, SEGMENT_FEATURES, Track
 from tests.tracks import analysis, write_analysis
 
@@ -25,8 +25,9 @@ def test_every_feature_that_is_written_is_in_the_schema(schema: schema_pb2.Schem
     with path.open("rb") as stream:
         (read,) = AudioAnalysisJson().read(str(path), stream)
     assert isinstance(read, Track)
-    (example,) = ExampleEncoder().encode([read])
-    assert set(tf.train.Example.FromString(example).features.feature) == {feature.name for feature in schema.feature}
+    assert set(tf.train.Example.FromString(encode_track(read)).features.feature) == {
+        feature.name for feature in schema.feature
+    }
 
 
 def test_the_genre_is_missing_in_serving_only(schema: schema_pb2.Schema) -> None:

@@ -25,7 +25,6 @@ from components.track_example_gen import executor
 from components.track_example_gen.catalogue import fingerprint, list_analyses, load_labels
 from components.track_example_gen.component import TrackExampleGen
 from components.track_example_gen.driver import FingerprintDriver
-from components.track_example_gen.encoding import ExampleEncoder
 from components.track_example_gen.executor import Executor
 from components.track_example_gen.ingest import (
     IngestConfig,
@@ -56,11 +55,6 @@ def _features(example: Any) -> dict[str, list[Any]]:
     return {name: list(getattr(example.features.feature[name], kind).value) for name, kind in kinds.items() if kind}
 
 
-def _encode(tracks: list[Track], max_segments: int | None = None) -> list[dict[str, list[Any]]]:
-    encoded = ExampleEncoder().encode(tracks, max_segments)
-    return [_features(tf.train.Example.FromString(example)) for example in encoded]
-
-
 def _matrix(features: dict[str, list[Any]]) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.array([features[name] for name in SEGMENT_FEATURES], np.float32).T
 
@@ -77,54 +71,6 @@ def _ids(path: Path) -> list[str]:
 def _add_rows(labels: Path, *rows: tuple[str, ...]) -> None:
     with labels.open("a", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
-
-
-# Encoding
-
-
-def test_each_coefficient_is_a_feature_of_its_own_with_a_value_a_segment() -> None:
-    track = _track(segments=5)
-    (features,) = _encode([track])
-    np.testing.assert_array_equal(_matrix(features), track.segments)
-    assert features["timbre_01"] == track.segments[:, 0].tolist()
-    assert features["pitch_B"] == track.segments[:, 23].tolist()
-
-
-def test_tracks_of_different_lengths_keep_their_own_values() -> None:
-    tracks = [_track("A", 4, seed=1), _track("B", 1, seed=2), _track("C", 7, seed=3)]
-    encoded = _encode(tracks)
-    assert [features["track_id"] for features in encoded] == [[b"A"], [b"B"], [b"C"]]
-    for track, features in zip(tracks, encoded, strict=True):
-        np.testing.assert_array_equal(_matrix(features), track.segments)
-
-
-def test_texts_and_numbers_are_encoded() -> None:
-    (features,) = _encode([_track(artist_id="1", artist="Sigur Rós", title="Söngur", genre="Rock")])
-    scalars = {name: values for name, values in features.items() if name not in SEGMENT_FEATURES}
-    assert scalars == {
-        "track_id": [b"A"],
-        "artist_id": [b"1"],
-        "artist": ["Sigur Rós".encode()],
-        "title": ["Söngur".encode()],
-        "genre": [b"Rock"],
-        "source": [b"audio_analysis"],
-        "duration": [12.5],
-        "num_segments": [3],
-    }
-
-
-def test_empty_text_is_a_missing_feature() -> None:
-    without, with_artist = _encode([_track(), _track(artist="Ann")])
-    assert without.keys() & {"artist_id", "artist", "title", "genre"} == set()
-    assert with_artist["artist"] == [b"Ann"]
-
-
-def test_max_segments_keeps_the_first_and_tells_how_many_there_were() -> None:
-    long, short = _track(segments=9), _track(segments=2)
-    encoded = _encode([long, short], max_segments=4)
-    np.testing.assert_array_equal(_matrix(encoded[0]), long.segments[:4])
-    np.testing.assert_array_equal(_matrix(encoded[1]), short.segments)
-    assert [features["num_segments"] for features in encoded] == [[9], [2]]
 
 
 # Splits

@@ -45,7 +45,6 @@ from components.errors import PipelineInputError
 from components.scoring.saved_model import run_signature, serving_session
 from components.scoring.scores import Indices, accuracy, balanced_accuracy, confusion_matrix, genre_scores, macro_f1
 from components.track_example_gen.catalogue import list_analyses, load_labels
-from components.track_example_gen.encoding import ExampleEncoder
 from components.track_example_gen.ingest import read_tracks
 from components.trainer.export import ARRAYS_SIGNATURE, ServingModule, save
 from components.trainer.fitting import Task
@@ -55,6 +54,7 @@ from components.trainer.registry import MODELS, fit_model
 from components.trainer.run import make_deterministic, predict
 from components.transform.preprocessing import preprocessing_fn
 from pipeline.settings import Settings, load_settings
+from sources.examples import encode_track
 from sources.labels import GenreNames
 from sources.track import N_COEFFICIENTS, Track
 
@@ -222,8 +222,8 @@ def cross_validate(
         options: how many folds and seeds.
         step: told what is done next.
     """
-    encoder, labels, size = ExampleEncoder(), catalogue.labels, len(catalogue.genres)
-    examples = [example for track in catalogue.tracks for example in encoder.encode([track])]
+    labels, size = catalogue.labels, len(catalogue.genres)
+    examples = [encode_track(track) for track in catalogue.tracks]
     features = np.stack([classical_features(track) for track in catalogue.tracks])
     results: dict[str, Result] = {name: Result() for name in (CLASSICAL, *settings.training.models)}
     for seed in range(options.seeds):

@@ -11,13 +11,12 @@ import tensorflow as tf
 from tfx.dsl.io import fileio
 
 from components.track_example_gen.catalogue import READ_ERRORS
-from components.track_example_gen.encoding import ExampleEncoder
 from components.track_example_gen.splits import SPLITS, SplitBy, split_of
+from sources.examples import encode_track
 from sources.labels import GenreNames, Label, apply_label, label_of
 from sources.registry import source_for, stem
 from sources.track import InvalidTrack, Rejection, Track
 
-_ENCODED_TOGETHER = 32
 _VERDICTS_FILE = "verdicts.jsonl"
 
 
@@ -114,32 +113,21 @@ def ingest_shard(paths: Sequence[str], labels: Mapping[str, Label] | None, confi
 
 
 class _SplitWriter:
-    """Writes a split's examples, encoded in batches."""
+    """Writes a split's examples."""
 
     def __init__(self, path: str, max_segments: int | None) -> None:
         self._records = tf.io.TFRecordWriter(path)
         self._max_segments = max_segments
-        self._encoder = ExampleEncoder()
-        self._waiting: list[Track] = []
         self._count = 0
 
     def add(self, track: Track) -> int:
-        """Takes a track and returns its place in the file."""
-        self._waiting.append(track)
+        """Writes a track and returns its place in the file."""
+        self._records.write(encode_track(track, self._max_segments))
         self._count += 1
-        if len(self._waiting) == _ENCODED_TOGETHER:
-            self._flush()
         return self._count - 1
 
     def close(self) -> None:
-        self._flush()
         self._records.close()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            for example in self._encoder.encode(self._waiting, self._max_segments):
-                self._records.write(example)
-            self._waiting.clear()
 
 
 def _verdict(path: str, item: Track | Rejection, writers: Mapping[str, _SplitWriter], split_by: SplitBy) -> Verdict:
