@@ -40,7 +40,7 @@ serve:
 
 predict:
 	@python=$(python) && "$$python" -m serving.client $(if $(URL),--url "$(URL)") $(if $(MODEL),--model "$(MODEL)") \
-		$(if $(FORMAT),--format $(FORMAT)) "$(TRACK)"
+		$(if $(FORMAT),--format $(FORMAT)) $(if $(TRACK),"$(TRACK)")
 
 test: check
 	@python=$(python) && "$$python" -m pytest
@@ -57,7 +57,7 @@ benchmark-models:
 
 lock:
 	@uv=$$(python3 -c "from tools.environment import ensure_uv; print(ensure_uv())") && \
-		"$$uv" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --group dev \
+		"$$uv" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --group dev --all-extras \
 		$(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml
 
 clean:

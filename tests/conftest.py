@@ -3,13 +3,17 @@
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.tracks import analysis, write_analysis, write_catalogue
+
+if TYPE_CHECKING:
+    from tests.endpoints import Endpoints
 
 ROOT = Path(__file__).parent.parent
 REAL_DATA = ROOT.parent / "shared" / "data"
@@ -65,3 +69,11 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip("the folder of real analyses is not there")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def endpoints(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Endpoints]":
+    from tests.endpoints import stand_in
+
+    with stand_in(finished_run.home / "pushed", tmp_path_factory.mktemp("models")) as running:
+        yield running

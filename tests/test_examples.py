@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 TEXTS = ("artist_id", "artist", "title", "genre")
 
 
-def _track(segments: int = 3, seed: int = 0, **texts: str) -> Track:
+def _track(segments: int = 3, seed: int = 0, **texts: Any) -> Track:
     values = np.random.default_rng(seed).random((segments, 24), np.float32)
     return Track("A", "audio_analysis", 12.5, values, **texts)
 
@@ -61,7 +61,8 @@ def _golden(track: Track) -> bytes:
 def test_the_bytes_are_those_of_tensorflows_own_message(
     segments: np.ndarray[Any, np.dtype[np.float32]], duration: float, texts: dict[str, str]
 ) -> None:
-    track = Track("TR1", "million_song", duration, segments, **texts)
+    known: dict[str, Any] = {**texts}
+    track = Track("TR1", "million_song", duration, segments, **known)
     assert encode_track(track) == _golden(track)
 
 

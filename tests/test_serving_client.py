@@ -1,193 +1,339 @@
-"""The client against the stand-in with a real pushed model."""
+"""The client over REST and gRPC, against the stand-in with a real pushed model and against servers that fail."""
 
-import csv
-import http.server
 import json
-import signal
 import socket
-import subprocess
-import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from components.model_selector.selection import load_selection
 from components.scoring.predictions import load_predictions
-from serving.__main__ import stand_in_command
-from serving.client import EndpointError, RestClient, read_tracks
-from serving.client.__main__ import main
+from serving.client import Client, EndpointError, Prediction, predict, read_tracks
+from serving.client.client import MAX_REQUEST_BYTES, MAX_TOGETHER
 from sources.track import Rejection, Track
-from tests.conftest import ROOT, FinishedRun, free_port
-from tests.tracks import analysis, write_analysis, write_h5
+from tests.conftest import FinishedRun, free_port
+from tests.endpoints import BROKEN, EMPTY, OTHER, TEXTS, Endpoints, grpc_server, http_server, outputs_json
+from tests.tracks import analysis, write_analysis
+
+SCHEMES = ("http", "grpc")
+TRACK = Track("A", "audio_analysis", 1.0, np.full((3, 24), 0.5, np.float32), artist="Ann", title="Song")
+JAZZ = outputs_json("Jazz", {"Jazz": 0.75, "Rock": 0.25})
+JAZZ_TENSORS: dict[str, Any] = {
+    "genre": [b"Jazz"],
+    "genres": [[b"Jazz", b"Rock"]],
+    "probabilities": np.array([[0.75, 0.25]], np.float32),
+}
+
+BOMB = tf.make_tensor_proto(1.0)
+"""Some bytes that stand for a tensor of gigabytes."""
+BOMB.tensor_shape.dim.add(size=1 << 40)
 
 
-@pytest.fixture(scope="module")
-def url(finished_run: FinishedRun) -> Iterator[str]:
-    port = free_port()
-    command = stand_in_command(finished_run.home / "pushed", free_port(), port)
-    with subprocess.Popen(command.arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert "ready" in process.stdout.readline()
-        yield f"http://127.0.0.1:{port}"
-        process.send_signal(signal.SIGTERM)
+@pytest.fixture(params=SCHEMES)
+def url(request: pytest.FixtureRequest, endpoints: Endpoints) -> str:
+    return str(getattr(endpoints, request.param))
 
 
 def _tracks(*paths: Path) -> list[Track]:
     return [item for _, item in read_tracks(map(str, paths)) if isinstance(item, Track)]
 
 
+def _probabilities(predictions: list[Prediction]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array([list(prediction.probabilities.values()) for prediction in predictions])
+
+
+def _fault(url: str, **arguments: Any) -> str:
+    """The line that tells why there is no answer."""
+    with pytest.raises(EndpointError) as caught:
+        predict([TRACK], url, **arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value).replace(url, "URL")
+
+
+# Answers
+
+
 def test_the_answer_is_the_pipelines_own(finished_run: FinishedRun, url: str) -> None:
     selected = load_selection(str(finished_run.artifact("ModelSelector", "selection"))).selected
     expected = load_predictions(str(finished_run.artifact("Predictor", "predictions") / f"{selected}.parquet"))
     ids = expected.tracks["track_id"].to_pylist()
-    answers = RestClient(url).predict(_tracks(*(finished_run.data / f"{track_id}.json.gz" for track_id in ids)))
-    probabilities = np.array([list(answer.probabilities.values()) for answer in answers])
-    np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-5)
+    answers = predict(_tracks(*(finished_run.data / f"{track_id}.json.gz" for track_id in ids)), url)
+    np.testing.assert_allclose(_probabilities(answers), expected.probabilities, atol=1e-5)
     assert [answer.genre for answer in answers] == [expected.genres[index] for index in expected.predicted]
 
 
-def test_padding_in_a_batch_changes_no_answer(url: str, tmp_path: Path) -> None:
-    files = [write_analysis(tmp_path / f"{n}.json", analysis(n, segments=n)) for n in (5, 40, 700)]
-    client = RestClient(url)
-    together = client.predict(_tracks(*files))
-    alone = [client.predict(_tracks(file))[0] for file in files]
-    for one, other in zip(together, alone, strict=True):
-        np.testing.assert_allclose(list(one.probabilities.values()), list(other.probabilities.values()), atol=1e-5)
-    assert client.predict([]) == []
+def test_tracks_of_any_length_go_together(url: str, tmp_path: Path) -> None:
+    tracks = _tracks(*(write_analysis(tmp_path / f"{n}.json", analysis(n, segments=n)) for n in (5, 40, 700)))
+    alone = [predict([track], url)[0] for track in tracks]
+    np.testing.assert_allclose(_probabilities(predict(tracks, url)), _probabilities(alone), atol=1e-5)
+    assert predict([], url) == []
 
 
-def test_a_folder_of_any_form_is_answered_for_scripts(
-    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_analysis(tmp_path / "deep" / "a.json.gz", analysis(1))
-    write_h5(tmp_path / "b.h5", ["TR1", "TR2"])
-    (tmp_path / "notes.txt").write_text("nothing")
-    assert main([str(tmp_path), "--url", url, "--format", "csv"]) == 0
-    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
-    assert [row["track_id"] for row in rows] == ["TR1", "TR2", "a"]
-    assert [row["title"] for row in rows] == ["Title 0", "Title 1", ""]
-    assert main([str(tmp_path), "--url", url, "--format", "jsonl"]) == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["genre"] for line in lines] == [row["genre"] for row in rows]
-    assert all(sum(line["probabilities"].values()) == pytest.approx(1, abs=1e-4) for line in lines)
+def test_a_version_can_be_named(endpoints: Endpoints, url: str) -> None:
+    assert predict([TRACK], url, version=endpoints.version) == predict([TRACK], url)
 
 
-def test_people_see_the_title_and_bars(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = write_h5(tmp_path / "b.h5", ["TR1"])
-    assert main([str(file), "--url", url]) == 0
-    shown = capsys.readouterr().out
-    assert "Artist 0 - Title 0" in shown
-    assert "█" in shown
+def test_answers_come_as_they_are_fetched_and_requests_are_bounded_by_tracks(url: str) -> None:
+    read = 0
+
+    def endless() -> Iterator[Track]:
+        nonlocal read
+        while True:
+            read += 1
+            yield TRACK
+
+    with Client(url) as client:
+        answers = client.predict(endless())
+        track, prediction = next(answers)
+        assert track is TRACK
+        assert prediction.genre in prediction.probabilities
+        assert read <= MAX_TOGETHER + 1
+        for _ in range(MAX_TOGETHER):
+            next(answers)
+        assert read <= 2 * MAX_TOGETHER + 1
 
 
-def test_a_bad_file_is_told_and_the_others_are_answered(
-    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "bad.json").write_text("[1")
-    write_analysis(tmp_path / "good.json", analysis(1))
-    arguments = [str(tmp_path), str(tmp_path / "none.json"), str(tmp_path / "x.txt"), "--url", url, "--format", "csv"]
-    assert main(arguments) == 1
-    printed = capsys.readouterr()
-    assert "good," in printed.out
-    faults = printed.err.splitlines()
-    assert len(faults) == 3
-    assert faults[0].startswith(f"{tmp_path / 'bad.json'}: ")
-    assert faults[1].endswith("none.json: cannot be read: No such file or directory")
-    assert faults[2].endswith("x.txt: its name does not end in .json, .json.gz, .h5, .hdf5")
+def test_requests_are_bounded_by_bytes_and_tell_nothing_but_segments() -> None:
+    size = MAX_REQUEST_BYTES * 2 // 5
+    long = Track("A", "audio_analysis", 1.0, np.ones((size // 96, 24), np.float32), artist="Ann", title="Secret")
+    bodies: list[bytes] = []
+    twice = json.loads(JAZZ)["outputs"]
+    both = json.dumps({"outputs": {name: values * 2 for name, values in twice.items()}}).encode()
+    with http_server([(200, both), (200, JAZZ)], bodies=bodies) as url:
+        assert len(predict([long] * 3, url)) == 3
+    requests = [json.loads(body) for body in bodies]
+    assert [len(request["inputs"]["examples"]) for request in requests] == [2, 1]
+    assert {request["signature_name"] for request in requests} == {"serving_examples"}
+    assert not any(b"U2VjcmV0" in body or b"Secret" in body for body in bodies)
 
 
-def test_a_wrong_model_or_version_is_a_line(url: str, tmp_path: Path) -> None:
-    tracks = _tracks(write_analysis(tmp_path / "a.json", analysis(1)))
-    with pytest.raises(EndpointError, match="serves no such model or version as models/other:predict"):
-        RestClient(url, model="other").predict(tracks)
-    with pytest.raises(EndpointError, match="no such model or version as models/deepmusic/versions/7:predict"):
-        RestClient(url, version=7).predict(tracks)
+# Mistakes
 
 
-def test_no_server_is_a_line_that_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = write_analysis(tmp_path / "a.json", analysis(1))
-    assert main([str(file), "--url", f"http://127.0.0.1:{free_port()}"]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("No server answers at http://127.0.0.1:")
-    assert "make serve starts one" in line
+def test_a_model_that_is_not_there(url: str) -> None:
+    told = "URL serves no model named {}: is that its name there, and was a version of it pushed?"
+    assert _fault(url, model="absent") == told.format("absent")
+    assert _fault(url, model="ab/sent?") == told.format("ab/sent?")
+    assert _fault(url, model=EMPTY) == told.format(EMPTY)
 
 
-def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
-    tracks = _tracks(write_analysis(tmp_path / "a.json", analysis(1)))
+def test_a_version_that_is_not_there_names_those_that_are(endpoints: Endpoints, url: str) -> None:
+    assert _fault(url, version=7) == f"URL serves no version 7 of deepmusic; it serves {endpoints.version}."
+    assert _fault(url, version=-1) == "-1 is no version: TF Serving's are from 0 to 9223372036854775807."
+
+
+def test_a_model_of_which_no_version_is_loaded_tells_why(url: str) -> None:
+    for asked in (None, 1):
+        told = _fault(url, model=BROKEN, version=asked)
+        assert told.startswith(f"URL has no version of {BROKEN} loaded: version 1 is in state END: ")
+        assert "saved_model.pb" in told
+
+
+def test_a_model_of_somebody_else(url: str) -> None:
+    told = _fault(url, model=OTHER)
+    assert told.startswith(f"The model {OTHER} at URL is none of this project's: ")
+    assert 'serving_examples" not found' in told
+    assert "does not answer with genres" in _fault(url, model=TEXTS)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_no_server_is_a_line_that_says_what_to_do(scheme: str) -> None:
+    told = _fault(f"{scheme}://127.0.0.1:{free_port()}")
+    assert told.startswith("No server answers at URL: make serve starts one (")
+    assert "refused" in told
+    assert _fault(f"{scheme}://nowhere.invalid:8500").startswith("No server answers at URL: make serve starts one (")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_server_that_never_answers_is_given_up(scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        client = RestClient(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.2)
-        with pytest.raises(EndpointError, match=r"did not answer within 0\.2 s"):
-            client.predict(tracks)
+        url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
+        start = time.monotonic()
+        assert _fault(url, timeout_s=0.5) == "URL did not answer within 0.5 s."
+        assert time.monotonic() - start < 5
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    """Answers with the next of its class's answers."""
+def test_a_server_that_answers_drop_by_drop_is_given_up() -> None:
+    def drip(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            while not stopped.wait(0.1):
+                connection.sendall(b" ")
 
-    answers: list[tuple[int, bytes]]
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        status, body = self.answers.pop(0)
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
-
-def _served(answers: list[tuple[int, bytes]], tracks: list[Track]) -> list[str]:
-    handler = type("Handler", (_Handler,), {"answers": answers})
-    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    stopped = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=drip, args=[listening])
+        thread.start()
         try:
-            url = f"http://127.0.0.1:{server.server_address[1]}"
-            return [answer.genre for answer in RestClient(url).predict(tracks)]
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            assert _fault(url, timeout_s=0.5) == "URL did not answer within 0.5 s."
         finally:
-            server.shutdown()
+            stopped.set()
+            thread.join()
 
 
-_ANSWER = json.dumps({"outputs": {"genre": ["Jazz"], "genres": [["Jazz", "Rock"]], "probabilities": [[0.7, 0.3]]}})
+def test_the_other_interfaces_port(endpoints: Endpoints) -> None:
+    swapped = _fault(endpoints.grpc.replace("grpc://", "http://"))
+    assert swapped.startswith("What answers at URL is no TF Serving: ")
+    assert swapped.endswith("(is it the port for REST?).")
+    swapped = _fault(endpoints.http.replace("http://", "grpc://"))
+    assert swapped.startswith("What answers at URL is no TF Serving: ")
+    assert swapped.endswith("(is it the port for gRPC?).")
 
 
-def test_a_server_that_is_about_to_start_is_asked_again(tmp_path: Path) -> None:
-    tracks = _tracks(write_analysis(tmp_path / "a.json", analysis(1)))
-    assert _served([(503, b'{"error": "not yet"}'), (429, b"busy"), (200, _ANSWER.encode())], tracks) == ["Jazz"]
+def test_a_server_without_tls_is_no_safe_connection(endpoints: Endpoints) -> None:
+    for url in (endpoints.http.replace("http:", "https:"), endpoints.grpc.replace("grpc:", "grpcs:")):
+        assert _fault(url).startswith("No safe connection to URL: ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("127.0.0.1:8501", "ftp://127.0.0.1", "http://", "http://:8501", "http://host:99999", "http://host:x"),
+        *("grpc://", "grpc://host:8500/path", "http://[::1"),
+    ],
+)
+def test_an_address_that_is_none(url: str) -> None:
+    assert _fault(url).startswith("URL is no address")
+
+
+def test_a_password_in_the_address_is_not_told() -> None:
+    told = _fault(f"http://me:secret@127.0.0.1:{free_port()}")
+    assert "secret" not in told
+    assert told.startswith("No server answers at http://127.0.0.1:")
+
+
+def test_a_proxy_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "gopher://127.0.0.1:1")
+    assert _fault("http://127.0.0.1:8501").startswith("The proxy that the environment names cannot be used: ")
+
+
+# Servers that are busy
+
+
+def test_a_busy_server_is_asked_again() -> None:
+    with http_server([(503, b'{"error": "not yet"}'), (429, b"busy"), (502, b"<html>"), (200, JAZZ)]) as url:
+        assert predict([TRACK], url)[0].genre == "Jazz"
+    unavailable = (grpc.StatusCode.UNAVAILABLE, "not yet")
+    exhausted = (grpc.StatusCode.RESOURCE_EXHAUSTED, "the queue is full")
+    with grpc_server([unavailable, exhausted, JAZZ_TENSORS]) as url:
+        assert predict([TRACK], url) == [Prediction("Jazz", {"Jazz": 0.75, "Rock": 0.25})]
+
+
+def test_a_model_that_is_being_loaded_is_asked_for_again() -> None:
+    missing = (404, b'{"error": "Servable not found for request: Latest(deepmusic)"}')
+    status = b'{"model_version_status": [{"version": "3", "state": "LOADING", "status": {"error_code": "OK"}}]}'
+    with http_server([missing, missing, (200, JAZZ)], (200, status)) as url:
+        assert predict([TRACK], url)[0].genre == "Jazz"
+    with grpc_server([(grpc.StatusCode.NOT_FOUND, "none"), JAZZ_TENSORS], "LOADING") as url:
+        assert predict([TRACK], url)[0].genre == "Jazz"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_server_that_starts_late_is_found(scheme: str) -> None:
+    """Over gRPC a connection that was refused must not keep the next from being tried."""
+    port, found = free_port(), []
+    asking = threading.Thread(target=lambda: found.extend(predict([TRACK], f"{scheme}://127.0.0.1:{port}")))
+    asking.start()
+    time.sleep(0.2)
+    server = grpc_server([JAZZ_TENSORS], port=port) if scheme == "grpc" else http_server([(200, JAZZ)], port=port)
+    with server:
+        asking.join()
+    assert [prediction.genre for prediction in found] == ["Jazz"]
+
+
+def test_a_server_that_stays_busy_is_given_up_in_time() -> None:
+    with http_server([(503, b'{"error": "later,\\n perhaps"}')] * 20) as url:
+        start = time.monotonic()
+        assert _fault(url, timeout_s=0.5) == "URL cannot answer now: later, perhaps"
+        assert time.monotonic() - start < 2
+    with grpc_server([(grpc.StatusCode.UNAVAILABLE, "later")] * 20) as url:
+        assert _fault(url) == "URL cannot answer now: later"
+
+
+# Answers that are none
 
 
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        ((200, b"<html>"), "is no TF Serving"),
-        ((200, b'{"outputs": [1]}'), "none of this project's"),
-        ((200, b'{"outputs": {"genre": [], "genres": [], "probabilities": []}}'), "answered 0 of 1 tracks"),
-        ((400, b'{"error": "bad shape"}'), r"refused the request \(400\): bad shape"),
+        ((200, b"<html>"), "What answers at URL is no TF Serving: "),
+        ((200, b'{"hello": 1}'), "What answers at URL is no TF Serving: "),
+        ((404, b"<html>"), "What answers at URL is no TF Serving: it answers 404 Not Found."),
+        ((301, b""), "What answers at URL is no TF Serving: it answers 301 Moved Permanently."),
+        ((200, b" " * (17 << 20)), "What answers at URL is no TF Serving: it sends more than 16 MiB."),
+        ((200, b'{"outputs": [1]}'), "The model deepmusic at URL is none of this project's: "),
+        (
+            (200, b'{"outputs": {"genre": [], "genres": [], "probabilities": []}}'),
+            "The model deepmusic at URL is none of this project's: it answered 0 of 1 tracks.",
+        ),
+        ((400, b'{"error": "bad shape"}'), "URL refused the request: bad shape"),
+        ((500, b'{"error": "' + b"long " * 1000 + b'"}'), "URL refused the request: long long "),
     ],
 )
-def test_an_answer_of_another_kind_is_a_line_and_is_not_asked_for_again(
-    answer: tuple[int, bytes], told: str, tmp_path: Path
-) -> None:
-    tracks = _tracks(write_analysis(tmp_path / "a.json", analysis(1)))
-    with pytest.raises(EndpointError, match=told):
-        _served([answer], tracks)
+def test_an_answer_of_another_kind_is_a_line_and_is_not_asked_for_again(answer: tuple[int, bytes], told: str) -> None:
+    with http_server([answer]) as url:
+        line = _fault(url)
+    assert line.startswith(told)
+    assert len(line) < 500
 
 
-def test_whoever_reads_may_stop_reading(url: str, tmp_path: Path) -> None:
-    for number in range(40):
-        write_analysis(tmp_path / f"{number}.json", analysis(number))
-    command = [sys.executable, "-m", "serving.client", str(tmp_path), "--url", url, "--format", "jsonl"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()
-        assert process.stderr.read() == ""
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ((grpc.StatusCode.UNIMPLEMENTED, "Method not found!"), "What answers at URL is no TF Serving: "),
+        ((grpc.StatusCode.FAILED_PRECONDITION, "bad shape"), "URL refused the request: bad shape"),
+        ({"genre": ["Jazz"]}, "The model deepmusic at URL is none of this project's: "),
+        ({**JAZZ_TENSORS, "genre": ["Jazz", "Rock"]}, "The model deepmusic at URL is none of this project's: "),
+        ({"genre": BOMB}, "The model deepmusic at URL is none of this project's: it answers with more values"),
+        ({"genre": [b"J" * (17 << 20)]}, "URL refused the request: "),
+    ],
+)
+def test_a_grpc_answer_of_another_kind_is_a_line_and_is_not_asked_for_again(answer: Any, told: str) -> None:
+    with grpc_server([answer]) as url:
+        assert _fault(url).startswith(told)
+
+
+# Tracks
 
 
 def test_a_track_takes_its_name_from_its_file_where_nothing_else_names_it(tmp_path: Path) -> None:
     found = list(read_tracks([str(write_analysis(tmp_path / "some.track.json.gz", analysis(1)))]))
     assert [item.track_id for _, item in found if not isinstance(item, Rejection)] == ["some.track"]
+
+
+def test_a_name_that_is_no_text_still_gives_an_id(tmp_path: Path) -> None:
+    write_analysis(Path(str(tmp_path / "caf") + "\udce9.json"), analysis(1))
+    assert [track.track_id for track in _tracks(tmp_path)] == ["caf\N{REPLACEMENT CHARACTER}"]
+
+
+def test_a_folder_is_read_in_order_without_what_is_hidden(tmp_path: Path) -> None:
+    for name in ("b/z.json", "a/c.json", "y.json", "x.json", ".hidden.json", "._x.json"):
+        write_analysis(tmp_path / name, analysis(1))
+    assert [track.track_id for track in _tracks(tmp_path)] == ["x", "y", "c", "z"]
+
+
+def test_a_folder_that_cannot_be_read_is_told_and_the_others_are_read(tmp_path: Path) -> None:
+    for name in ("top.json", "a/gone.json", "b/there.json"):
+        write_analysis(tmp_path / name, analysis(1))
+    found = read_tracks([str(tmp_path)])
+    next(found)
+    (tmp_path / "a" / "gone.json").unlink()
+    (tmp_path / "a").rmdir()
+    (_, there), (file, rejected) = found
+    assert isinstance(there, Track)
+    assert rejected == Rejection(str(tmp_path / "a"), "cannot be read: No such file or directory")
+    assert file == rejected.path
+
+
+def test_a_folder_without_tracks_is_told(tmp_path: Path) -> None:
+    ((_, rejected),) = read_tracks([str(tmp_path)])
+    assert rejected == Rejection(str(tmp_path), "no file below it ends in .json, .json.gz, .h5, .hdf5")

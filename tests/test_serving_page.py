@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from serving.__main__ import stand_in_command
-from serving.client import RestClient, read_tracks
+from serving.client import predict, read_tracks
 from serving.page import PageApplication
 from serving.page.application import MAX_FILES
 from serving.page.reading import MAX_SEGMENTS, MAX_TRACKS
@@ -125,7 +125,7 @@ def test_a_track_is_answered_as_by_the_rest_interface(
     path = finished_run.data / "track-000.json.gz"
     (answered,) = post(client, path.name, path.read_bytes()).json()["tracks"]
     track = track_of(path)
-    (expected,) = RestClient(address(server)).predict([track])
+    (expected,) = predict([track], address(server))
     assert answered["probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
     assert list(answered["probabilities"]) == list(expected.probabilities)
     assert (answered["id"], answered["segments"]) == ("track-000", len(track.segments))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from serving.client import RestClient
+from serving.client import predict
 from serving.server.asgi import MAX_BODY
 from sources.audio_analysis import AudioAnalysisJson
 from sources.registry import SOURCES
@@ -111,7 +111,7 @@ def test_a_dropped_track_shows_what_the_rest_interface_answers(
     path = finished_run.data / "track-000.json.gz"
     drop(page, path)
     expect(page.locator("article h2")).to_have_text("track-000")
-    (expected,) = RestClient(address(server)).predict([track_of(path)])
+    (expected,) = predict([track_of(path)], address(server))
     shown = probabilities(page)
     assert shown == pytest.approx(expected.probabilities, abs=1e-6)
     assert list(shown.values()) == sorted(shown.values(), reverse=True)

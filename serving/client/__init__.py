@@ -1,10 +1,16 @@
-"""Asks a TF Serving endpoint for the genres of tracks.
+"""Asks a TF Serving endpoint for the genres of tracks, over REST or gRPC.
 
-``RestClient("http://127.0.0.1:8501").predict(tracks)`` answers with a :class:`Prediction` a track; ``read_tracks``
-reads tracks from files.
+Example:
+    >>> from serving.client import Client, Track, read_tracks
+    >>> tracks = (item for _, item in read_tracks(["analyses"]) if isinstance(item, Track))
+    >>> with Client("http://127.0.0.1:8501") as client:
+    ...     for track, prediction in client.predict(tracks):
+    ...         print(track.title, prediction.genre)
 """
 
-from serving.client.rest import EndpointError, Prediction, RestClient
+from serving.client.client import Client, Prediction, predict
+from serving.client.endpoint import EndpointError
 from serving.client.tracks import read_tracks
+from sources.track import Rejection, Track
 
-__all__ = ["EndpointError", "Prediction", "RestClient", "read_tracks"]
+__all__ = ["Client", "EndpointError", "Prediction", "Rejection", "Track", "predict", "read_tracks"]

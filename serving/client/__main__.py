@@ -1,102 +1,124 @@
-"""``make predict``: the genres of tracks, from a served model."""
+"""Genres of tracks, from a served model."""
 
 from __future__ import annotations
 
 import argparse
-import csv
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from tempfile import SpooledTemporaryFile
+from typing import IO
 
-import orjson
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from serving.client.rest import EndpointError, Prediction, RestClient
-from serving.client.tracks import read_tracks
+from serving.client.client import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL, MAX_TOGETHER, Client
+from serving.client.endpoint import GRPC_SCHEMES, EndpointError
+from serving.client.output import WRITERS
+from serving.client.tracks import count_files, read_tracks
 from sources.track import Rejection, Track
 
-_BAR = 30
-_TOGETHER = 16
-
-Answer = tuple[Track, Prediction]
+_INTERRUPTED = 130
+_A_DAY_S = 86_400
+_STANDARD_ERROR = 2
+_FAULTS_IN_MEMORY = 1 << 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints an answer a track; 1 if a file could not be used or the server did not answer."""
-    parser = argparse.ArgumentParser(prog="python -m serving.client", description=__doc__)
+    """Prints an answer a track; 1 if a file could not be used or the server did not answer, 130 after Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    # As long as the folder, if every file in it is unusable.
+    with SpooledTemporaryFile(_FAULTS_IN_MEMORY, "w+", encoding="utf-8", errors="backslashreplace") as faults:
+        try:
+            _answer(options, faults)
+        except EndpointError as error:
+            print(error, file=faults)
+        except KeyboardInterrupt:
+            return _INTERRUPTED
+        except OSError as error:
+            # What is still in the buffer has nowhere to go.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):  # Then whoever reads has enough.
+                print(f"The answers cannot be written: {error.strerror}.", file=faults)
+        failed = faults.tell() > 0
+        faults.seek(0)
+        shutil.copyfileobj(faults, sys.stderr)
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="deepmusic-predict", description=__doc__)
     parser.add_argument("tracks", nargs="+", help="audio-analysis JSON, .h5, or a folder of them")
-    parser.add_argument("--url", default="http://127.0.0.1:8501", help="of TF Serving's REST interface")
-    parser.add_argument("--model", default="deepmusic")
+    parser.add_argument("--url", default=DEFAULT_URL, help="http(s)://host:8501 for REST, grpc(s)://host:8500 for gRPC")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="its name there")
     parser.add_argument("--model-version", type=int, help="instead of the newest")
-    parser.add_argument("--timeout", type=float, default=30, help="seconds a request may take")
-    parser.add_argument("--format", choices=sorted(_WRITERS), default="bars")
-    options = parser.parse_args(arguments)
-    client = RestClient(options.url, options.model, options.model_version, options.timeout)
-    faults: list[str] = []
-    try:
-        _WRITERS[options.format](_answers(client, options.tracks, faults))
-    except EndpointError as error:
-        faults.append(str(error))
-    except BrokenPipeError:
-        # Whoever reads has enough; what is still in the buffer has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    for fault in faults:
-        print(fault, file=sys.stderr)
-    return 1 if faults else 0
+    parser.add_argument(
+        "--timeout", type=_seconds, default=DEFAULT_TIMEOUT_S, help="seconds for a request, with repeats"
+    )
+    parser.add_argument("--format", choices=sorted(WRITERS), default="bars")
+    return parser
 
 
-def _answers(client: RestClient, paths: Sequence[str], faults: list[str]) -> Iterator[Answer]:
-    tracks = _usable(paths, faults)
-    while together := list(islice(tracks, _TOGETHER)):
-        yield from zip(together, client.predict(together), strict=True)
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) <= _A_DAY_S:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
 
 
-def _usable(paths: Sequence[str], faults: list[str]) -> Iterator[Track]:
+def _answer(options: argparse.Namespace, faults: IO[str]) -> None:
+    console = Console(highlight=False)
+    with (
+        _connected(options) as client,
+        _progress(options, console) as advance,
+    ):
+        WRITERS[options.format](client.predict(_usable(options.tracks, faults, advance)), console)
+
+
+def _usable(paths: Sequence[str], faults: IO[str], advance: Callable[[], None]) -> Iterator[Track]:
+    last = None
     for file, item in read_tracks(paths):
+        if last not in (None, file):
+            advance()
+        last = file
         if isinstance(item, Rejection):
-            faults.append(f"{file}: {item.reason}")
+            print(f"{file}: {item.reason}", file=faults)
         else:
             yield item
 
 
-def _bars(answers: Iterable[Answer]) -> None:
-    console = Console(highlight=False)
-    for track, prediction in answers:
-        table = Table(title=escape(_title(track)), title_justify="left", show_header=False, box=None)
-        for genre, probability in sorted(prediction.probabilities.items(), key=lambda item: -item[1]):
-            table.add_row(escape(genre), f"{probability:.3f}", "█" * round(_BAR * probability))
-        console.print(table)
+def _connected(options: argparse.Namespace) -> Client:
+    arguments = (options.url, options.model, options.model_version, options.timeout)
+    if not options.url.startswith(GRPC_SCHEMES):
+        return Client(*arguments)
+    # On a descriptor of its own: standard error is silent while TensorFlow is imported.
+    with os.fdopen(os.dup(_STANDARD_ERROR), "w") as terminal, Console(file=terminal).status("loading gRPC"):
+        return Client(*arguments)
 
 
-def _title(track: Track) -> str:
-    return " - ".join(text for text in (track.artist, track.title) if text) or track.track_id
-
-
-def _json_lines(answers: Iterable[Answer]) -> None:
-    for track, prediction in answers:
-        line = {
-            "track_id": track.track_id,
-            "artist": track.artist,
-            "title": track.title,
-            "genre": prediction.genre,
-            "probabilities": prediction.probabilities,
-        }
-        sys.stdout.write(orjson.dumps(line).decode() + "\n")
-
-
-def _csv(answers: Iterable[Answer]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    for number, (track, prediction) in enumerate(answers):
-        if number == 0:
-            writer.writerow(["track_id", "artist", "title", "genre", *prediction.probabilities])
-        values = (f"{probability:.6f}" for probability in prediction.probabilities.values())
-        writer.writerow([track.track_id, track.artist, track.title, prediction.genre, *values])
-
-
-_WRITERS: dict[str, Callable[[Iterable[Answer]], None]] = {"bars": _bars, "csv": _csv, "jsonl": _json_lines}
+@contextmanager
+def _progress(options: argparse.Namespace, console: Console) -> Iterator[Callable[[], None]]:
+    """What is to be called after each file; it shows how far the work is if somebody looks on and it takes a while."""
+    # Lines for scripts that scroll by on a terminal tell it themselves, and must not be broken.
+    watched = sys.stderr.isatty() and (options.format == "bars" or not console.is_terminal)
+    files = count_files(options.tracks) if watched else 0
+    if files <= MAX_TOGETHER:
+        yield lambda: None
+        return
+    with Progress(
+        TextColumn("{task.completed:,} of {task.total:,} files"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        # One terminal, one console: else answers and progress would overwrite each other.
+        console=console if console.is_terminal else Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as progress:
+        task = progress.add_task("", total=files)
+        yield lambda: progress.advance(task)
 
 
 if __name__ == "__main__":

@@ -1,135 +1,153 @@
-"""TF Serving's REST interface, for this project's models."""
+"""TF Serving's REST interface."""
 
 from __future__ import annotations
 
+import ssl
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
-import numpy as np
-import orjson
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+import msgspec
 
-from sources.track import N_COEFFICIENTS, Track
+from serving.client.endpoint import (
+    MAX_ANSWER_BYTES,
+    SIGNATURE,
+    Address,
+    EndpointError,
+    NotServedError,
+    VersionStatus,
+    broken_off,
+    busy,
+    no_safe_connection,
+    no_server,
+    not_tf_serving,
+    refused,
+)
 
-_PASSING = {429, 502, 503, 504}
-"""Answers of a server that is busy or about to start: a prediction changes nothing, so it may be asked for again."""
-
-_ATTEMPTS = 4
-_LONGEST_WAIT_S = 4.0
-
-
-class EndpointError(Exception):
-    """Why there is no answer, in a line that says what to do."""
-
-
-class _Passing(EndpointError):
-    """What may be better at the next attempt."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A model's answer to one track.
-
-    Attributes:
-        genre: the most probable one.
-        probabilities: by genre, in the order of the model's list; they sum to 1.
-    """
-
-    genre: str
-    probabilities: dict[str, float]
+_BUSY = {429, 502, 503, 504}
+_T = TypeVar("_T")
 
 
-class RestClient:
-    """A model behind an endpoint."""
+class _Predicted(msgspec.Struct):
+    outputs: Any
 
-    def __init__(self, url: str, model: str = "deepmusic", version: int | None = None, timeout_s: float = 30) -> None:
-        """Makes a client; nothing is sent yet.
 
-        Args:
-            url: of the server, for example ``http://127.0.0.1:8501``.
-            model: its name there.
-            version: a version of it, None for the newest.
-            timeout_s: of one request.
-        """
-        self._url = url.rstrip("/")
-        self._model = model
-        versions = "" if version is None else f"/versions/{version}"
-        self._path = f"{self._url}/v1/models/{model}{versions}:predict"
-        self._timeout_s = timeout_s
-        self._http = httpx.Client(timeout=timeout_s)
+class _Fault(msgspec.Struct):
+    error: str
 
-    def predict(self, tracks: Sequence[Track]) -> list[Prediction]:
-        """Asks for several tracks at once, padded to the longest; a request that may be repeated is.
+
+class _Status(msgspec.Struct):
+    error_message: str = ""
+
+
+class _Version(msgspec.Struct):
+    version: str
+    state: str
+    status: _Status = msgspec.field(default_factory=_Status)
+
+
+class _Versions(msgspec.Struct):
+    model_version_status: list[_Version]
+
+
+class RestTransport:
+    """A model behind ``http://`` or ``https://``; see :class:`serving.client.endpoint.Transport`."""
+
+    def __init__(self, address: Address) -> None:
+        """Sends nothing yet.
 
         Raises:
-            EndpointError: there is no answer.
+            EndpointError: the address is none.
         """
-        if not tracks:
-            return []
-        body = orjson.dumps({"inputs": _padded(tracks)}, option=orjson.OPT_SERIALIZE_NUMPY)
-        attempts = Retrying(
-            retry=retry_if_exception_type(_Passing),
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_random_exponential(multiplier=0.25, max=_LONGEST_WAIT_S),
-            reraise=True,
-        )
-        return _predictions(attempts(self._ask, body), len(tracks))
-
-    def _ask(self, body: bytes) -> Any:
+        self._address = address
+        self._model_url = f"{address.parts.geturl()}/v1/models/{quote(address.model, safe='')}"
+        version = "" if address.version is None else f"/versions/{address.version}"
+        self._predict_url = f"{self._model_url}{version}:predict"
         try:
-            response = self._http.post(self._path, content=body)
+            httpx.URL(self._predict_url)
+            self._http = httpx.Client()
         except httpx.InvalidURL as error:
-            raise EndpointError(f"{self._url} is no address: {error}.") from error
-        except httpx.UnsupportedProtocol as error:
-            raise EndpointError(
-                f"{self._url} is no address of a REST endpoint: it begins with http:// or https://."
-            ) from error
-        except httpx.TimeoutException as error:
-            raise EndpointError(f"{self._url} did not answer within {self._timeout_s:g} s.") from error
-        except httpx.TransportError as error:
-            raise _Passing(f"No server answers at {self._url}: make serve starts one ({error}).") from error
-        if response.is_success:
-            return _decoded(response.content, self._url)
-        raise self._fault(response)
+            raise EndpointError(f"{address.shown} is no address: {error}.") from error
+        except (ImportError, ValueError) as error:
+            raise EndpointError(f"The proxy that the environment names cannot be used: {error}") from error
 
-    def _fault(self, response: httpx.Response) -> EndpointError:
+    def predict(self, examples: Sequence[bytes], timeout_s: float) -> Any:
+        """See the protocol."""
+        # Bytes become base64, as TF Serving wants them.
+        inputs = {"examples": [{"b64": example} for example in examples]}
+        body = msgspec.json.encode({"signature_name": SIGNATURE, "inputs": inputs})
+        return self._decoded(self._call("POST", self._predict_url, body, timeout_s), _Predicted).outputs
+
+    def versions(self, timeout_s: float) -> list[VersionStatus]:
+        """See the protocol."""
         try:
-            told = str(orjson.loads(response.content)["error"])
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            told = response.reason_phrase
-        if response.status_code in _PASSING:
-            return _Passing(f"{self._url} cannot answer now ({response.status_code}): {told}")
-        if response.status_code == httpx.codes.NOT_FOUND:
-            return EndpointError(
-                f"{self._url} serves no such model or version as {self._path.rpartition('/v1/')[2]}: {told}"
+            content = self._call("GET", self._model_url, None, timeout_s)
+        except NotServedError:
+            return []
+        found = self._decoded(content, _Versions).model_version_status
+        return [VersionStatus(int(one.version), one.state, one.status.error_message) for one in found]
+
+    def close(self) -> None:
+        """See the protocol."""
+        self._http.close()
+
+    def _call(self, method: str, url: str, body: bytes | None, timeout_s: float) -> bytes:
+        deadline = time.monotonic() + timeout_s
+        try:
+            with self._http.stream(method, url, content=body, timeout=timeout_s) as response:
+                content = self._read(response, deadline)
+        except httpx.TimeoutException as error:
+            raise TimeoutError from error
+        except httpx.ConnectError as error:
+            if _is_tls_fault(error):
+                raise no_safe_connection(self._address, error) from error
+            raise no_server(self._address, error) from error
+        except httpx.RemoteProtocolError as error:
+            if str(error).startswith("illegal"):
+                raise not_tf_serving(self._address, f"{error} (is it the port for REST?)") from error
+            raise broken_off(self._address, error) from error
+        except httpx.RequestError as error:
+            raise broken_off(self._address, error) from error
+        if not response.is_success:
+            raise self._fault(response, content)
+        return content
+
+    def _read(self, response: httpx.Response, deadline: float) -> bytes:
+        content = bytearray()
+        for part in response.iter_bytes():
+            content += part
+            if len(content) > MAX_ANSWER_BYTES:
+                raise not_tf_serving(self._address, f"it sends more than {MAX_ANSWER_BYTES >> 20} MiB")
+            # The library's limit is on a single read: a slow sender would never reach it.
+            if time.monotonic() > deadline:
+                raise TimeoutError
+        return bytes(content)
+
+    def _fault(self, response: httpx.Response, content: bytes) -> Exception:
+        status = f"{response.status_code} {response.reason_phrase}"
+        try:
+            told = msgspec.json.decode(content, type=_Fault).error
+        except msgspec.DecodeError:
+            # A proxy in between has its own words.
+            return (
+                busy(self._address, status)
+                if response.status_code in _BUSY
+                else not_tf_serving(self._address, f"it answers {status}")
             )
-        return EndpointError(f"{self._url} refused the request ({response.status_code}): {told}")
+        if response.status_code in _BUSY:
+            return busy(self._address, told)
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return NotServedError(told)
+        return refused(self._address, told)
+
+    def _decoded(self, content: bytes, of_type: type[_T]) -> _T:
+        try:
+            return msgspec.json.decode(content, type=of_type)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise not_tf_serving(self._address, error) from error
 
 
-def _padded(tracks: Sequence[Track]) -> dict[str, np.ndarray[Any, Any]]:
-    longest = max(len(track.segments) for track in tracks)
-    segments = np.zeros((len(tracks), longest, 2 * N_COEFFICIENTS), np.float32)
-    for row, track in zip(segments, tracks, strict=True):
-        row[: len(track.segments)] = track.segments
-    timbre, pitches = np.split(segments, 2, axis=2)
-    return {"timbre": np.ascontiguousarray(timbre), "pitches": np.ascontiguousarray(pitches)}
-
-
-def _decoded(content: bytes, url: str) -> Any:
-    try:
-        return orjson.loads(content)["outputs"]
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise EndpointError(f"What answers at {url} is no TF Serving.") from error
-
-
-def _predictions(outputs: Any, tracks: int) -> list[Prediction]:
-    try:
-        rows = zip(outputs["genre"], outputs["genres"], outputs["probabilities"], strict=True)
-        found = [Prediction(genre, dict(zip(names, values, strict=True))) for genre, names, values in rows]
-    except (KeyError, TypeError, ValueError) as error:
-        raise EndpointError("The model there is none of this project's: it does not answer with genres.") from error
-    if len(found) != tracks:
-        raise EndpointError(f"The model answered {len(found)} of {tracks} tracks.")
-    return found
+def _is_tls_fault(error: BaseException) -> bool:
+    return isinstance(error, ssl.SSLError) or bool(error.__context__ and _is_tls_fault(error.__context__))

@@ -4,33 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # Before TensorFlow, which tells of every library it lacks.
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # A port in use has its own line.
-warnings.simplefilter("ignore", FutureWarning)  # Of Python versions that some Google package will leave behind.
+from serving.silence import silent_import
 
-
-@contextmanager
-def _silenced() -> Iterator[None]:
-    """Newer TensorFlows write lines to the descriptor of standard error while they are imported, whatever the level."""
-    sys.stderr.flush()
-    kept = os.dup(sys.stderr.fileno())
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stderr.fileno())
-    os.close(nowhere)
-    try:
-        yield
-    finally:
-        os.dup2(kept, sys.stderr.fileno())
-        os.close(kept)
-
-
-with _silenced():
+with silent_import():
     import tensorflow as tf
 
     from serving.server.app import serve, stop_on_signals
