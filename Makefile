@@ -1,12 +1,12 @@
 # Every target sets up what it needs; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help run-local crawl serve predict test check lock benchmark benchmark-models clean
+.PHONY: help run-local crawl serve predict tag test check lock benchmark benchmark-models clean
 
 # The environment's Python, made on first use.
 python = $$(python3 tools/environment.py)
 # Every argument is quoted, so that paths may hold spaces.
-options = $(if $(DATA),--data "$(DATA)") $(if $(LABELS),--labels "$(LABELS)") $(if $(NAME),--name "$(NAME)") \
-	$(if $(SETTINGS),--settings "$(SETTINGS)") $(if $(filter-out 0,$(VERBOSE)),--verbose) $(SET)
+options = $(if $(DATA),--data "$(DATA)") $(if $(NAME),--name "$(NAME)") $(if $(SETTINGS),--settings "$(SETTINGS)") \
+	$(if $(filter-out 0,$(VERBOSE)),--verbose) $(SET)
 
 help:
 	@echo "make run-local   run the pipeline here, on a synthetic demo catalogue"
@@ -20,6 +20,8 @@ help:
 	@echo "make serve       serve the pushed model on this machine: TF Serving with Docker, else a stand-in for it"
 	@echo "                   NAME=mine  PORT=8500 (gRPC)  REST_PORT=8501"
 	@echo "make predict     ask a served model; TRACK=file or folder  URL=http://127.0.0.1:8501  FORMAT=bars, csv or jsonl"
+	@echo "make tag         the pushed model's answers to a catalogue, as Parquet and CSV; goes on where it was interrupted"
+	@echo "                   DATA=folder  OUT=folder  NAME=mine  VERSION=1700000000 (else the newest)  SETTINGS  SET  VERBOSE"
 	@echo "make test        all tests, the linter and the type checker"
 	@echo "make check       the linter and the type checker alone"
 	@echo "make benchmark   seconds, CPU and memory of each component, as a table; DATA and LABELS needed"
@@ -28,7 +30,7 @@ help:
 	@echo "make clean       remove runs, pushed models and environments"
 
 run-local:
-	@python=$(python) && "$$python" -m pipeline.local $(options)
+	@python=$(python) && "$$python" -m pipeline.local $(if $(LABELS),--labels "$(LABELS)") $(options)
 
 crawl:
 	@python=$(python) && "$$python" -m pipeline.crawl $(if $(NAME),--name "$(NAME)") \
@@ -41,6 +43,9 @@ serve:
 predict:
 	@python=$(python) && "$$python" -m serving.client $(if $(URL),--url "$(URL)") $(if $(MODEL),--model "$(MODEL)") \
 		$(if $(FORMAT),--format $(FORMAT)) $(if $(TRACK),"$(TRACK)")
+
+tag:
+	@python=$(python) && "$$python" -m tagging $(options) $(if $(OUT),--out "$(OUT)") $(if $(VERSION),--version "$(VERSION)")
 
 test: check
 	@python=$(python) && "$$python" -m pytest

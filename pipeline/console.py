@@ -90,6 +90,17 @@ class Terminal:
             self.error(f"{place}failed, {reason}")
         self.line(f"log: {relative(self.log_file)}")
 
+    def counts(self, by_genre: Mapping[str, int]) -> None:
+        """Shows how many tracks there are of each genre."""
+        tracks = sum(by_genre.values())
+        table = Table(show_footer=True)
+        table.add_column("genre", footer="all")
+        table.add_column("tracks", f"{tracks:,}", justify="right")
+        table.add_column("share", justify="right")
+        for genre, count in by_genre.items():
+            table.add_row(escape(genre), f"{count:,}", f"{count / tracks:.1%}" if tracks else "-")
+        self._console.print(table)
+
     def scores(self, predictions: Predictions, title: str) -> None:
         """Shows a model's scores by genre."""
         confusion = predictions.confusion

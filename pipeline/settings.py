@@ -24,7 +24,8 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _location(text: str) -> str:
+def location(text: str) -> str:
+    """An absolute path, or the URI of a remote file system as it is; raises ValueError for an empty text."""
     if not text:
         raise ValueError("it is empty")
     return text if "://" in text else str(Path(text).absolute())
@@ -36,7 +37,7 @@ def _no_pattern(text: str) -> str:
     return text
 
 
-Location = Annotated[str, AfterValidator(_location)]
+Location = Annotated[str, AfterValidator(location)]
 """A path that does not depend on the folder that a step happens to run in, or the URI of a remote file system."""
 
 

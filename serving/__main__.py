@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.errors import PipelineInputError
+from pipeline.pushed import pushed_models
 from pipeline.settings import load_settings
 
 MODEL_NAME = "deepmusic"
@@ -44,20 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.flush()
     os.execvpe(command.arguments[0], command.arguments, {**os.environ, **command.environment})  # noqa: S606 - no shell
     return 0  # Not reached, which the linter does not know.
-
-
-def pushed_models(home: str) -> Path:
-    """The folder of pushed versions of a pipeline, or of its run on the demo catalogue.
-
-    Raises:
-        PipelineInputError: no version was pushed.
-    """
-    candidates = [Path(home) / "pushed", Path(f"{home}-demo") / "pushed"]
-    for folder in candidates:
-        if folder.is_dir() and any(version.name.isdigit() for version in folder.iterdir()):
-            return folder
-    places = " or ".join(map(str, candidates))
-    raise PipelineInputError(f"No model was pushed to {places}: make run-local pushes one.")
 
 
 def docker_runs() -> bool:

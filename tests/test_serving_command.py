@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from components.errors import PipelineInputError
-from serving.__main__ import docker_command, main, pushed_models, stand_in_command
+from pipeline.pushed import pushed_models
+from serving.__main__ import docker_command, main, stand_in_command
 from tests.conftest import ROOT, FinishedRun, free_port
 
 

@@ -52,6 +52,10 @@ class Verdict(msgspec.Struct, frozen=True):
     digest: str = ""
 
 
+class Unreadable(Rejection):
+    """A file that could not be opened or read: the next attempt may find it whole."""
+
+
 def read_tracks(
     paths: Iterable[str], labels: Mapping[str, Label] | None, genres: GenreNames
 ) -> Iterator[tuple[str, Track | Rejection]]:
@@ -74,7 +78,7 @@ def _read_file(path: str) -> Iterator[Track | Rejection]:
         with fileio.open(path, "rb") as stream:
             yield from source.read(path, stream)
     except READ_ERRORS as error:
-        yield Rejection(path, f"cannot be read: {error}")
+        yield Unreadable(path, f"cannot be read: {error}")
 
 
 def _labelled(path: str, track: Track, labels: Mapping[str, Label] | None, genres: GenreNames) -> Track | Rejection:

@@ -39,13 +39,18 @@ def has_description(model: Artifact) -> bool:
 
 
 def load_description(model: Artifact) -> ModelDescription:
-    """What the SavedModel of a Model artifact says of itself.
+    """What the SavedModel of a Model artifact says of itself; see :func:`read_description`."""
+    return read_description(path_utils.serving_model_path(model.uri))
+
+
+def read_description(folder: str) -> ModelDescription:
+    """What the SavedModel in a folder says of itself.
 
     Raises:
-        OSError: there is no such file.
+        OSError, tf.errors.OpError: there is no such file.
         msgspec.DecodeError: it is not what :meth:`ModelDescription.save` writes.
     """
-    return read_json(_path(model, _FILE), ModelDescription)
+    return read_json(os.path.join(folder, _FILE), ModelDescription)
 
 
 def not_trained_on(model: Artifact, track_ids: Iterable[str]) -> set[str]:

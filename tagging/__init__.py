@@ -1,0 +1,1 @@
+"""Bulk tagging: a pushed model's answers to every track of a catalogue."""
