@@ -32,12 +32,14 @@ class PushedModel(msgspec.Struct, frozen=True):
         name: the model's.
         version: the number it was pushed under.
         genres: names in the order of the class index.
+        analysers: whose segments it compares.
         fingerprint: of this SavedModel and no other.
     """
 
     name: str
     version: int
     genres: tuple[str, ...]
+    analysers: tuple[str, ...]
     fingerprint: str
 
     def __str__(self) -> str:
@@ -56,7 +58,8 @@ def identify(folder: str) -> PushedModel:
             fingerprint = hashlib.blake2b(file.read(), digest_size=16).hexdigest()
     except (*READ_ERRORS, msgspec.DecodeError) as error:
         raise PipelineInputError(f"{folder} is no whole model of this pipeline: {error}.") from error
-    return PushedModel(description.name, int(os.path.basename(folder)), tuple(description.genres), fingerprint)
+    version = int(os.path.basename(folder))
+    return PushedModel(description.name, version, tuple(description.genres), description.analysers, fingerprint)
 
 
 class Unanswerable(Exception):

@@ -79,9 +79,18 @@ def _tag(paths: Sequence[str], model: PushedModel, loaded: LoadedModel) -> tuple
                 rejections.append(Rejection(path, f"{model} has no answer to it: {error}", track.track_id))
 
     # No labels: what a track is called is what its file says.
-    for batch in _batches(read_tracks(paths, {}, GenreNames(())), rejections):
+    items = (_comparable(path, item, model) for path, item in read_tracks(paths, {}, GenreNames(())))
+    for batch in _batches(items, rejections):
         answer(batch)
     return answers, rejections
+
+
+def _comparable(path: str, item: Track | Rejection, model: PushedModel) -> tuple[str, Track | Rejection]:
+    if isinstance(item, Track) and item.analyser not in model.analysers:
+        known = " and ".join(model.analysers)
+        reason = f"its segments are {item.analyser}'s, and {model} compares those of {known} only"
+        return path, Rejection(path, reason, item.track_id)
+    return path, item
 
 
 def _batches(items: Iterable[tuple[str, Track | Rejection]], rejections: list[Rejection]) -> Iterator[list[Item]]:

@@ -157,6 +157,21 @@ def test_a_track_that_a_model_cannot_compute_takes_no_other_with_it(
     assert left_out["reason"].startswith("tangent 7 has no answer to it: ")
 
 
+def test_tracks_of_an_analyser_that_the_model_does_not_know_are_left_out(
+    finished_run: FinishedRun, tagging: Tagging
+) -> None:
+    (version,) = tagging.models.iterdir()
+    description = version / "assets.extra" / "description.json"
+    description.write_text(json.dumps({**json.loads(description.read_text()), "analysers": ["another"]}))
+    code, shown = tagging.run(finished_run.data)
+    assert code == 0, shown
+    assert "0 tracks tagged, 60 rejected" in shown
+    left_out = [json.loads(line) for line in (tagging.out / IngestReport.REJECTIONS_FILE).read_text().splitlines()]
+    assert {item["track_id"] for item in left_out} == {f"track-{number:03d}" for number in range(60)}
+    assert left_out[0]["reason"].startswith("its segments are echo_nest's, and ")
+    assert pd.read_parquet(tagging.out / "predictions.parquet").empty
+
+
 def test_killed_at_any_moment_it_goes_on_and_ends_as_if_it_had_not_been(tagging: Tagging) -> None:
     data = _many(tagging.folder / "data")
     code, shown = tagging.run(data)

@@ -12,6 +12,7 @@ from tfx.types import Artifact
 from tfx.utils import path_utils
 
 from components.json_files import read_json, write_json
+from sources.track import ECHO_NEST
 
 _EXTRA = "assets.extra"
 _FILE = os.path.join(_EXTRA, "description.json")
@@ -20,10 +21,18 @@ _HASH_BYTES = 8
 
 
 class ModelDescription(msgspec.Struct, frozen=True):
-    """A model's name, and its genres in the order of the class index."""
+    """What a model is.
+
+    Attributes:
+        genres: in the order of the class index.
+        analysers: of its training tracks, sorted. Those of any other cannot be compared with them, and the model's
+            answers to such tracks mean nothing.
+    """
 
     name: str
     genres: list[str]
+    # Models that do not say it are older than any other analyser.
+    analysers: tuple[str, ...] = (ECHO_NEST,)
 
     def save(self, folder: str, trained_on: Iterable[str]) -> None:
         """Writes it into a SavedModel's folder, with the hashes of the training tracks' ids."""
