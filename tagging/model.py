@@ -17,9 +17,9 @@ from tfx.dsl.io import fileio
 from components.errors import PipelineInputError
 from components.scoring.saved_model import run_signature, serving_session
 from components.track_example_gen.catalogue import READ_ERRORS
-from components.track_example_gen.encoding import ExampleEncoder
 from components.trainer.description import read_description
 from components.trainer.export import EXAMPLES_SIGNATURE
+from sources.examples import encode_segments
 from sources.track import Track
 
 _FINGERPRINT = "fingerprint.pb"
@@ -75,7 +75,6 @@ class LoadedModel:
         Raises:
             PipelineInputError: it does not load.
         """
-        self._encoder = ExampleEncoder()
         self._open = ExitStack()
         try:
             self._session, signatures = self._open.enter_context(serving_session(folder))
@@ -89,8 +88,9 @@ class LoadedModel:
         Raises:
             Unanswerable: one of the tracks, at least, is nothing that the model can compute with.
         """
+        examples = [encode_segments(track) for track in tracks]
         try:
-            outputs = run_signature(self._session, self._signature, {"examples": self._encoder.encode(tracks)})
+            outputs = run_signature(self._session, self._signature, {"examples": examples})
         except tf.errors.InvalidArgumentError as error:
             raise Unanswerable(error.message.splitlines()[0]) from error
         if not np.isfinite(outputs["probabilities"]).all():
