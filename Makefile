@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help run-local crawl serve predict tag test check lock benchmark benchmark-models clean
+.PHONY: help run-local crawl serve predict tag test check lock benchmark benchmark-models benchmark-serving clean
 
 # The environment's Python, made on first use.
 python = $$(python3 tools/environment.py)
@@ -26,6 +26,7 @@ help:
 	@echo "make check       the linter and the type checker alone"
 	@echo "make benchmark   seconds, CPU and memory of each component, as a table; DATA and LABELS needed"
 	@echo "make benchmark-models   cross-validates the models on DATA and LABELS; FOLDS=5 SEEDS=3"
+	@echo "make benchmark-serving  the development server beside the same model in the process; after run-local; NAME DATA"
 	@echo "make lock        bring requirements.lock up to pyproject.toml; UPGRADE=1 takes the newest of everything"
 	@echo "make clean       remove runs, pushed models and environments"
 
@@ -59,6 +60,10 @@ benchmark:
 benchmark-models:
 	@python=$(python) && "$$python" -W ignore -m tools.benchmark_models --data "$(DATA)" $(if $(LABELS),--labels "$(LABELS)") \
 		$(if $(SETTINGS),--settings "$(SETTINGS)") $(if $(FOLDS),--folds $(FOLDS)) $(if $(SEEDS),--seeds $(SEEDS)) $(SET)
+
+benchmark-serving:
+	@python=$(python) && "$$python" -W ignore -m tools.benchmark_serving $(if $(NAME),--name "$(NAME)") \
+		$(if $(SETTINGS),--settings "$(SETTINGS)") $(if $(DATA),--data "$(DATA)")
 
 lock:
 	@uv=$$(python3 -c "from tools.environment import ensure_uv; print(ensure_uv())") && \

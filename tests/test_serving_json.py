@@ -1,5 +1,6 @@
 """The REST interface's texts, against vectors read from TF Serving's own tests."""
 
+import base64
 import json
 import math
 from collections import Counter
@@ -9,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from serving.server import json_tensors
 from serving.server.errors import ServingError, http_status
 from serving.server.json_examples import decode_examples, encode_classification, encode_regression
-from serving.server.json_tensors import decode_predict, encode_predict
+from serving.server.json_tensors import decode_base64, decode_predict, encode_predict
 from serving.server.json_text import decimals, pretty, shown
 from serving.server.urls import parse_path
 from serving.server.versions import VersionPolicy, aspired_versions
@@ -261,3 +265,55 @@ def test_layout_of_answers() -> None:
 def test_a_version_is_a_64_bit_number() -> None:
     children = ["1", "007", "9223372036854775808", "-3", "1.5", "²", "x", "9" * 5000]
     assert aspired_versions(children, VersionPolicy(latest=5)) == {1: "1", 7: "007"}
+
+
+LEAVES: st.SearchStrategy[Any] = st.one_of(
+    st.floats(width=32),
+    st.sampled_from([0, 1, -1, 0.0, -0.0, 1.0, 1e39, 2**63, 2**64 - 1, -(2**63)]),
+    st.sampled_from([True, False, None, "", "1", {"b64": "AA=="}, {"b64": "A"}, {}, []]),
+)
+# Mostly what clients send, now and then something that is not a number among it.
+NUMBERS = st.one_of(st.floats(), st.integers(-(2**63), 2**64 - 1), st.sampled_from([0, 1, 0.0, 1.0]))
+ROWS = st.lists(st.lists(NUMBERS, min_size=3, max_size=3), max_size=4)
+VALUES = st.one_of(ROWS, st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3), max_leaves=12))
+MIXED = st.one_of(ROWS, st.lists(st.lists(NUMBERS | LEAVES, min_size=3, max_size=3), min_size=1, max_size=3))
+
+
+def outcome(body: bytes, dtype: tf.DType) -> Any:
+    try:
+        tensors = decode_predict(body, lambda _: {"x": dtype, "y": dtype}).tensors
+    except ServingError as error:
+        return error.code, error.message
+    return {name: (array.dtype, array.shape, array.tolist().__repr__()) for name, array in tensors.items()}
+
+
+@given(
+    instances=st.lists(st.fixed_dictionaries({"x": VALUES | MIXED, "y": VALUES | MIXED}), min_size=1, max_size=2),
+    row=st.booleans(),
+    dtype=st.sampled_from([tf.float32, tf.float64, tf.int64, tf.int8, tf.string, tf.bool]),
+)
+@settings(max_examples=600, deadline=None)
+def test_what_is_read_fast_is_read_alike(instances: list[Any], row: bool, dtype: tf.DType) -> None:
+    body = json.dumps({"instances": instances} if row else {"inputs": instances[0]}).encode()
+    fast = outcome(body, dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_tensors, "_dense", lambda *_: None)
+        assert fast == outcome(body, dtype)
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=40).map(lambda raw: base64.b64encode(raw).decode()),
+        st.text("AZaz09+/=-_ \n\u00e9", max_size=9),
+    )
+)
+@settings(max_examples=500, deadline=None)
+def test_base64_is_of_the_standard_alphabet_alone(text: str) -> None:
+    stripped = text.rstrip("=")
+    try:
+        wanted = base64.b64decode(stripped + "=" * (-len(stripped) % 4), validate=True)
+    except ValueError:
+        with pytest.raises(ServingError, match="Unable to base64 decode"):
+            decode_base64(text)
+    else:
+        assert decode_base64(text) == wanted

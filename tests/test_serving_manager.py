@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.server.batching import MAX_ROWS, Batcher
+from serving.server.batching import Batcher, BatchSettings
 from serving.server.errors import ServingError, invalid
 from serving.server.manager import ManagerSettings, ModelConfig, ModelManager, State
 from serving.server.metrics import Metrics
@@ -234,6 +234,9 @@ SIGNATURE = Signature(
 )
 
 
+MAX_ROWS = 8
+
+
 class SlowSum:
     """Runs only while the gate is open; refuses negative numbers."""
 
@@ -256,7 +259,7 @@ def segments(rows: int, length: int, value: float = 1) -> Tensors:
 def test_requests_run_together_while_the_model_is_busy() -> None:
     model = SlowSum()
     with ThreadPoolExecutor(2) as pool:
-        batcher = Batcher(SIGNATURE, model, pool)
+        batcher = Batcher(SIGNATURE, model, pool, BatchSettings(max_rows=MAX_ROWS))
         first = batcher.submit(segments(1, 1))
         wait_for(lambda: not batcher._queue)
         others = [batcher.submit(segments(rows, length)) for rows, length in ((1, 3), (2, 1), (1, 2))]
@@ -274,7 +277,7 @@ def test_requests_run_together_while_the_model_is_busy() -> None:
 def test_one_bad_request_fails_alone() -> None:
     model = SlowSum()
     with ThreadPoolExecutor(2) as pool:
-        batcher = Batcher(SIGNATURE, model, pool)
+        batcher = Batcher(SIGNATURE, model, pool, BatchSettings(max_rows=MAX_ROWS, threads=1))
         batcher.submit(segments(1, 1))
         wait_for(lambda: not batcher._queue)
         good, bad, given_up, large = (
@@ -288,3 +291,38 @@ def test_one_bad_request_fails_alone() -> None:
             bad.result(20)
         assert len(large.result(20)["y"]) == MAX_ROWS
         assert model.shapes[1:] == [(2, 3, SEGMENT), (1, 3, SEGMENT), (1, 2, SEGMENT), (MAX_ROWS, 1, SEGMENT)]
+
+
+def test_a_batch_runs_beside_another_only_if_it_is_full() -> None:
+    model = SlowSum()
+    with ThreadPoolExecutor(2) as pool:
+        batcher = Batcher(SIGNATURE, model, pool, BatchSettings(max_rows=2))
+        futures = [batcher.submit(segments(1, 1))]
+        wait_for(lambda: not batcher._queue)
+        futures.append(batcher.submit(segments(1, 2)))
+        time.sleep(0.05)
+        assert len(batcher._queue) == 1
+        futures.append(batcher.submit(segments(1, 2)))
+        wait_for(lambda: not batcher._queue)
+        futures.append(batcher.submit(segments(1, 3)))
+        model.gate.set()
+        assert [future.result(20)["y"].tolist() for future in futures] == [
+            [length * SEGMENT] for length in (1, 2, 2, 3)
+        ]
+        assert sorted(model.shapes) == [(1, 1, SEGMENT), (1, 3, SEGMENT), (2, 2, SEGMENT)]
+        wait_for(lambda: not batcher.busy)
+
+
+def test_without_batches_every_request_runs_by_itself_as_soon_as_a_thread_is_free() -> None:
+    model = SlowSum()
+    with ThreadPoolExecutor(2) as pool:
+        batcher = Batcher(SIGNATURE, model, pool, BatchSettings(max_rows=1, max_queued=2))
+        futures = []
+        for waiting in (0, 0, 1, 2):
+            futures.append(batcher.submit(segments(1, 1)))
+            wait_for(lambda waiting=waiting: len(batcher._queue) == waiting)  # type: ignore[misc]
+        with pytest.raises(ServingError, match="UNAVAILABLE: The batch scheduling queue"):
+            batcher.submit(segments(1, 1))
+        model.gate.set()
+        assert all(future.result(20)["y"].tolist() == [SEGMENT] for future in futures)
+        assert model.shapes == [(1, 1, SEGMENT)] * 4

@@ -1,4 +1,7 @@
-"""Requests that arrive while the model is busy run together; none ever waits for others to come."""
+"""Requests that arrive while the model is busy run together; none ever waits for others to come.
+
+A batch runs beside another one only if it is full: smaller ones cost more a row.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +21,28 @@ import numpy.typing as npt
 from serving.server.errors import ServingError
 from serving.server.signatures import Signature, Tensors, TensorSpec
 
-MAX_ROWS = 64
 MAX_ELEMENTS = 1 << 22
 """Elements of one input that may be put together, padding included; a single request may have more."""
-
-MAX_QUEUED = 1000
 
 _PADDED = "padded"
 _SEGMENTS_RANK = 3
 _SEGMENTS_AXIS = 1
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How requests run together.
+
+    Attributes:
+        max_rows: of a batch; a single request may have more. 1 runs every request by itself. Eight tracks fill a core's
+            cache; more together take longer each.
+        max_queued: requests that may wait.
+        threads: batches that may run at the same time.
+    """
+
+    max_rows: int = 8
+    max_queued: int = 1000
+    threads: int = 2
 
 
 @dataclass
@@ -39,12 +55,13 @@ class _Task:
 
 
 class Batcher:
-    """Runs the requests to one signature one batch after another.
+    """Runs the requests to one signature, in batches.
 
     Args:
         signature: what is run.
-        run: runs it on tensors; raises ServingError.
-        executor: whose threads it runs in, one at a time.
+        run: runs it on tensors, in several threads at a time; raises ServingError.
+        executor: whose threads it runs in.
+        settings: how much runs together.
         on_batch: is told the tasks of a batch and how long its first waited, in seconds.
     """
 
@@ -53,20 +70,22 @@ class Batcher:
         signature: Signature,
         run: Callable[[Tensors], Tensors],
         executor: Executor,
+        settings: BatchSettings,
         on_batch: Callable[[int, float], None] = lambda _tasks, _waited: None,
     ) -> None:
         self._signature = signature
         self._run = run
         self._executor = executor
         self._on_batch = on_batch
+        self._settings = settings
         self._queue: deque[_Task] = deque()
-        self._busy = False
+        self._running = 0
         self._lock = threading.Lock()
 
     @property
     def busy(self) -> bool:
         """Whether anything runs or waits."""
-        return self._busy
+        return self._running > 0
 
     def submit(self, tensors: Tensors) -> Future[Tensors]:
         """Queues a request; its future has the outputs, or a ServingError.
@@ -77,22 +96,29 @@ class Batcher:
         rows = rows_of(self._signature, tensors)
         task = _Task(tensors, merge_key(self._signature, tensors) if rows else None, rows)
         with self._lock:
-            if len(self._queue) >= MAX_QUEUED:
+            if len(self._queue) >= self._settings.max_queued:
                 raise ServingError("UNAVAILABLE", "The batch scheduling queue to which this task was submitted is full")
             self._queue.append(task)
-            start = not self._busy
-            self._busy = True
+            start = self._running < self._settings.threads and self._worth_a_thread(self._running)
+            self._running += start
         if start:
             self._executor.submit(self._drain)
         return task.future
 
+    def _worth_a_thread(self, others: int) -> bool:
+        """Whether what waits may run beside so many other batches."""
+        if not others:
+            return bool(self._queue)
+        first = itertools.islice(self._queue, self._settings.max_rows)
+        return sum(max(task.rows, 1) for task in first) >= self._settings.max_rows
+
     def _drain(self) -> None:
         while True:
             with self._lock:
-                batch = _take(self._queue)
-                if not batch:
-                    self._busy = False
+                if not self._worth_a_thread(self._running - 1):
+                    self._running -= 1
                     return
+                batch = _take(self._queue, self._settings.max_rows)
             live = [task for task in batch if task.future.set_running_or_notify_cancel()]
             if live:
                 self._on_batch(len(live), time.monotonic() - live[0].queued)
@@ -183,19 +209,17 @@ def _padded_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     return (sum(shape[0] for shape in shapes), *(max(sizes) for sizes in zip(*(s[1:] for s in shapes), strict=True)))
 
 
-def _take(queue: deque[_Task]) -> list[_Task]:
+def _take(queue: deque[_Task], max_rows: int) -> list[_Task]:
     """Removes the first task, and those after it that may run together with it."""
-    if not queue:
-        return []
     batch = [queue.popleft()]
     if batch[0].together is None:
         return batch
     shapes = {name: [tensor.shape] for name, tensor in batch[0].tensors.items()}
     rows = batch[0].rows
     left: list[_Task] = []
-    while queue and rows < MAX_ROWS:
+    while queue and rows < max_rows:
         task = queue.popleft()
-        if task.together == batch[0].together and rows + task.rows <= MAX_ROWS and _fits(shapes, task.tensors):
+        if task.together == batch[0].together and rows + task.rows <= max_rows and _fits(shapes, task.tensors):
             for name, tensor in task.tensors.items():
                 shapes[name].append(tensor.shape)
             batch.append(task)

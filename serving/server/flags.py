@@ -15,6 +15,8 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.page import PageApplication
+from serving.server.batching import BatchSettings
+from serving.server.batching_parameters import read_batching_parameters
 from serving.server.manager import ManagerSettings, ModelConfig
 from serving.server.metrics import DEFAULT_PATH
 from serving.server.rest import RestSettings
@@ -75,6 +77,7 @@ def parse_flags(arguments: Sequence[str]) -> ServerOptions:
             max_load_retries=flags.max_num_load_retries,
             load_retry_interval_s=flags.load_retry_interval_micros / 1e6,
             threads=SessionThreads(flags.tensorflow_intra_op_parallelism, flags.tensorflow_inter_op_parallelism),
+            batching=_batching(flags.enable_batching, flags.batching_parameters_file),
         ),
         rest=RestSettings(
             timeout_s=flags.rest_api_timeout_in_ms / 1000,
@@ -112,7 +115,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--load_retry_interval_micros", type=_natural, default=60_000_000, help="between two retries (60000000)")
     add("--monitoring_config_file", default="", help="a MonitoringConfig in protobuf's text form")
     add("--tensorflow_intra_op_parallelism", type=_positive, default=1, help="threads in one operation (1)")
-    add("--tensorflow_inter_op_parallelism", type=_positive, default=2, help="operations side by side (2)")
+    add("--tensorflow_inter_op_parallelism", type=_positive, default=1, help="operations side by side (1)")
+    add(
+        "--enable_batching",
+        type=_boolean,
+        nargs="?",
+        const=True,
+        default=True,
+        help="run requests together that arrive while the model is busy (true; TF Serving has false)",
+    )
+    add(
+        "--batching_parameters_file",
+        default="",
+        help="a BatchingParameters in protobuf's text form: max_batch_size (8), max_enqueued_batches, "
+        "num_batch_threads (2). The others change nothing: no request waits for company, and any size is run",
+    )
     # These are not TF Serving's. It listens on every address: a laptop in a café should not.
     add("--page", type=_boolean, nargs="?", const=True, default=False, help="a page for analysis files, at REST's root")
     add("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1; TF Serving has 0.0.0.0)")
@@ -150,6 +167,17 @@ def _policy(policy: Any) -> VersionPolicy:
     if choice == "specific":
         return VersionPolicy(specific=frozenset(policy.specific.versions))
     return VersionPolicy(policy.latest.num_versions or 1)
+
+
+def _batching(enabled: bool, file: str) -> BatchSettings:
+    if not enabled and file:
+        raise UsageError("--batching_parameters_file is set without --enable_batching")
+    if not enabled:
+        return BatchSettings(max_rows=1)
+    try:
+        return read_batching_parameters(_text(file)) if file else BatchSettings()
+    except ValueError as error:
+        raise UsageError(f"{file} is not a BatchingParameters: {error}") from None
 
 
 def _metrics_path(file: str) -> str | None:

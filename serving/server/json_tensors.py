@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -102,9 +103,13 @@ def decode_base64(text: str) -> bytes:
     """Bytes from base64 with the standard alphabet, padded or not."""
     stripped = text.rstrip("=")
     try:
-        return base64.b64decode(stripped + "=" * (-len(stripped) % 4), validate=True)
+        decoded = binascii.a2b_base64(stripped + "=" * (-len(stripped) % 4))
     except (binascii.Error, ValueError):
         raise invalid("Unable to base64 decode") from None
+    # What is not of the alphabet was skipped.
+    if len(stripped) % 4 == 1 or len(decoded) != len(stripped) * 3 // 4:
+        raise invalid("Unable to base64 decode")
+    return decoded
 
 
 def is_base64(value: Any) -> bool:
@@ -232,12 +237,26 @@ def _dense(value: Any, dtype: tf.DType) -> npt.NDArray[Any] | None:
             return None
         shape.extend(sizes)
         level = list(chain.from_iterable(level))
+    if dtype in _FLOATS:
+        numbers = _doubles(level)
+        return None if numbers is None else _floats(numbers, tuple(shape), dtype)
     kinds = set(map(type, level))
-    if (dtype in _FLOATS and kinds <= {int, float}) or (dtype == tf.string and kinds == {str}):
+    if dtype == tf.string and kinds == {str}:
         return _array(level, tuple(shape), dtype)
     if dtype in _INTEGERS and kinds == {int} and dtype.min <= min(level) and max(level) <= dtype.max:
         return _array(level, tuple(shape), dtype)
     return None
+
+
+def _doubles(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:
+    """Numbers as an array, a quarter of the time that numpy takes; None if one of them is none."""
+    try:
+        numbers = np.frombuffer(struct.pack(f"{len(values)}d", *values))
+    except struct.error:
+        return None
+    # true and false are packed, too.
+    doubtful = np.flatnonzero((numbers == 0) | (numbers == 1)).tolist()
+    return None if bool in set(map(type, map(values.__getitem__, doubtful))) else numbers
 
 
 def _flattened(value: Any, dtype: tf.DType) -> tuple[tuple[int, ...], list[Any]]:
@@ -300,9 +319,13 @@ def _array(flat: Sequence[Any], shape: tuple[int, ...], dtype: tf.DType) -> npt.
         array[:] = [text.encode("utf-8", ENCODING_ERRORS) if isinstance(text, str) else text for text in flat]
         return array.reshape(shape)
     if dtype in _FLOATS:
-        with np.errstate(over="ignore"):  # A number too large for float32 is infinite.
-            return np.array(flat, np.float64).astype(numpy_type(dtype)).reshape(shape)
+        return _floats(np.array(flat, np.float64), shape, dtype)
     return np.array(flat, numpy_type(dtype)).reshape(shape)
+
+
+def _floats(numbers: npt.NDArray[np.float64], shape: tuple[int, ...], dtype: tf.DType) -> npt.NDArray[Any]:
+    with np.errstate(over="ignore"):  # A number too large for float32 is infinite.
+        return numbers.astype(numpy_type(dtype)).reshape(shape)
 
 
 def _rows(outputs: Tensors) -> list[Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from serving.server.batching import Batcher
+from serving.server.batching import Batcher, BatchSettings
 from serving.server.errors import ServingError, from_tensorflow, invalid
 from serving.server.metrics import QUEUING_LATENCY, RUNTIME_LATENCY, Metrics
 from serving.server.servable import Servable, SessionThreads, warm_up
@@ -61,14 +61,14 @@ class ManagerSettings:
         max_load_retries: how often a version that failed is tried again.
         load_retry_interval_s: seconds between two tries.
         threads: of a session.
-        workers: signatures that may run at the same time.
+        batching: how requests run together; its threads serve all models.
     """
 
     poll_wait_s: float = 1
     max_load_retries: int = 5
     load_retry_interval_s: float = 60
     threads: SessionThreads = field(default_factory=SessionThreads)
-    workers: int = 2
+    batching: BatchSettings = field(default_factory=BatchSettings)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class ModelManager:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._looked = threading.Event()
-        self._executor = ThreadPoolExecutor(settings.workers, thread_name_prefix="run")
+        self._executor = ThreadPoolExecutor(settings.batching.threads, thread_name_prefix="run")
         self._thread = threading.Thread(target=self._watch, name="models", daemon=True)
 
     def start(self) -> None:
@@ -305,7 +305,7 @@ class ModelManager:
         def on_batch(_tasks: int, waited_s: float) -> None:
             self._metrics.observe(QUEUING_LATENCY, waited_s * 1e6, model_name=model)
 
-        return Batcher(signature, run, self._executor, on_batch)
+        return Batcher(signature, run, self._executor, self._settings.batching, on_batch)
 
     def _unload(self) -> None:
         for name, versions in self._versions.items():
