@@ -24,6 +24,8 @@ def main() -> int:
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     tf.get_logger().setLevel(logging.ERROR)
     tf.get_logger().propagate = False
+    # The thread that ran the model does not wait 5 ms for the one that reads requests, which is as long as several take.
+    sys.setswitchinterval(0.0005)
     try:
         options = parse_flags(sys.argv[1:])
         asyncio.run(_run(options))
