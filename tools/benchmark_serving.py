@@ -28,8 +28,10 @@ from rich.table import Table
 
 from components.errors import PipelineInputError
 from pipeline.console import relative
+from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import load_settings
-from serving.__main__ import MODEL_NAME, pushed_models
+from serving.__main__ import MODEL_NAME
+from sources.examples import encode_segments
 from sources.registry import source_for
 from sources.track import Track
 from tools.environment import ROOT
@@ -164,10 +166,8 @@ def _arrays(track: Track) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _requests(tracks: Sequence[Track]) -> dict[str, list[bytes]]:
-    from components.track_example_gen.encoding import ExampleEncoder
-
     arrays = [_arrays(track) for track in tracks]
-    texts = [base64.b64encode(example).decode() for example in ExampleEncoder().encode(tracks)]
+    texts = [base64.b64encode(encode_segments(track)).decode() for track in tracks]
     return {
         ROWS: [orjson.dumps({"instances": [one]}, option=orjson.OPT_SERIALIZE_NUMPY) for one in arrays],
         EXAMPLES: [
@@ -195,8 +195,7 @@ def _in_process(models: Path, tracks: Sequence[Track]) -> Callable[[int, float],
     from serving.server.signatures import DEFAULT_SIGNATURE
 
     tf.get_logger().setLevel("ERROR")
-    newest = max((folder for folder in models.iterdir() if folder.name.isdigit()), key=lambda one: int(one.name))
-    servable = Servable(str(newest), SessionThreads())
+    servable = Servable(str(pushed_version(models, None)), SessionThreads())
     signature = servable.signatures[DEFAULT_SIGNATURE]
     inputs = [{name: array[np.newaxis] for name, array in _arrays(track).items()} for track in tracks]
 

@@ -24,7 +24,7 @@ def main() -> int:
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     tf.get_logger().setLevel(logging.ERROR)
     tf.get_logger().propagate = False
-    # The thread that ran the model does not wait 5 ms for the one that reads requests, which is as long as several take.
+    # A thread that ran the model should not wait 5 ms for the one that reads requests: several could be answered.
     sys.setswitchinterval(0.0005)
     try:
         options = parse_flags(sys.argv[1:])

@@ -254,9 +254,10 @@ def _doubles(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:
         numbers = np.frombuffer(struct.pack(f"{len(values)}d", *values))
     except struct.error:
         return None
-    # true and false are packed, too.
-    doubtful = np.flatnonzero((numbers == 0) | (numbers == 1)).tolist()
-    return None if bool in set(map(type, map(values.__getitem__, doubtful))) else numbers
+    # true and false are packed, too; mostly few numbers could be one.
+    places = np.flatnonzero((numbers == 0) | (numbers == 1))
+    doubtful = values if len(places) > len(values) // 4 else map(values.__getitem__, places.tolist())
+    return None if bool in set(map(type, doubtful)) else numbers
 
 
 def _flattened(value: Any, dtype: tf.DType) -> tuple[tuple[int, ...], list[Any]]:
