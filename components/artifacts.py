@@ -47,7 +47,6 @@ class ModelVerdict(Artifact):
     """What a model was checked for, and how it came out: ``verdict.json``."""
 
     TYPE_NAME = "components.ModelVerdict"
-    FILE = "verdict.json"
 
 
 class RunReport(Artifact):

@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import TypeVar
 
 import msgspec
-from tfx.dsl.io import fileio
 
 Struct = TypeVar("Struct")
 
 
 def write_json(path: str, struct: object) -> None:
     """Writes a struct, indented; a float that is no number becomes null."""
+    from tfx.dsl.io import fileio  # TFX takes seconds to import, which whoever needs the structs alone need not wait for.
+
     with fileio.open(path, "wb") as file:
         file.write(msgspec.json.format(msgspec.json.encode(struct)))
 
 
 def read_json(path: str, of_type: type[Struct]) -> Struct:
     """Reads what :func:`write_json` wrote; raises msgspec.DecodeError for anything else."""
+    from tfx.dsl.io import fileio
+
     with fileio.open(path, "rb") as file:
         return msgspec.json.decode(file.read(), type=of_type)

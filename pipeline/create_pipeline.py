@@ -6,7 +6,6 @@ from typing import Any
 
 from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
-from tfx.components.pusher.component import Pusher
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.trainer.component import Trainer
 from tfx.components.transform.component import Transform
@@ -26,6 +25,7 @@ from components.model_check.component import ModelCheck
 from components.model_selector.component import ModelSelector
 from components.model_validator.component import ModelValidator
 from components.predictor.component import Predictor
+from components.pusher.component import Pusher
 from components.report_gen.component import ReportGen
 from components.sampler.component import Sampler
 from components.schema_import.component import SchemaImport

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from components.artifacts import IngestReport, RunReport
 from components.model_check.executor import read_faults
 from components.model_selector.selection import Selection, load_selection
 from components.model_validator.verdict import Verdict, load_verdict
+from components.pusher.executor import DESTINATION_PROPERTY
+from components.pusher.folder import WITHDRAWN
 from components.scoring.predictions import Predictions, load_predictions
 from pipeline.create_pipeline import TUNER_PREFIX
 from pipeline.launch import Outputs
@@ -30,7 +33,7 @@ class Outcome:
         verdict: on the selected one.
         faults: why TF Serving could not serve it; empty if it can.
         pushed: the version's folder, None if the model was not pushed.
-        gone: a pushed version that has been removed since; the cache does not push it again.
+        gone: why a pushed version is not served any more; the cache does not push it again.
         tuned: hyper-parameters that a search found, by model.
         places: where to look further, by what is there.
     """
@@ -47,15 +50,14 @@ class Outcome:
     @property
     def reasons(self) -> list[str]:
         """Why the model was not pushed, a line each; empty if it was."""
-        removed = [f"an earlier run pushed it to {self.gone}, which has been removed since"] if self.gone else []
-        return [*self.faults, *self.verdict.reasons, *removed]
+        return [*self.faults, *self.verdict.reasons, *([self.gone] if self.gone else [])]
 
 
 def read_outcome(outputs: Mapping[str, Outputs]) -> Outcome:
     """Reads a run's result from each component's output artifacts."""
     pushed = _only(outputs, "Pusher", "pushed_model")
-    destination = pushed.get_string_custom_property("pushed_destination") or None
-    there = destination is not None and fileio.exists(destination)
+    destination = pushed.get_string_custom_property(DESTINATION_PROPERTY) or None
+    gone = _gone(destination) if destination else None
     selection = load_selection(_only(outputs, "ModelSelector", "selection").uri)
     predictions = _only(outputs, "Predictor", "predictions").uri
     return Outcome(
@@ -66,8 +68,8 @@ def read_outcome(outputs: Mapping[str, Outputs]) -> Outcome:
         },
         verdict=load_verdict(_only(outputs, "ModelValidator", "verdict").uri),
         faults=tuple(read_faults(_only(outputs, "ModelCheck", "blessing").uri)),
-        pushed=destination if there else None,
-        gone=None if there else destination,
+        pushed=None if gone else destination,
+        gone=gone,
         tuned={
             component.removeprefix(TUNER_PREFIX): _tuned(_only(outputs, component, "best_hyperparameters").uri)
             for component in outputs
@@ -79,6 +81,15 @@ def read_outcome(outputs: Mapping[str, Outputs]) -> Outcome:
             "training record and logs": _only(outputs, f"Trainer-{selection.selected}", "model_run").uri,
         },
     )
+
+
+def _gone(destination: str) -> str | None:
+    folder, version = os.path.split(destination)
+    if fileio.exists(destination):
+        return None
+    if fileio.exists(os.path.join(folder, WITHDRAWN, version)):
+        return f"an earlier run pushed it as {version}, which was withdrawn; make rollback VERSION={version} brings it back"
+    return f"an earlier run pushed it to {destination}, which has been removed since"
 
 
 def _tuned(uri: str) -> dict[str, Any]:

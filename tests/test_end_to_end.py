@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from components.trainer.record import load_training
+from components.pusher.folder import WITHDRAWN
 from pipeline.settings import load_settings
 from tests.conftest import ROOT, FinishedRun, run_local
 from tests.tracks import analysis, write_analysis, write_catalogue
@@ -163,8 +164,15 @@ def test_a_model_of_other_genres_is_no_baseline(second_home: FinishedRun) -> Non
     assert "change of" not in result.stdout
 
 
-def test_a_pushed_version_that_was_removed_is_not_said_to_be_there(second_home: FinishedRun) -> None:
-    shutil.rmtree(second_home.home / "pushed")
+def test_a_pushed_version_that_is_gone_is_not_said_to_be_there(second_home: FinishedRun) -> None:
+    pushed = second_home.home / "pushed"
+    (version,) = (folder.name for folder in pushed.iterdir())
+    (pushed / WITHDRAWN).mkdir()
+    (pushed / version).rename(pushed / WITHDRAWN / version)
+    result = run_local(second_home.arguments)
+    assert "Pushed to" not in result.stdout
+    assert f"which was withdrawn; make rollback VERSION={version} brings it back" in result.stdout
+    shutil.rmtree(pushed)
     result = run_local(second_home.arguments)
     assert "Pushed to" not in result.stdout
     assert re.search(r"^Not pushed:\n  an earlier run pushed it to .*removed since$", result.stdout, re.MULTILINE)

@@ -6,8 +6,10 @@ import os
 
 import msgspec
 
-from components.artifacts import ModelVerdict
 from components.json_files import read_json, write_json
+
+FILE = "verdict.json"
+"""In a ModelVerdict artifact's folder."""
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -60,9 +62,9 @@ class Verdict(msgspec.Struct, frozen=True):
 
     def save(self, folder: str) -> None:
         """Writes the file into an artifact's folder."""
-        write_json(os.path.join(folder, ModelVerdict.FILE), self)
+        write_json(os.path.join(folder, FILE), self)
 
 
 def load_verdict(folder: str) -> Verdict:
     """Reads what :meth:`Verdict.save` wrote."""
-    return read_json(os.path.join(folder, ModelVerdict.FILE), Verdict)
+    return read_json(os.path.join(folder, FILE), Verdict)

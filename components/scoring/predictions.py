@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tfx.dsl.io import fileio
 
 from components.errors import PipelineInputError
 from components.scoring.scores import Confusion, Indices, confusion_matrix
@@ -69,6 +68,8 @@ class Predictions:
         """Writes a Parquet file: the tracks' columns, and ``probabilities`` with the genres' names in its fields."""
         columns = [pa.array(column) for column in self.probabilities.T]
         table = self.tracks.append_column(_PROBABILITIES, pa.StructArray.from_arrays(columns, list(self.genres)))
+        from tfx.dsl.io import fileio  # TFX takes seconds to import, and reading needs it for remote files only.
+
         content = io.BytesIO()
         pq.write_table(table, content)
         with fileio.open(path, "wb") as file:
@@ -91,8 +92,15 @@ def require_finite(probabilities: npt.NDArray[np.float32], model: str) -> npt.ND
 
 def load_predictions(path: str) -> Predictions:
     """Reads what :meth:`Predictions.save` wrote."""
+    from tfx.dsl.io import fileio
+
     with fileio.open(path, "rb") as file:
-        table = pq.read_table(io.BytesIO(file.read()))
+        return decode_predictions(file.read())
+
+
+def decode_predictions(content: bytes) -> Predictions:
+    """Reads the content of a file that :meth:`Predictions.save` wrote."""
+    table = pq.read_table(io.BytesIO(content))
     struct = table[_PROBABILITIES].combine_chunks()
     genres = tuple(field.name for field in struct.type)
     probabilities = np.stack([column.to_numpy(zero_copy_only=False) for column in struct.flatten()], axis=1)

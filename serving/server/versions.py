@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_LARGEST = 2**63 - 1
-_NUMBER_DIGITS = 19
+from components.pusher.folder import versions
 
 
 @dataclass(frozen=True)
@@ -30,14 +29,9 @@ def aspired_versions(children: Iterable[str], policy: VersionPolicy) -> dict[int
 
     Names that are no 64-bit integers are ignored; zeros in front are allowed.
     """
-    versions = {int(name): name for name in sorted(children) if _is_version(name)}
+    known = versions(children)
     if policy.specific is not None:
-        return {version: versions[version] for version in sorted(policy.specific & versions.keys())}
-    ordered = sorted(versions, reverse=True)
+        return {version: name for version, name in known.items() if version in policy.specific}
+    ordered = sorted(known, reverse=True)
     wanted = [version for rank, version in enumerate(ordered) if rank < policy.latest]
-    return {version: versions[version] for version in sorted(wanted)}
-
-
-def _is_version(name: str) -> bool:
-    digits = name.lstrip("0") or "0"
-    return name.isascii() and name.isdigit() and len(digits) <= _NUMBER_DIGITS and int(digits) <= _LARGEST
+    return {version: known[version] for version in sorted(wanted)}

@@ -1,0 +1,1 @@
+"""Pusher: hands a model to the servers."""

@@ -1,0 +1,102 @@
+"""``make versions`` and ``make rollback``: the pushed versions, and which of them is live."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from components.errors import PipelineInputError
+from components.model_validator.verdict import FILE, Verdict
+from components.pusher.folder import Place, known_versions, place, roll_back, version_number
+from components.scoring.predictions import decode_predictions
+from components.scoring.scores import accuracy, macro_f1
+from pipeline.leftovers import only_run
+from pipeline.lineage import Lineage, PushedVersion
+from pipeline.settings import load_settings
+from serving.__main__ import pushed_models
+
+_UNKNOWN = "-"
+
+
+@dataclass(frozen=True)
+class _Scores:
+    model: str = _UNKNOWN
+    accuracy: str = _UNKNOWN
+    macro_f1: str = _UNKNOWN
+    verdict: str = _UNKNOWN
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Lists the versions, or makes one live; 1 with a line if it cannot."""
+    parser = argparse.ArgumentParser(prog="python -m serving.versions", description=__doc__)
+    parser.add_argument("--settings", type=Path, help="the YAML file that the pipeline ran with")
+    parser.add_argument("--name", help="the name that the pipeline ran under")
+    parser.add_argument("--live", metavar="VERSION", help="the version that is to be live; without it they are listed")
+    options = parser.parse_args(arguments)
+    try:
+        texts = {"name": options.name} if options.name else {}
+        pushed = pushed_models(load_settings(options.settings, texts=texts).home)
+        if options.live is None:
+            _list(pushed)
+        else:
+            _make_live(pushed, options.live)
+    except PipelineInputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _make_live(pushed: Path, text: str) -> None:
+    version = version_number(text)
+    if version is None:
+        raise PipelineInputError(f"VERSION={text} is no version; make versions lists them.")
+    with only_run(pushed.parent):
+        if place(pushed, version) is Place.LIVE:
+            print(f"Version {version} is live already.")
+            return
+        withdrawn = roll_back(pushed, version)
+    print(f"Version {version} is live" + (f"; withdrawn: {', '.join(map(str, withdrawn))}" if withdrawn else ""))
+
+
+def _list(pushed: Path) -> None:
+    known = Lineage(pushed.parent / "metadata.sqlite").pushed()
+    table = Table(title=str(pushed), title_justify="left")
+    for name in ("version", "pushed", "model"):
+        table.add_column(name)
+    for name in ("test accuracy", "macro F1"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    table.add_column("state")
+    for number in sorted({*known, *known_versions(pushed)}, reverse=True):
+        version = known.get(number)
+        when = f"{version.pushed_at:%Y-%m-%d %H:%M}" if version else _UNKNOWN
+        scores = _scores(version) if version else _Scores()
+        row = (scores.model, scores.accuracy, scores.macro_f1, scores.verdict)
+        table.add_row(str(number), when, *row, place(pushed, number).value)
+    # Wide enough for the table where there is no terminal to ask.
+    Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def _scores(version: PushedVersion) -> _Scores:
+    """What is known of a version's model; nothing if the run's files were removed."""
+    try:
+        verdict = msgspec.json.decode((version.verdict / FILE).read_bytes(), type=Verdict)
+        answers = decode_predictions((version.predictions / f"{verdict.model}.parquet").read_bytes())
+    except OSError:
+        return _Scores()
+    confusion = answers.confusion
+    against = f", against {verdict.baseline}" if verdict.baseline else ""
+    passed = sum(check.passed for check in verdict.checks)
+    judged = f"{passed} of {len(verdict.checks)} checks passed{against}"
+    return _Scores(verdict.model, f"{accuracy(confusion):.3f}", f"{macro_f1(confusion):.3f}", judged)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
