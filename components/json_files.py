@@ -11,7 +11,9 @@ Struct = TypeVar("Struct")
 
 def write_json(path: str, struct: object) -> None:
     """Writes a struct, indented; a float that is no number becomes null."""
-    from tfx.dsl.io import fileio  # TFX takes seconds to import, which whoever needs the structs alone need not wait for.
+    from tfx.dsl.io import (
+        fileio,  # TFX takes seconds to import, which whoever needs the structs alone need not wait for.
+    )
 
     with fileio.open(path, "wb") as file:
         file.write(msgspec.json.format(msgspec.json.encode(struct)))

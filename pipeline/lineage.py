@@ -86,7 +86,9 @@ class Lineage:
             # What Sampler made has none of its own.
             producer = self._executions(examples[0], _OUTPUTS)[0]
             examples = [each.id for each in self._artifacts(producer, _INPUTS, _EXAMPLES)]
-        raise PipelineInputError(f"The statistics of the training data of version {version.number} are not there any more.")
+        raise PipelineInputError(
+            f"The statistics of the training data of version {version.number} are not there any more."
+        )
 
     def _pushed_version(self, number: int, artifact: metadata_store_pb2.Artifact) -> PushedVersion:
         pusher = self._executions(artifact.id, _OUTPUTS)[0]

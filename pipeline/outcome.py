@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -84,11 +83,12 @@ def read_outcome(outputs: Mapping[str, Outputs]) -> Outcome:
 
 
 def _gone(destination: str) -> str | None:
-    folder, version = os.path.split(destination)
+    folder, _, version = destination.rpartition("/")
     if fileio.exists(destination):
         return None
-    if fileio.exists(os.path.join(folder, WITHDRAWN, version)):
-        return f"an earlier run pushed it as {version}, which was withdrawn; make rollback VERSION={version} brings it back"
+    if fileio.exists(f"{folder}/{WITHDRAWN}/{version}"):
+        back = f"make rollback VERSION={version} brings it back"
+        return f"an earlier run pushed it as {version}, which was withdrawn; {back}"
     return f"an earlier run pushed it to {destination}, which has been removed since"
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from components.trainer.record import load_training
 from components.pusher.folder import WITHDRAWN
+from components.trainer.record import load_training
 from pipeline.settings import load_settings
 from tests.conftest import ROOT, FinishedRun, run_local
 from tests.tracks import analysis, write_analysis, write_catalogue

@@ -21,8 +21,8 @@ DESTINATION_PROPERTY = "pushed_destination"
 class Executor(executor.Executor):
     """Executor of Pusher.
 
-    TFX's copies file after file into the version's folder: a server that looks in between takes it for a broken version,
-    and TF Serving tries that again only after a minute.
+    TFX's copies file after file into the version's folder: a server that looks in between takes it for a broken
+    version, and TF Serving tries that again only after a minute.
     """
 
     def Do(
@@ -31,7 +31,7 @@ class Executor(executor.Executor):
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Pushes the model if it is blessed; it goes live, whatever was withdrawn or has a number from a clock ahead."""
+        """Pushes the model if it is blessed; its number is higher than any, even of a version that was withdrawn."""
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties[PUSH_DESTINATION_KEY], destination)
         pushed = destination.filesystem.base_directory

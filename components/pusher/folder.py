@@ -1,8 +1,8 @@
 """The folder that versions are pushed to, as servers see it, and going back to one of them.
 
-A child whose name is a number is a version, and TF Serving serves the highest. Whatever has another name it leaves alone:
-versions are made and withdrawn under such names. Both are inside the folder, not beside it, because only within one file
-system a rename is atomic, and the folder may be a mounted volume.
+A child whose name is a number is a version, and TF Serving serves the highest. Whatever has another name it leaves
+alone: versions are made and withdrawn under such names. Both are inside the folder, not beside it, because only within
+one file system a rename is atomic, and the folder may be a mounted volume.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def known_versions(pushed: Path) -> list[int]:
 def roll_back(pushed: Path, version: int) -> list[int]:
     """Makes a version the live one: brings it back if it was withdrawn, then withdraws the newer ones.
 
-    At every moment, the highest version is the one that was live before or the one that is wanted: the newer ones go from
-    the lowest upwards. If it is stopped in between, it goes on when it is called again.
+    At every moment, the highest version is the one that was live before or the one that is wanted: the newer ones go
+    from the lowest upwards. If it is stopped in between, it goes on when it is called again.
 
     Args:
         pushed: the folder that servers look at.

@@ -15,6 +15,8 @@ from serving.server.flags import ServerOptions, UsageError
 from serving.server.grpc_services import MAX_CALLS, MAX_MESSAGE, add_services
 from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
+from serving.server.model_config import ModelConfigFile
+from serving.server.request_log import RequestLogs
 from serving.server.rest import RestApplication, limited_protocol
 from serving.server.service import Service
 
@@ -38,9 +40,11 @@ async def serve(options: ServerOptions, on_ready: Callable[[], None], stop: asyn
     """
     metrics = Metrics()
     models = ModelManager(options.models, options.manager, metrics)
-    service = Service(models, metrics)
+    logs = RequestLogs(options.log_limits, metrics)
+    service = Service(models, metrics, logs)
     grpc_server = _grpc_server(service, options)
     rest_socket = _listen(options.host, options.rest_port) if options.rest_port else None
+    logs.configure({model.name: model.log for model in options.models if model.log})
     models.start()
     try:
         stopping = asyncio.create_task(stop.wait())
@@ -48,14 +52,25 @@ async def serve(options: ServerOptions, on_ready: Callable[[], None], stop: asyn
         await asyncio.wait({stopping, looking}, return_when=asyncio.FIRST_COMPLETED)
         await grpc_server.start()
         rest = asyncio.create_task(_serve_rest(service, options, rest_socket, stop))
+        following = asyncio.create_task(_follow_config(service, options))
         if not stop.is_set():
             on_ready()
         await stopping
+        following.cancel()
         await asyncio.gather(grpc_server.stop(GRACE_S), rest)
     finally:
         if rest_socket:
             rest_socket.close()
         await asyncio.to_thread(models.stop)
+        await asyncio.to_thread(logs.close)
+
+
+async def _follow_config(service: Service, options: ServerOptions) -> None:
+    if options.config_file and options.config_poll_wait_s:
+        file = ModelConfigFile(options.config_file, options.models, service.reconfigure)
+        while True:
+            await asyncio.sleep(options.config_poll_wait_s)
+            await asyncio.to_thread(file.look)
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:

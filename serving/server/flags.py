@@ -9,19 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
-
-from google.protobuf import text_format
-from tensorflow_serving.config import model_server_config_pb2
+from typing import NoReturn
 
 from serving.page import PageApplication
 from serving.server.batching import BatchSettings
 from serving.server.batching_parameters import read_batching_parameters
+from serving.server.errors import ServingError
 from serving.server.manager import ManagerSettings, ModelConfig
 from serving.server.metrics import DEFAULT_PATH
+from serving.server.model_config import read_model_config
+from serving.server.request_log import LogConfig, LogLimits, make_folder
 from serving.server.rest import RestSettings
 from serving.server.servable import SessionThreads
-from serving.server.versions import ALL_VERSIONS, VersionPolicy
 
 PROGRAM = "deepmusic-serving"
 _USAGE_ERROR = 2
@@ -43,6 +42,9 @@ class ServerOptions:
         port: gRPC's; 0 for none.
         rest_port: REST's; 0 for none.
         socket_path: a UNIX socket for gRPC, or an empty text.
+        config_file: where the models come from, or an empty text.
+        config_poll_wait_s: seconds between two looks at it; 0 looks never again.
+        log_limits: how much of a model's requests is kept, if they are logged.
     """
 
     models: Sequence[ModelConfig]
@@ -52,6 +54,9 @@ class ServerOptions:
     port: int = 8500
     rest_port: int = 0
     socket_path: str = ""
+    config_file: str = ""
+    config_poll_wait_s: float = 0
+    log_limits: LogLimits = field(default_factory=LogLimits)
 
 
 class UsageError(Exception):
@@ -66,7 +71,13 @@ def parse_flags(arguments: Sequence[str]) -> ServerOptions:
         UsageError: for a file or folder that is wrong or not there.
     """
     flags = _parser().parse_args(arguments)
-    models = _models(flags)
+    try:
+        models = _models(flags)
+        for model in models:
+            if model.log:
+                make_folder(model.log)
+    except ServingError as error:
+        raise UsageError(error.message) from None
     for model in models:
         if not Path(model.base_path).is_dir():
             raise UsageError(f"no such folder: {model.base_path} (the base path of {model.name})")
@@ -76,6 +87,7 @@ def parse_flags(arguments: Sequence[str]) -> ServerOptions:
             poll_wait_s=flags.file_system_poll_wait_seconds,
             max_load_retries=flags.max_num_load_retries,
             load_retry_interval_s=flags.load_retry_interval_micros / 1e6,
+            labels_for_unavailable=flags.allow_version_labels_for_unavailable_models,
             threads=SessionThreads(flags.tensorflow_intra_op_parallelism, flags.tensorflow_inter_op_parallelism),
             batching=_batching(flags.enable_batching, flags.batching_parameters_file),
         ),
@@ -89,6 +101,9 @@ def parse_flags(arguments: Sequence[str]) -> ServerOptions:
         port=flags.port,
         rest_port=flags.rest_api_port,
         socket_path=flags.grpc_socket_path,
+        config_file=flags.model_config_file,
+        config_poll_wait_s=flags.model_config_file_poll_wait_seconds,
+        log_limits=LogLimits(max_bytes=flags.request_log_max_bytes),
     )
 
 
@@ -110,6 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--model_name", default="default", help="what clients call the model (default)")
     add("--model_base_path", default="", help="the folder of the model's versions")
     add("--model_config_file", default="", help="a ModelServerConfig in protobuf's text form, instead of the two")
+    add("--model_config_file_poll_wait_seconds", type=_natural, default=0, help="between looks at it; 0: never (0)")
+    labels = "--allow_version_labels_for_unavailable_models"
+    add(labels, type=_boolean, nargs="?", const=True, default=False, help="new labels for versions yet to be loaded")
     add("--file_system_poll_wait_seconds", type=_natural, default=1, help="between looks for versions; 0: once (1)")
     add("--max_num_load_retries", type=_natural, default=5, help="of a version that does not load (5)")
     add("--load_retry_interval_micros", type=_natural, default=60_000_000, help="between two retries (60000000)")
@@ -133,6 +151,9 @@ def _parser() -> argparse.ArgumentParser:
     # These are not TF Serving's. It listens on every address: a laptop in a café should not.
     add("--page", type=_boolean, nargs="?", const=True, default=False, help="a page for analysis files, at REST's root")
     add("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1; TF Serving has 0.0.0.0)")
+    add("--request_log_folder", default="", help="log the tracks served at --model_base_path there, as tf.Examples")
+    add("--request_log_sampling_rate", type=_share, default=1, help="the share of requests that is logged (1)")
+    add("--request_log_max_bytes", type=_positive, default=LogLimits.max_bytes, help="of a model's logs (256 MiB)")
     return parser
 
 
@@ -140,33 +161,19 @@ def _models(flags: argparse.Namespace) -> Sequence[ModelConfig]:
     if bool(flags.model_base_path) == bool(flags.model_config_file):
         raise UsageError("give either --model_base_path or --model_config_file")
     if flags.model_base_path:
-        return [ModelConfig(flags.model_name, flags.model_base_path)]
-    text = _text(flags.model_config_file)
-    try:
-        config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
-    except text_format.ParseError as error:
-        raise UsageError(f"{flags.model_config_file} is not a ModelServerConfig: {error}") from None
-    models = [_model(one) for one in config.model_config_list.config]
-    if not models:
-        raise UsageError(f"{flags.model_config_file} has no model in model_config_list")
-    if len({model.name for model in models}) < len(models):
-        raise UsageError(f"{flags.model_config_file} has two models of one name")
+        folder = flags.request_log_folder
+        log = LogConfig(str(Path(folder) / flags.model_name), flags.request_log_sampling_rate) if folder else None
+        return [ModelConfig(flags.model_name, flags.model_base_path, log=log)]
+    if flags.request_log_folder:
+        raise UsageError("a model of --model_config_file is logged by its logging_config, not by --request_log_folder")
+    models = read_model_config(flags.model_config_file)
+    labelled = next((model.name for model in models if model.labels), None)
+    if labelled and not flags.allow_version_labels_for_unavailable_models:
+        raise UsageError(
+            f"the labels of {labelled} name versions that are yet to be loaded: give "
+            "--allow_version_labels_for_unavailable_models"
+        )
     return models
-
-
-def _model(config: Any) -> ModelConfig:
-    if not config.name or not config.base_path:
-        raise UsageError("a model in the ModelServerConfig has no name or no base_path")
-    return ModelConfig(config.name, config.base_path, _policy(config.model_version_policy), dict(config.version_labels))
-
-
-def _policy(policy: Any) -> VersionPolicy:
-    choice = policy.WhichOneof("policy_choice")
-    if choice == "all":
-        return ALL_VERSIONS
-    if choice == "specific":
-        return VersionPolicy(specific=frozenset(policy.specific.versions))
-    return VersionPolicy(policy.latest.num_versions or 1)
 
 
 def _batching(enabled: bool, file: str) -> BatchSettings:
@@ -214,6 +221,16 @@ def _natural(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a natural number or 0")
     return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return share
 
 
 def _positive(text: str) -> int:

@@ -14,6 +14,7 @@ from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
@@ -23,6 +24,7 @@ from tensorflow_serving.apis import (
 from serving.server.errors import ServingError, code_number, invalid
 from serving.server.inference import classification, predict_signature, regression
 from serving.server.manager import Handle
+from serving.server.model_config import model_configs
 from serving.server.service import Service
 from serving.server.signatures import CLASSIFY_METHOD, REGRESS_METHOD
 from serving.server.tensor_protos import read_tensors, serialized_examples, write_tensor
@@ -150,8 +152,14 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return response
 
     @_answered
-    async def HandleReloadConfigRequest(self, _request: Any, _context: Any) -> Any:
-        raise ServingError("UNIMPLEMENTED", "HandleReloadConfigRequest is not supported")
+    async def HandleReloadConfigRequest(self, request: Any, _context: Any) -> Any:
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise invalid(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
+                "supported"
+            )
+        await asyncio.to_thread(self._service.reconfigure, model_configs(request.config))
+        return model_management_pb2.ReloadConfigResponse(status={})
 
 
 def _model_spec(request: Any) -> tuple[str, int | None, str | None]:

@@ -17,6 +17,7 @@ import tensorflow as tf
 from serving.server.batching import Batcher, BatchSettings
 from serving.server.errors import ServingError, from_tensorflow, invalid
 from serving.server.metrics import QUEUING_LATENCY, RUNTIME_LATENCY, Metrics
+from serving.server.request_log import LogConfig
 from serving.server.servable import Servable, SessionThreads, warm_up
 from serving.server.signatures import Signature, Tensors
 from serving.server.versions import VersionPolicy, aspired_versions
@@ -44,12 +45,14 @@ class ModelConfig:
         base_path: the folder of its versions.
         policy: which of them.
         labels: names for versions.
+        log: where its requests are logged, None for nowhere.
     """
 
     name: str
     base_path: str
     policy: VersionPolicy = field(default_factory=VersionPolicy)
     labels: Mapping[str, int] = field(default_factory=dict)
+    log: LogConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class ManagerSettings:
         load_retry_interval_s: seconds between two tries.
         threads: of a session.
         batching: how requests run together; its threads serve all models.
+        labels_for_unavailable: whether a new label may name a version that is not available.
     """
 
     poll_wait_s: float = 1
@@ -69,6 +73,7 @@ class ManagerSettings:
     load_retry_interval_s: float = 60
     threads: SessionThreads = field(default_factory=SessionThreads)
     batching: BatchSettings = field(default_factory=BatchSettings)
+    labels_for_unavailable: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,10 @@ class ModelManager:
         self._versions: dict[str, dict[int, _Version]] = {name: {} for name in self._configs}
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._looked = threading.Event()
+        self._wake = threading.Event()
+        self._done = threading.Condition(self._lock)
+        self._wanted = 1
+        self._reached = 0
         self._executor = ThreadPoolExecutor(settings.batching.threads, thread_name_prefix="run")
         self._thread = threading.Thread(target=self._watch, name="models", daemon=True)
 
@@ -141,19 +149,55 @@ class ModelManager:
 
     def wait_until_looked(self) -> None:
         """Waits until the versions that were there at first are loaded or have failed."""
-        self._looked.wait()
+        self._wait_for(1)
 
     def stop(self) -> None:
         """Stops looking, and closes every model. Requests must have ended or be given up."""
         self._stop.set()
+        self._wake.set()
         self._thread.join()
-        self._looked.set()
+        with self._done:
+            self._done.notify_all()
         self._executor.shutdown(wait=True, cancel_futures=True)
         for versions in self._versions.values():
             for version in versions.values():
                 if version.servable:
                     version.servable.close()
                     version.servable = None
+
+    def reconfigure(self, configs: Sequence[ModelConfig]) -> None:
+        """Serves these models from now on; returns when their versions are loaded or have failed.
+
+        Raises:
+            ServingError: ``FAILED_PRECONDITION`` for a label that must not be given; all stays as it is.
+        """
+        with self._lock:
+            for config in configs:
+                self._check_labels(config)
+            self._configs = {config.name: config for config in configs}
+            for name in self._configs:
+                self._versions.setdefault(name, {})
+            self._wanted += 1
+            wanted = self._wanted
+        self._wake.set()
+        self._wait_for(wanted)
+
+    def _check_labels(self, config: ModelConfig) -> None:
+        old = self._configs[config.name].labels if config.name in self._configs else {}
+        versions = self._versions.get(config.name, {})
+        for label, number in config.labels.items():
+            available = number in versions and versions[number].state is State.AVAILABLE
+            moved = old.get(label, number) != number
+            if not available and (moved or not self._settings.labels_for_unavailable):
+                raise ServingError(
+                    "FAILED_PRECONDITION",
+                    f"Request to assign label to version {number} of model {config.name}, which is not currently "
+                    "available for inference",
+                )
+
+    def _wait_for(self, wanted: int) -> None:
+        with self._done:
+            self._done.wait_for(lambda: self._reached >= wanted or self._stop.is_set())
 
     @property
     def models(self) -> Sequence[str]:
@@ -214,25 +258,37 @@ class ModelManager:
     def _watch(self) -> None:
         look_at = 0.0
         while not self._stop.is_set():
-            now = time.monotonic()
+            now, wanted = time.monotonic(), self._wanted
             try:
-                if now >= look_at:
+                if now >= look_at or wanted > self._reached:
                     look_at = now + self._settings.poll_wait_s if self._settings.poll_wait_s else float("inf")
                     self._look()
                 self._load()
                 self._unload()
             except Exception:  # The models that are there go on being served.
                 _LOG.exception("could not bring the models up to date")
-            self._looked.set()
+            with self._done:
+                self._reached = wanted
+                self._done.notify_all()
             busy = any(one.state is State.UNLOADING for one in self._all())
-            self._stop.wait(_POLL_WHILE_UNLOADING_S if busy else min(self._settings.poll_wait_s or 1, 1))
+            self._wake.wait(_POLL_WHILE_UNLOADING_S if busy else min(self._settings.poll_wait_s or 1, 1))
+            self._wake.clear()
 
     def _all(self) -> list[_Version]:
         with self._lock:
             return [one for versions in self._versions.values() for one in versions.values()]
 
+    def _models(self) -> list[tuple[str, dict[int, _Version]]]:
+        with self._lock:
+            return list(self._versions.items())
+
     def _look(self) -> None:
-        for name, config in self._configs.items():
+        configs = self._configs
+        with self._lock:
+            for name, versions in self._versions.items():
+                if name not in configs:
+                    _aspire(versions, {}, "")
+        for name, config in configs.items():
             try:
                 children = [child.name for child in Path(config.base_path).iterdir()]
             except OSError as error:
@@ -243,22 +299,10 @@ class ModelManager:
             if not aspired:
                 _LOG.warning("no versions of %s found under base path %s", name, config.base_path)
             with self._lock:
-                self._aspire(self._versions[name], aspired, config.base_path)
-
-    def _aspire(self, versions: dict[int, _Version], aspired: Mapping[int, str], base_path: str) -> None:
-        for number, child in aspired.items():
-            known = versions.get(number)
-            if known is None or (known.state is State.END and not known.aspired):
-                versions[number] = _Version(number, str(Path(base_path) / child))
-            else:
-                known.aspired = True
-        for number, version in versions.items():
-            version.aspired = number in aspired
-            if not version.aspired and version.state in (State.START, State.LOADING):
-                version.state = State.END
+                _aspire(self._versions[name], aspired, config.base_path)
 
     def _load(self) -> None:
-        for name, versions in self._versions.items():
+        for name, versions in self._models():
             for version in sorted(versions.values(), key=lambda one: one.number):
                 if self._stop.is_set():
                     return
@@ -308,7 +352,7 @@ class ModelManager:
         return Batcher(signature, run, self._executor, self._settings.batching, on_batch)
 
     def _unload(self) -> None:
-        for name, versions in self._versions.items():
+        for name, versions in self._models():
             with self._lock:
                 for version in _unneeded(versions.values()):
                     version.state = State.UNLOADING
@@ -319,6 +363,19 @@ class ModelManager:
                     servable.close()
                 version.state = State.END
                 _LOG.info("unloaded version %d of %s", version.number, name)
+
+
+def _aspire(versions: dict[int, _Version], aspired: Mapping[int, str], base_path: str) -> None:
+    for number, child in aspired.items():
+        known = versions.get(number)
+        if known is None or (known.state is State.END and not known.aspired):
+            versions[number] = _Version(number, str(Path(base_path) / child))
+        else:
+            known.aspired = True
+    for number, version in versions.items():
+        version.aspired = number in aspired
+        if not version.aspired and version.state in (State.START, State.LOADING):
+            version.state = State.END
 
 
 def _unneeded(versions: Iterable[_Version]) -> list[_Version]:

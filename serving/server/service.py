@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from serving.server.errors import ServingError
 from serving.server.inference import check_inputs, example_signature, example_tensors, filter_outputs, predict_signature
-from serving.server.manager import Handle, ModelManager
+from serving.server.manager import Handle, ModelConfig, ModelManager
 from serving.server.metrics import REQUEST_COUNT, REQUEST_LATENCY, Metrics
+from serving.server.request_log import RequestLogs, make_folder
 from serving.server.signatures import Signature, Tensors
 
 
@@ -24,9 +25,22 @@ class Service:
         metrics: what is counted.
     """
 
-    def __init__(self, models: ModelManager, metrics: Metrics) -> None:
+    def __init__(self, models: ModelManager, metrics: Metrics, logs: RequestLogs) -> None:
         self.models = models
         self.metrics = metrics
+        self._logs = logs
+
+    def reconfigure(self, configs: Sequence[ModelConfig]) -> None:
+        """Serves these models from now on; returns when their versions are loaded or have failed.
+
+        Raises:
+            ServingError: they cannot be served so; all stays as it is.
+        """
+        logs = {config.name: config.log for config in configs if config.log}
+        for log in logs.values():
+            make_folder(log)
+        self.models.reconfigure(configs)
+        self._logs.configure(logs)
 
     @contextmanager
     def counted(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
@@ -66,6 +80,7 @@ class Service:
         names = filter_outputs(signature, wanted)
         check_inputs(signature, tensors)
         outputs = await asyncio.wrap_future(handle.submit(signature, tensors))
+        self._logs.offer(handle.model, signature, tensors)
         return signature, {name: outputs[name] for name in names}
 
     async def run_examples(
