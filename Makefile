@@ -1,12 +1,14 @@
 # Every target sets up what it needs; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help run-local crawl serve predict tag test check lock benchmark benchmark-models benchmark-serving clean
+.PHONY: help run-local crawl serve versions rollback drift load-serving predict tag test check lock benchmark benchmark-models benchmark-serving clean
 
 # The environment's Python, made on first use.
 python = $$(python3 tools/environment.py)
 # Every argument is quoted, so that paths may hold spaces.
 options = $(if $(DATA),--data "$(DATA)") $(if $(NAME),--name "$(NAME)") $(if $(SETTINGS),--settings "$(SETTINGS)") \
 	$(if $(filter-out 0,$(VERBOSE)),--verbose) $(SET)
+
+named = $(if $(NAME),--name "$(NAME)") $(if $(SETTINGS),--settings "$(SETTINGS)")
 
 help:
 	@echo "make run-local   run the pipeline here, on a synthetic demo catalogue"
@@ -19,9 +21,14 @@ help:
 	@echo "make crawl       crawl the playlists in SETTINGS into a store of audio analyses, with progress; goes on where it ended"
 	@echo "make serve       serve the pushed model on this machine: TF Serving with Docker, else a stand-in for it"
 	@echo "                   NAME=mine  PORT=8500 (gRPC)  REST_PORT=8501"
+	@echo "                   LOG=folder        keep the tracks served there, for make drift; LOG_RATE=0.1 keeps a tenth"
 	@echo "make predict     ask a served model; TRACK=file or folder  URL=http://127.0.0.1:8501  FORMAT=bars, csv or jsonl"
 	@echo "make tag         the pushed model's answers to a catalogue, as Parquet and CSV; goes on where it was interrupted"
 	@echo "                   DATA=folder  OUT=folder  NAME=mine  VERSION=1700000000 (else the newest)  SETTINGS  SET  VERBOSE"
+	@echo "make versions    the versions that were pushed, with their scores, and which of them is live"
+	@echo "make rollback    make VERSION=… the live one, older or newer; NAME=mine"
+	@echo "make drift       compare the tracks in LOG=folder with what the live version was trained on; THRESHOLD=0.1"
+	@echo "make load-serving   load on a served model while versions change; SECONDS=60"
 	@echo "make test        all tests, the linter and the type checker"
 	@echo "make check       the linter and the type checker alone"
 	@echo "make benchmark   seconds, CPU and memory of each component, as a table; DATA and LABELS needed"
@@ -38,8 +45,22 @@ crawl:
 		$(if $(SETTINGS),--settings "$(SETTINGS)") $(SET)
 
 serve:
-	@python=$(python) && "$$python" -m serving $(if $(NAME),--name "$(NAME)") $(if $(SETTINGS),--settings "$(SETTINGS)") \
-		$(if $(PORT),--port $(PORT)) $(if $(REST_PORT),--rest-api-port $(REST_PORT))
+	@python=$(python) && "$$python" -m serving $(named) \
+		$(if $(PORT),--port $(PORT)) $(if $(REST_PORT),--rest-api-port $(REST_PORT)) \
+		$(if $(LOG),--log "$(LOG)") $(if $(LOG_RATE),--log-rate $(LOG_RATE))
+
+versions:
+	@python=$(python) && "$$python" -m serving.versions $(named)
+
+rollback:
+	@python=$(python) && "$$python" -m serving.versions $(named) --live "$(VERSION)"
+
+drift:
+	@python=$(python) && "$$python" -m serving.drift $(named) --log "$(LOG)" $(if $(VERSION),--model-version "$(VERSION)") \
+		$(if $(THRESHOLD),--threshold $(THRESHOLD))
+
+load-serving:
+	@python=$(python) && "$$python" -m tools.load_serving $(named) $(if $(SECONDS),--seconds $(SECONDS))
 
 predict:
 	@python=$(python) && "$$python" -m serving.client $(if $(URL),--url "$(URL)") $(if $(MODEL),--model "$(MODEL)") \

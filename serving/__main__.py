@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", help="the name that the pipeline ran under")
     parser.add_argument("--port", type=int, default=8500, help="the stand-in's for gRPC")
     parser.add_argument("--rest-api-port", type=int, default=8501, help="the stand-in's for REST")
+    parser.add_argument("--log", metavar="FOLDER", help="log the tracks served as tf.Examples; by the stand-in alone")
+    parser.add_argument("--log-rate", type=float, default=1, help="the share of requests that is logged")
     options = parser.parse_args(arguments)
     try:
         texts = {"name": options.name} if options.name else {}
@@ -41,7 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PipelineInputError as error:
         print(error, file=sys.stderr)
         return 1
-    command = docker_command(models) if docker_runs() else stand_in_command(models, options.port, options.rest_api_port)
+    if options.log:
+        # TF Serving's image comes with nothing that would keep what it logs.
+        logging = {"request_log_folder": options.log, "request_log_sampling_rate": options.log_rate}
+        command = stand_in_command(models, options.port, options.rest_api_port, logging)
+    elif docker_runs():
+        command = docker_command(models)
+    else:
+        command = stand_in_command(models, options.port, options.rest_api_port)
     sys.stdout.flush()
     os.execvpe(command.arguments[0], command.arguments, {**os.environ, **command.environment})  # noqa: S606 - no shell
     return 0  # Not reached, which the linter does not know.
@@ -61,8 +70,8 @@ def docker_command(models: Path) -> Command:
     return Command(compose, {"MODELS": str(models.absolute())})
 
 
-def stand_in_command(models: Path, port: int, rest_port: int) -> Command:
-    """The stand-in, with TF Serving's flags and the page."""
+def stand_in_command(models: Path, port: int, rest_port: int, more: Mapping[str, object] | None = None) -> Command:
+    """The stand-in, with TF Serving's flags, the page, and perhaps more."""
     flags = {
         "model_name": MODEL_NAME,
         "model_base_path": models,
@@ -70,6 +79,7 @@ def stand_in_command(models: Path, port: int, rest_port: int) -> Command:
         "rest_api_port": rest_port,
         "monitoring_config_file": _DEPLOY / "config" / "monitoring.config",
         "page": "true",
+        **(more or {}),
     }
     return Command([sys.executable, "-m", "serving.server", *(f"--{name}={value}" for name, value in flags.items())])
 

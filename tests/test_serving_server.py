@@ -499,7 +499,7 @@ def test_flags(models: Path, tmp_path: Path) -> None:
     monitoring = tmp_path / "monitoring.config"
     monitoring.write_text('# on\nprometheus_config { enable: true, path: "/metrics" }')
     flags = [f"--model_config_file={config}", "--monitoring_config_file", str(monitoring), "--rest_api_port=8501"]
-    options = parse_flags([*flags, "--rest_api_enable_cors_support"])
+    options = parse_flags([*flags, "--rest_api_enable_cors_support", "--allow_version_labels_for_unavailable_models"])
     assert [(model.name, model.labels) for model in options.models] == [("a", {"s": 1}), ("b", {})]
     assert options.models[0].policy.specific == frozenset({1})
     assert options.models[1].policy == ALL_VERSIONS
