@@ -23,6 +23,7 @@ from serving.server.service import Service
 GRACE_S = 10
 """How long requests may go on after the server was told to stop."""
 
+_LINGER_S = 0.5
 _KEEP_ALIVE_S = 60
 _BACKLOG = 1024
 
@@ -57,7 +58,8 @@ async def serve(options: ServerOptions, on_ready: Callable[[], None], stop: asyn
             on_ready()
         await stopping
         following.cancel()
-        await asyncio.gather(grpc_server.stop(GRACE_S), rest)
+        service.stopping = True
+        await asyncio.gather(_stop_grpc(grpc_server), rest)
     finally:
         if rest_socket:
             rest_socket.close()
@@ -85,11 +87,27 @@ def stop_on_signals(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, ask, number)
 
 
+async def _stop_grpc(server: grpc.aio.Server) -> None:
+    # What reaches a server that stops is cancelled, as if it had failed: clients are told to go elsewhere beforehand.
+    await asyncio.sleep(_LINGER_S)
+    await server.stop(GRACE_S)
+
+
 class _RestServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leaves the signals to whoever runs both interfaces."""
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answers what is on its way over open connections, too, as the last that comes over each."""
+        self.server_state.default_headers.append((b"connection", b"close"))
+        for listening in self.servers:
+            listening.close()
+        for each in sockets or []:
+            each.close()
+        await asyncio.sleep(_LINGER_S)
+        await super().shutdown(sockets)
 
 
 async def _serve_rest(

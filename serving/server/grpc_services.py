@@ -35,6 +35,9 @@ MAX_MESSAGE = 100 << 20
 MAX_CALLS = 256
 """Calls at one time; TF Serving has no limit."""
 
+STOPPING = "The server is shutting down"
+"""Details of the status of calls that come too late."""
+
 _LOG = logging.getLogger(__name__)
 # What is longer does not reach the client, whose limit for all the trailing metadata is 8 KiB.
 _MAX_DETAILS = 2000
@@ -55,6 +58,8 @@ def _answered(method: _Method) -> _Method:
     @functools.wraps(method)
     async def answered(self: Any, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         try:
+            if self._service.stopping:
+                raise ServingError("UNAVAILABLE", STOPPING)
             return await method(self, request, context)
         except ServingError as error:
             code, message = error.code, error.message

@@ -23,11 +23,13 @@ class Service:
     Attributes:
         models: what is served.
         metrics: what is counted.
+        stopping: whether the server is about to stop, and new calls had better go elsewhere.
     """
 
     def __init__(self, models: ModelManager, metrics: Metrics, logs: RequestLogs) -> None:
         self.models = models
         self.metrics = metrics
+        self.stopping = False
         self._logs = logs
 
     def reconfigure(self, configs: Sequence[ModelConfig]) -> None:
