@@ -1,8 +1,8 @@
 """``make drift``: whether the tracks that were served are still like those that the model was trained on.
 
 Of each coefficient, TensorFlow Data Validation compares the distribution over all segments: the Jensen-Shannon
-divergence of two histograms, 0 for equal ones, 1 for such as have nothing in common (J. Lin, Divergence measures based on
-the Shannon entropy, 1991).
+divergence of two histograms, 0 for equal ones, 1 for such as have nothing in common (J. Lin, Divergence measures based
+on the Shannon entropy, 1991).
 """
 
 from __future__ import annotations

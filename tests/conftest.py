@@ -1,9 +1,11 @@
 """One run of the whole pipeline, as a user starts it, whose artifacts many tests look at."""
 
+import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 REAL_DATA = ROOT.parent / "shared" / "data"
+_NOBODY = 65534
 LONG_SEGMENTS = 600
 """Segments of the fixture's longest track: more than a network reads."""
 
@@ -32,6 +35,24 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def without_rights(folder: Path) -> Iterator[None]:
+    """Lets a folder's modes count even for root, whom they do not stop: for a while, root is the folder's owner."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, _NOBODY, _NOBODY)
+    closed = [each for each in folder.parents if each.stat().st_mode & 0o005 != 0o005]
+    for parent in closed:
+        parent.chmod(0o755)
+    os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,9 @@ class _Course:
             self._console.print(f"{self._seconds:5.0f} s  SIGTERM: the server ended with exit code {code}")
         self._console.print(_table(met))
         self._console.print(f"resident memory of the server: {before:,.0f} MiB, at the end {after:,.0f} MiB")
-        failures = [f"  {kind}: {count} × {why}" for kind, one in met.items() for why, count in one.failures.items()]
+        failures = [
+            f"  {kind}: {count} times {why}" for kind, one in met.items() for why, count in one.failures.items()
+        ]
         self._console.print("\n".join(failures) or "no request failed")
         return _FAULT if failures or code else 0
 
