@@ -61,7 +61,10 @@ def folder_for_graph(version: Path) -> None:
 
 
 def garbage(name: str) -> Callable[[Path], None]:
-    return lambda version: (version / name).write_bytes(b"\xff\x00" * 500) and None
+    def spoil(version: Path) -> None:
+        (version / name).write_bytes(b"\xff\x00" * 500)
+
+    return spoil
 
 
 def half(name: str) -> Callable[[Path], None]:

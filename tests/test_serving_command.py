@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -34,6 +35,22 @@ def test_docker_is_given_the_folder_by_an_absolute_path() -> None:
     command = docker_command(Path("output/mine/pushed"))
     assert command.environment == {"MODELS": str(Path.cwd() / "output/mine/pushed")}
     assert Path(command.arguments[3]).is_file()
+
+
+def test_tracks_are_logged_by_the_stand_in(finished_run: FinishedRun, tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text(f"output: {finished_run.home.parent}\n")
+    rest, log = free_port(), tmp_path / "log"
+    flags = [f"--settings={tmp_path / 'settings.yaml'}", "--name=small", f"--rest-api-port={rest}", f"--log={log}"]
+    command = [sys.executable, "-m", "serving", *flags, f"--port={free_port()}"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "ready, deepmusic" in process.stdout.readline()
+        track = {"timbre": [[40.0] + [1.0] * 11] * 30, "pitches": [[0.5] * 12] * 30}
+        url = f"http://127.0.0.1:{rest}/v1/models/deepmusic:predict"
+        assert httpx.post(url, json={"instances": [track]}, timeout=30).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert len(list(log.glob("deepmusic-*.tfrecord"))) == 1
 
 
 def test_the_stand_in_serves_the_pushed_model(finished_run: FinishedRun) -> None:

@@ -35,6 +35,7 @@ _STEP_S = 20
 _STOP_S = 30
 _WARMUP = Path("assets.extra", "tf_serving_warmup_requests")
 _FIRST, _NEW, _BROKEN = 1, 2, 3
+_REASONS = 5
 _FAULT = 1
 
 
@@ -95,11 +96,10 @@ class _Course:
             self._console.print(f"{self._seconds:5.0f} s  SIGTERM: the server ended with exit code {code}")
         self._console.print(_table(met))
         self._console.print(f"resident memory of the server: {before:,.0f} MiB, at the end {after:,.0f} MiB")
-        failures = [
-            f"  {kind}: {count} times {why}" for kind, one in met.items() for why, count in one.failures.items()
-        ]
-        self._console.print("\n".join(failures) or "no request failed")
-        return _FAULT if failures or code else 0
+        for kind, one in met.items():
+            for why, count in one.failures.most_common(_REASONS):
+                self._console.print(f"  {kind}: {count} times {why}")
+        return _FAULT if code or any(one.failures for one in met.values()) else 0
 
     @contextmanager
     def _server(self, command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
