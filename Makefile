@@ -27,7 +27,7 @@ help:
 	@echo "                   DATA=folder  OUT=folder  NAME=mine  VERSION=1700000000 (else the newest)  SETTINGS  SET  VERBOSE"
 	@echo "make versions    the versions that were pushed, with their scores, and which of them is live"
 	@echo "make rollback    make VERSION=… the live one, older or newer; NAME=mine"
-	@echo "make drift       compare the tracks in LOG=folder with what the live version was trained on; THRESHOLD=0.1"
+	@echo "make drift       compare the tracks in LOG=folder with what the live version was trained on; THRESHOLD=0.2"
 	@echo "make load-serving   load on a served model while versions change; SECONDS=60"
 	@echo "make test        all tests, the linter and the type checker"
 	@echo "make check       the linter and the type checker alone"

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from components.errors import PipelineInputError
+from components.locks import Locked, exclusive
 from components.model_validator.verdict import FILE, Verdict
 from components.pusher.folder import Place, known_versions, place, roll_back, version_number
 from components.scoring.predictions import decode_predictions
 from components.scoring.scores import accuracy, macro_f1
-from pipeline.leftovers import only_run
 from pipeline.lineage import Lineage, PushedVersion
 from pipeline.settings import load_settings
 from serving.__main__ import pushed_models
@@ -57,11 +57,18 @@ def _make_live(pushed: Path, text: str) -> None:
     version = version_number(text)
     if version is None:
         raise PipelineInputError(f"VERSION={text} is no version; make versions lists them.")
-    with only_run(pushed.parent):
-        if place(pushed, version) is Place.LIVE:
-            print(f"Version {version} is live already.")
-            return
-        withdrawn = roll_back(pushed, version)
+    home = pushed.parent
+    try:
+        with exclusive(home / "lock"):  # A run that is going on may be about to push.
+            live_already = place(pushed, version) is Place.LIVE
+            withdrawn = [] if live_already else roll_back(pushed, version)
+    except Locked as error:
+        raise PipelineInputError(f"A run is going on in {home}: wait for it to end.") from error
+    except OSError as error:
+        raise PipelineInputError(f"Nothing can be written to {home}: {error.strerror}.") from error
+    if live_already:
+        print(f"Version {version} is live already.")
+        return
     print(f"Version {version} is live" + (f"; withdrawn: {', '.join(map(str, withdrawn))}" if withdrawn else ""))
 
 
