@@ -163,7 +163,7 @@ def test_drift_is_told_from_none(finished_run: FinishedRun, home: Home, tmp_path
     assert len(distances) == len(SEGMENT_FEATURES)
     assert distances == sorted(distances, reverse=True)
     assert result.stdout.endswith("no drift (threshold 0.2)\n")
-    write_log(finished_run, tmp_path / "other", 1.5, 60)
+    write_log(finished_run, tmp_path / "other", 5, 60)
     result = drift(home, "--log", str(tmp_path / "other"), "--threshold", "0.3")
     assert result.returncode == 3, result
     assert re.search(r"^drift: timbre_\d\d.* \(threshold 0\.3\)$", result.stdout, re.MULTILINE)
