@@ -29,8 +29,8 @@ from sources.track import SEGMENT_FEATURES
 
 THRESHOLD = 0.2
 """What chance does not reach. Of 1,086 real tracks, random parts of 30 are up to 0.17 apart from half of the others in
-their worst coefficient, parts of 100 up to 0.13, of 300 up to 0.08; timbre that is larger by a quarter is 0.36 apart, by
-a half 0.6."""
+their worst coefficient, parts of 100 up to 0.13, of 300 up to 0.08; timbre that is larger by a quarter is 0.36 apart,
+by a half 0.6."""
 
 MIN_TRACKS = 50
 """Fewer tracks are apart by chance alone."""
