@@ -1,6 +1,7 @@
 """Versions that are broken, that are mended, or that go away while they are served."""
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,3 +170,16 @@ def test_the_status_tells_clients_what_is_wrong(base: Path) -> None:
         assert broken["status"]["error_code"] != "OK"
         assert str(base / "2") in broken["status"]["error_message"]
         assert (good["version"], good["state"]) == ("1", "AVAILABLE")
+
+
+def test_a_version_that_is_taken_back_while_it_is_unloaded_goes_live_again(exported: Path, base: Path) -> None:
+    push(exported, 2, base)
+    with managed(ModelConfig("m", str(base))) as manager:
+        with manager.use("m", 2):
+            (base / "2").rename(base / "away")
+            wait_for(lambda: states(manager) == {1: State.AVAILABLE, 2: State.UNLOADING})
+            (base / "away").rename(base / "2")
+            time.sleep(0.3)
+            assert predicted_version(manager) == 1
+        wait_for(lambda: states(manager) == {1: State.END, 2: State.AVAILABLE})
+        assert predicted_version(manager) == 2

@@ -361,7 +361,8 @@ class ModelManager:
                 servable, version.servable, version.batchers = version.servable, None, {}
                 if servable:
                     servable.close()
-                version.state = State.END
+                # One that was wanted back meanwhile is loaded anew.
+                version.state = State.START if version.aspired else State.END
                 _LOG.info("unloaded version %d of %s", version.number, name)
 
 

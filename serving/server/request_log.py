@@ -74,15 +74,17 @@ class RequestLogs:
         self._limits = limits
         self._metrics = metrics
         self._logs: Mapping[str, _RequestLog] = {}
+        self._changing = threading.Lock()
 
     def configure(self, configs: Mapping[str, LogConfig]) -> None:
         """Logs these models from now on, and closes the logs of all others."""
-        kept = {model: log for model, log in self._logs.items() if configs.get(model) == log.config}
-        closed = [log for model, log in self._logs.items() if model not in kept]
-        self._logs = {
-            model: kept.get(model) or _RequestLog(model, config, self._limits, self._metrics)
-            for model, config in configs.items()
-        }
+        with self._changing:
+            kept = {model: log for model, log in self._logs.items() if configs.get(model) == log.config}
+            closed = [log for model, log in self._logs.items() if model not in kept]
+            self._logs = {
+                model: kept.get(model) or _RequestLog(model, config, self._limits, self._metrics)
+                for model, config in configs.items()
+            }
         for log in closed:
             log.close()
 
