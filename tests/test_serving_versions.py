@@ -16,9 +16,9 @@ from components.errors import PipelineInputError
 from components.pusher.folder import WITHDRAWN
 from pipeline.leftovers import only_run
 from pipeline.lineage import Lineage
-from serving.server.request_log import encode_segments
 from serving.versions import main
-from sources.track import SEGMENT_FEATURES
+from sources.examples import encode_segments
+from sources.track import SEGMENT_FEATURES, Track
 from tests.conftest import ROOT, FinishedRun, without_rights
 
 
@@ -149,7 +149,8 @@ def write_log(finished_run: FinishedRun, folder: Path, factor: float, tracks: in
         for number, record in enumerate(tf.data.TFRecordDataset(files).take(tracks).as_numpy_iterator()):
             features = tf.train.Example.FromString(record).features.feature
             segments = np.array([features[name].float_list.value for name in SEGMENT_FEATURES], np.float32).T
-            example = tf.train.Example.FromString(encode_segments(segments * np.repeat([factor, 1], 12)))
+            scaled = segments * np.repeat([np.float32(factor), np.float32(1)], 12)
+            example = tf.train.Example.FromString(encode_segments(Track("", "", 0, scaled)))
             kind = ("int64_list", 1) if number % 2 else ("bytes_list", b"x")
             getattr(example.features.feature["anything"], kind[0]).value.append(kind[1])
             writer.write(example.SerializeToString())

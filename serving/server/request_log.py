@@ -22,7 +22,8 @@ import tensorflow as tf
 from serving.server.errors import ServingError
 from serving.server.metrics import REQUEST_LOG_COUNT, Metrics
 from serving.server.signatures import Signature, Tensors
-from sources.track import SEGMENT_FEATURES
+from sources.examples import encode_segments
+from sources.track import Track
 
 SUFFIX = ".tfrecord"
 """Of a file that is whole; while it is written, there is more behind it."""
@@ -244,15 +245,7 @@ def _examples(tensors: Tensors) -> Iterator[bytes]:
     for segments in np.concatenate([tensors["timbre"], tensors["pitches"]], axis=2):
         filled = np.flatnonzero(segments.any(axis=1))
         if len(filled):  # Zeros at the end are padding.
-            yield encode_segments(segments[: filled[-1] + 1])
-
-
-def encode_segments(segments: npt.NDArray[np.float32]) -> bytes:
-    """A track's segments, float32 ``[segments, 24]``, as a serialized tf.Example, and nothing else."""
-    example = tf.train.Example()
-    for name, values in zip(SEGMENT_FEATURES, segments.T.tolist(), strict=True):
-        example.features.feature[name].float_list.value.extend(values)
-    return bytes(example.SerializeToString(deterministic=True))
+            yield encode_segments(Track("", "", 0, segments[: filled[-1] + 1]))
 
 
 def _size(array: npt.NDArray[Any]) -> int:
