@@ -6,10 +6,7 @@ import gzip
 import json
 import random
 import re
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -38,12 +35,12 @@ from tensorflow_serving.apis import (
 
 from serving.server.app import serve
 from serving.server.asgi import MAX_BODY, Message, Receive, Scope, Send
-from serving.server.flags import ServerOptions, UsageError, parse_flags
+from serving.server.flags import ServerOptions
 from serving.server.manager import ManagerSettings, ModelConfig
 from serving.server.metrics import DEFAULT_PATH
 from serving.server.rest import RestSettings
 from serving.server.versions import ALL_VERSIONS
-from tests.conftest import ROOT, FinishedRun
+from tests.conftest import FinishedRun
 from tests.test_serving_manager import SEGMENT, example, save_model
 
 TIMEOUT_S = 4
@@ -487,80 +484,6 @@ def read_answer(stream: Any, method: str) -> tuple[int, dict[str, str], bytes]:
         headers[name.lower()] = value.strip()
     body = b"" if method == "HEAD" else stream.read(int(headers.get("content-length", 0)))
     return status, headers, body
-
-
-def test_flags(models: Path, tmp_path: Path) -> None:
-    config = tmp_path / "models.config"
-    config.write_text(
-        f'model_config_list {{ config {{ name: "a" base_path: "{models}" model_platform: "tensorflow"\n'
-        'model_version_policy { specific { versions: 1 } } version_labels { key: "s" value: 1 } }\n'
-        f'config {{ name: "b" base_path: "{models}" model_version_policy {{ all {{}} }} }} }}'
-    )
-    monitoring = tmp_path / "monitoring.config"
-    monitoring.write_text('# on\nprometheus_config { enable: true, path: "/metrics" }')
-    flags = [f"--model_config_file={config}", "--monitoring_config_file", str(monitoring), "--rest_api_port=8501"]
-    options = parse_flags([*flags, "--rest_api_enable_cors_support", "--allow_version_labels_for_unavailable_models"])
-    assert [(model.name, model.labels) for model in options.models] == [("a", {"s": 1}), ("b", {})]
-    assert options.models[0].policy.specific == frozenset({1})
-    assert options.models[1].policy == ALL_VERSIONS
-    assert (options.rest.metrics_path, options.rest.cors, options.host) == ("/metrics", True, "127.0.0.1")
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        ([], "give either --model_base_path or --model_config_file"),
-        (["--model_base_path=/nowhere"], "no such folder: /nowhere"),
-        (["--model_config_file=/nowhere"], "could not read /nowhere: No such file"),
-        ([f"--model_config_file={__file__}"], "is not a ModelServerConfig"),
-        (["--model_base_path=/", f"--monitoring_config_file={__file__}"], "is not a MonitoringConfig"),
-        (["--model_base_path=/", "--port=x"], "argument --port: 'x' is not a natural number"),
-        (["--model_base_path=/", "--typo=1"], "unrecognized arguments: --typo=1"),
-    ],
-)
-def test_mistakes_in_the_flags(flags: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises((UsageError, SystemExit)) as caught:
-        parse_flags(flags)
-    said = str(caught.value) if isinstance(caught.value, UsageError) else capsys.readouterr().err
-    assert words in said
-    assert len(said.strip().splitlines()) == 1
-
-
-@contextmanager
-def start_process(*flags: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "serving.server", *flags]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def test_process_is_ready_tells_of_a_port_in_use_and_drains(models: Path) -> None:
-    port, rest_port = free_port(), free_port()
-    flags = [f"--model_base_path={models}", "--model_name=m", f"--port={port}", f"--rest_api_port={rest_port}"]
-    with start_process(*flags) as process:
-        assert process.stdout
-        line = process.stdout.readline()
-        assert f"ready, m: REST on 127.0.0.1:{rest_port}, gRPC on 127.0.0.1:{port} (a stand-in" in line
-        for taken, other in ((port, f"--rest_api_port={free_port()}"), (rest_port, f"--port={free_port()}")):
-            flag = f"--port={port}" if taken == port else f"--rest_api_port={rest_port}"
-            with start_process(flags[0], flag, other) as second:
-                _, said = second.communicate(timeout=60)
-                assert (second.returncode, len(said.splitlines())) == (2, 1), said
-                assert f"could not listen on 127.0.0.1:{taken}" in said
-        body = json.dumps({"instances": [instance()]}).encode()
-        head = f"POST /v1/models/m:predict HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        with socket.create_connection(("127.0.0.1", rest_port), timeout=30) as connection:
-            connection.sendall(head + body[:9])
-            time.sleep(0.3)
-            process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
-            connection.sendall(body[9:])
-            assert b'"total": 48.0' in received(connection)
-        assert process.wait(10) == 0
-        assert "Traceback" not in process.communicate()[1]
 
 
 def test_the_pushed_model(finished_run: FinishedRun) -> None:

@@ -1,11 +1,16 @@
-"""Requests while the stand-in stops, and while versions change."""
+"""The stand-in as a process: it starts, stops, and is under load while versions change."""
 
+import json
 import queue
 import re
+import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
@@ -13,9 +18,9 @@ import pytest
 
 from serving.server.flags import ServerOptions
 from serving.server.manager import ModelConfig
-from tests.conftest import ROOT, FinishedRun
+from tests.conftest import ROOT, FinishedRun, free_port
 from tests.test_serving_manager import save_model
-from tests.test_serving_server import instance, predict_request, running
+from tests.test_serving_server import instance, predict_request, received, running
 from tools.load_clients import Load, Met, run_clients
 
 
@@ -56,3 +61,40 @@ def test_no_request_fails_while_versions_change(finished_run: FinishedRun, tmp_p
     counts = re.findall(r"^│ (REST|gRPC) +│ +([\d,]+) │ +([\d,]+) │ +0 │", result.stdout, re.MULTILINE)
     assert [kind for kind, *_ in counts] == ["REST", "gRPC"]
     assert all(sent == answered for _, sent, answered in counts)
+
+
+@contextmanager
+def start_process(*flags: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "serving.server", *flags]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_process_is_ready_tells_of_a_port_in_use_and_drains(models: Path) -> None:
+    port, rest_port = free_port(), free_port()
+    flags = [f"--model_base_path={models}", "--model_name=m", f"--port={port}", f"--rest_api_port={rest_port}"]
+    with start_process(*flags) as process:
+        assert process.stdout
+        line = process.stdout.readline()
+        assert f"ready, m: REST on 127.0.0.1:{rest_port}, gRPC on 127.0.0.1:{port} (a stand-in" in line
+        for taken, other in ((port, f"--rest_api_port={free_port()}"), (rest_port, f"--port={free_port()}")):
+            flag = f"--port={port}" if taken == port else f"--rest_api_port={rest_port}"
+            with start_process(flags[0], flag, other) as second:
+                _, said = second.communicate(timeout=60)
+                assert (second.returncode, len(said.splitlines())) == (2, 1), said
+                assert f"could not listen on 127.0.0.1:{taken}" in said
+        body = json.dumps({"instances": [instance()]}).encode()
+        head = f"POST /v1/models/m:predict HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        with socket.create_connection(("127.0.0.1", rest_port), timeout=30) as connection:
+            connection.sendall(head + body[:9])
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            connection.sendall(body[9:])
+            assert b'"total": 48.0' in received(connection)
+        assert process.wait(10) == 0
+        assert "Traceback" not in process.communicate()[1]
