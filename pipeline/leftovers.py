@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
 
 from components.errors import PipelineInputError
 from components.locks import Locked, exclusive
@@ -40,8 +41,6 @@ def remove_leftovers(home: Path, connection: Any) -> None:
         home: the folder of the pipeline's runs; no other run may be going on there.
         connection: the configuration of its metadata's database.
     """
-    from tfx.orchestration import metadata  # Whoever wants the lock alone need not wait for TFX.
-
     with metadata.Metadata(connection) as handle:
         unfinished = [run for run in handle.store.get_executions() if run.last_known_state in _UNFINISHED]
         for execution in unfinished:

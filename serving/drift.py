@@ -21,10 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from components.errors import PipelineInputError
-from components.pusher.folder import live_version
 from pipeline.lineage import Lineage
+from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import load_settings
-from serving.__main__ import pushed_models
 from sources.track import SEGMENT_FEATURES
 
 THRESHOLD = 0.2
@@ -62,7 +61,7 @@ def _compare(options: argparse.Namespace) -> int:
         raise PipelineInputError("make drift needs LOG=, the folder that make serve LOG=… logged served tracks to.")
     settings = load_settings(options.settings, texts={"name": options.name} if options.name else {})
     pushed = pushed_models(settings.home)
-    number = live_version(pushed) if options.model_version is None else options.model_version
+    number = int(pushed_version(pushed, None).name) if options.model_version is None else options.model_version
     lineage = Lineage(pushed.parent / "metadata.sqlite")
     version = lineage.pushed().get(number)
     if version is None:

@@ -19,8 +19,8 @@ from components.pusher.folder import Place, known_versions, place, roll_back, ve
 from components.scoring.predictions import decode_predictions
 from components.scoring.scores import accuracy, macro_f1
 from pipeline.lineage import Lineage, PushedVersion
+from pipeline.pushed import pushed_models
 from pipeline.settings import load_settings
-from serving.__main__ import pushed_models
 
 _UNKNOWN = "-"
 

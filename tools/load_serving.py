@@ -24,9 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from components.errors import PipelineInputError
-from components.pusher.folder import INCOMING, live_version, roll_back
+from components.pusher.folder import INCOMING, roll_back
+from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import load_settings
-from serving.__main__ import MODEL_NAME, pushed_models, stand_in_command
+from serving.__main__ import MODEL_NAME, stand_in_command
 from tools.load_clients import HOST, Load, Met, run_clients
 
 _CONNECTIONS = 16
@@ -50,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 140)
     try:
         settings = load_settings(options.settings, texts={"name": options.name} if options.name else {})
-        pushed = pushed_models(settings.home)
-        model = pushed / str(live_version(pushed))
+        model = pushed_version(pushed_models(settings.home), None)
         with tempfile.TemporaryDirectory(prefix="deepmusic-") as folder:
             return _Course(console, model, Path(folder), options.seconds).run()
     except PipelineInputError as error:

@@ -54,18 +54,6 @@ def place(pushed: Path, version: int) -> Place:
     return Place.WITHDRAWN if version in versions(_children(pushed / WITHDRAWN)) else Place.REMOVED
 
 
-def live_version(pushed: Path) -> int:
-    """The version that servers serve.
-
-    Raises:
-        PipelineInputError: there is none.
-    """
-    served = versions(_children(pushed))
-    if not served:
-        raise PipelineInputError(f"There is no version in {pushed}.")
-    return max(served)
-
-
 def known_versions(pushed: Path) -> list[int]:
     """Every version that is there, withdrawn ones as well, lowest first."""
     return sorted({*versions(_children(pushed)), *versions(_children(pushed / WITHDRAWN))})
