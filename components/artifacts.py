@@ -22,11 +22,12 @@ class SpotifyStore(Artifact):
 
 
 class IngestReport(Artifact):
-    """What was read and what was left out: ``summary.json`` and ``rejections.jsonl``."""
+    """What was read and left out: ``summary.json``, ``rejections.jsonl``, and ``several_genres.jsonl``."""
 
     TYPE_NAME = "components.IngestReport"
     SUMMARY_FILE = "summary.json"
     REJECTIONS_FILE = "rejections.jsonl"
+    SEVERAL_GENRES_FILE = "several_genres.jsonl"
 
 
 class ModelSelection(Artifact):

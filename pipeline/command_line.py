@@ -11,8 +11,8 @@ from pipeline.settings import Settings, load_settings
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what says which data are read, and how."""
     parser.add_argument("--settings", type=Path, help="YAML file with what differs from pipeline/defaults.yaml")
-    parser.add_argument("--data", type=Path, help="folder of analyses; without it, a synthetic demo catalogue")
-    parser.add_argument("--labels", type=Path, help="CSV with track_id,genre")
+    parser.add_argument("--data", type=Path, help="folder of analyses, or a dump; none: a synthetic demo catalogue")
+    parser.add_argument("--labels", type=Path, help="CSV with track_id,genre, or tagtraum's .cls")
     parser.add_argument("--name", help="name of the pipeline")
     parser.add_argument("assignments", nargs="*", metavar="section.key=value", help="a setting")
 

@@ -67,6 +67,8 @@ def create_pipeline(
         split_by=settings.data.split_by,
         max_segments=settings.data.max_segments,
         max_rejected_share=settings.data.max_rejected_share,
+        several_genres=settings.data.several_genres,
+        mix_analysers=settings.data.mix_analysers,
         code_version=code_version("sources", "components/track_example_gen"),
     )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])

@@ -13,6 +13,7 @@ from components.errors import PipelineInputError
 from components.model_validator.limits import Limits, Share
 from components.sampler.sampling import Sampling
 from components.spotify_crawl.request import ANALYSES_FOLDER, LABELS_FILE, POLICY, CrawlRequest, playlist_id
+from components.track_example_gen.several_genres import SeveralGenres
 from components.track_example_gen.splits import SplitBy
 from components.trainer.hyperparameters import Balance, ModelName, ModelsHyperparameters
 from sources.labels import GenreNames, genre_key
@@ -49,6 +50,8 @@ class DataSettings(_Section):
     split_by: SplitBy
     max_segments: Annotated[int, Field(ge=1, lt=2**31)] | None
     max_rejected_share: Share
+    several_genres: SeveralGenres
+    mix_analysers: bool
 
     @field_validator("labels")
     @classmethod

@@ -1,23 +1,23 @@
-"""Spotify's (and Echo Nest's) audio-analysis JSON: one file a track, plain or gzipped."""
+"""Spotify's (and Echo Nest's) audio-analysis JSON: one file a track or an array of them, plain or gzipped."""
 
 from __future__ import annotations
 
 import codecs
-import gzip
-import io
 import re
-import zlib
 from collections.abc import Iterator
+from dataclasses import replace
+from io import BufferedReader
 from itertools import chain
 from typing import BinaryIO
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from isal import igzip, isal_zlib
 
-from sources.source import read_bounded
-from sources.track import N_COEFFICIENTS, InvalidTrack, Rejection, Track, segment_matrix
+from sources.json_array import elements
+from sources.source import read_bounded, require_bounded
+from sources.streams import GZIP_ERRORS, decompressed, first_letter
+from sources.track import ECHO_NEST, N_COEFFICIENTS, InvalidTrack, Rejection, Track, segment_matrix
 
 _Vector = tuple[float, float, float, float, float, float, float, float, float, float, float, float]
 
@@ -36,61 +36,107 @@ class _TrackInfo(msgspec.Struct):
 class _AudioAnalysis(msgspec.Struct):
     segments: list[_Segment]
     track: _TrackInfo | None = None
-    track_id: str | None = None
+    track_id: str | int | None = None
+    id: str | int | None = None
+    genre: str | None = None
+    # What the seed's array calls it.
+    Genre: str | None = None
+    artist_id: str | None = None
+    artist: str | None = None
+    title: str | None = None
+    analyser: str | None = None
 
 
-_GZIP_MAGIC = b"\x1f\x8b"
+ANALYSIS_NAME = "audio_analysis"
+"""What the ``source`` of a track says that was read from such an analysis, alone in a file or among others."""
+
 _NOT_A_NUMBER = re.compile(rb"[:\[,]\s*-?(NaN|Infinity)\b")
-# The type stubs call it an instance.
-_ISAL_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 _DECODER = msgspec.json.Decoder(_AudioAnalysis)
 
 
 class AudioAnalysisJson:
-    """Reads audio-analysis JSON as Spotify's Web API served it.
+    """Reads audio-analysis JSON as Spotify's Web API served it, one a file, or an array of any number of them.
 
-    Only ``segments`` is needed. ``track.duration`` falls back to the segments' sum, and an id is taken from
-    ``track_id`` or ``track.id`` where a dump added one: the analysis itself holds none.
+    Only ``segments`` is needed. ``track.duration`` falls back to the segments' sum. An id, a genre, an artist, a title
+    and an ``analyser`` other than Echo Nest's are taken from where a dump added them: the analysis itself holds none.
     """
 
-    name = "audio_analysis"
+    name = ANALYSIS_NAME
     suffixes = (".json", ".json.gz")
 
     def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
-        """Yields the file's one track, or its rejection; see :class:`sources.source.Source`."""
+        """Yields the file's track or each of its tracks, or rejections; see :class:`sources.source.Source`."""
         try:
-            yield self._track(_decode(_content(stream)))
+            content = decompressed(stream)
+            if first_letter(content) == b"[":
+                yield from _read_array(path, content)
+            else:
+                yield _track(read_bounded(content))
         except InvalidTrack as error:
             yield Rejection(path, str(error))
-        except (zlib.error, _ISAL_ERROR, EOFError, gzip.BadGzipFile) as error:
+        except GZIP_ERRORS as error:
             yield Rejection(path, f"truncated or damaged gzip: {error}")
 
-    def _track(self, analysis: _AudioAnalysis) -> Track:
-        segments = analysis.segments
-        durations = np.array([segment.duration for segment in segments])
-        matrix = segment_matrix(
-            _matrix([segment.timbre for segment in segments]),
-            _matrix([segment.pitches for segment in segments]),
-            durations,
-        )
-        info = analysis.track or _TrackInfo()
-        duration = float(durations.sum()) if info.duration is None else info.duration
-        track_id = analysis.track_id or info.id or ""
-        return Track(track_id, self.name, duration, matrix, durations=durations[: len(matrix)])
+
+def read_record(content: bytes, path: str) -> Track | Rejection:
+    """Reads one of the many analyses of a file.
+
+    Args:
+        content: its JSON.
+        path: where it stands.
+
+    Returns:
+        A track, which if it names no id is called by its content's hash: where it stands changes when the dump is made
+        again, and a track that changed its id could change its split. Or the reason why there is none.
+    """
+    try:
+        require_bounded(len(content))
+        track = _track(content)
+    except InvalidTrack as error:
+        return Rejection(path, str(error))
+    return replace(track, track_id=track.track_id or track.content_digest(), path=path)
 
 
-def _content(stream: BinaryIO) -> bytes:
-    """The file's bytes, decompressed by what they are, not by what the name says."""
-    content = read_bounded(stream)
-    if content.startswith(_GZIP_MAGIC):
-        with igzip.open(io.BytesIO(content), "rb") as decompressed:
-            content = read_bounded(decompressed)
-    return content.removeprefix(codecs.BOM_UTF8)
+def _read_array(path: str, stream: BufferedReader) -> Iterator[Track | Rejection]:
+    count = 0
+    try:
+        for count, content in enumerate(elements(stream), 1):
+            yield read_record(content, f"{path}[{count - 1}]")
+    except InvalidTrack as error:
+        raise InvalidTrack(f"{error}, after {count:,} analyses") from error
+    except GZIP_ERRORS as error:
+        raise InvalidTrack(f"truncated or damaged gzip after {count:,} analyses: {error}") from error
+    if not count:
+        raise InvalidTrack("an empty array")
+
+
+def _track(content: bytes) -> Track:
+    analysis = _decode(content)
+    segments = analysis.segments
+    durations = np.array([segment.duration for segment in segments])
+    matrix = segment_matrix(
+        _matrix([segment.timbre for segment in segments]),
+        _matrix([segment.pitches for segment in segments]),
+        durations,
+    )
+    info = analysis.track or _TrackInfo()
+    return Track(
+        track_id=str(next((found for found in (analysis.track_id, analysis.id, info.id) if found is not None), "")),
+        source=ANALYSIS_NAME,
+        duration=float(durations.sum()) if info.duration is None else info.duration,
+        segments=matrix,
+        artist_id=analysis.artist_id or "",
+        artist=analysis.artist or "",
+        title=analysis.title or "",
+        genre=analysis.genre or analysis.Genre or "",
+        analyser=analysis.analyser or ECHO_NEST,
+        durations=durations[: len(matrix)],
+    )
 
 
 def _decode(content: bytes) -> _AudioAnalysis:
     try:
-        return _DECODER.decode(content)
+        return _DECODER.decode(content.removeprefix(codecs.BOM_UTF8))
     except msgspec.ValidationError as error:
         raise InvalidTrack(f"not an audio analysis: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

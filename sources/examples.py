@@ -9,7 +9,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 
 from sources.track import SEGMENT_FEATURES, Track
 
-_TEXT_FEATURES = ("track_id", "artist_id", "artist", "title", "genre", "source")
+_TEXT_FEATURES = ("track_id", "artist_id", "artist", "title", "genre", "source", "analyser")
 
 # tf.train.Example, field by field, except that FloatList.value is `bytes`: on the wire a packed repeated float is the
 # little-endian bytes of a float32 array with their length in front, so that a coefficient is one copy of memory.

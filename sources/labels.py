@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -19,13 +20,18 @@ class InvalidLabels(ValueError):
 
 @dataclass(frozen=True)
 class Label:
-    """One row of a labels file; every field but the genre may be empty."""
+    """What a labels file says of a track; every field but the genre may be empty.
+
+    Attributes:
+        other_genres: what further rows or columns call it, in order, an equal one each time that it is named.
+    """
 
     genre: str
     track_id: str = ""
     artist_id: str = ""
     artist: str = ""
     title: str = ""
+    other_genres: tuple[str, ...] = ()
 
 
 class GenreNames:
@@ -61,64 +67,115 @@ def genre_key(name: str) -> str:
 
 
 def read_labels(content: bytes, name: str) -> dict[str, Label]:
-    """Reads a labels file: CSV with a header; ``track_id`` and ``genre`` needed, ``artist_id,artist,title`` read.
+    """Reads a labels file: CSV, or where the name ends in ``.cls`` the form of tagtraum's genre annotations.
+
+    CSV has a header; ``track_id`` and ``genre`` are needed, ``artist_id,artist,title`` are read, too. A line of a
+    ``.cls`` file is a track id and one or more genres, with tabs between them, or a comment after ``#`` (Schreiber:
+    Improving genre annotations for the Million Song Dataset, ISMIR 2015).
 
     Args:
-        content: the file's bytes, UTF-8 with or without a byte-order mark.
+        content: the file's bytes: UTF-8 with or without a byte-order mark, or UTF-16 with one.
         name: what messages call the file.
 
     Returns:
-        The rows by track id. A row repeated to the letter counts once.
+        The labels by track id. A track that several rows name has all their genres.
 
     Raises:
-        InvalidLabels: a needed column is missing, two rows of one track differ, or it is not CSV text.
+        InvalidLabels: a needed column is missing, two rows of one track differ in more than the genre, or it is no
+            such text.
     """
-    if b"\0" in content:
-        raise InvalidLabels(f"{name} is not a CSV text in UTF-8: it holds a zero byte")
+    text = _text(content, name)
+    rows = _cls_rows(text, name) if name.lower().endswith(".cls") else _csv_rows(text, name)
+    labels: dict[str, Label] = {}
+    for line, label in rows:
+        if not label.track_id:
+            raise InvalidLabels(f"{name}, line {line}: the track_id is empty")
+        known = labels.get(label.track_id)
+        labels[label.track_id] = label if known is None else _joined(known, label, f"{name}, line {line}")
+    return labels
+
+
+def _text(content: bytes, name: str) -> str:
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        missing = {"track_id", "genre"} - set(reader.fieldnames or ())
-        if missing:
-            raise InvalidLabels(
-                f"{name} has no column {' and '.join(sorted(missing))}; it has {', '.join(reader.fieldnames or ())}"
-            )
+        text = content.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InvalidLabels(f"{name}, line {line}: not a text in UTF-8; save it as such ({error.reason})") from error
+    if "\0" in text:
+        raise InvalidLabels(f"{name} is not a CSV text in UTF-8: it holds a zero byte")
+    return text
+
+
+_COLUMNS = ("genre", "track_id", "artist_id", "artist", "title")
+
+
+def _csv_rows(text: str, name: str) -> Iterator[tuple[int, Label]]:
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         names = list(reader.fieldnames or ())
+        missing = {"track_id", "genre"} - set(names)
+        if missing:
+            raise InvalidLabels(f"{name} has no column {' and '.join(sorted(missing))}; it has {', '.join(names)}")
         if len(set(names)) < len(names):
             raise InvalidLabels(f"{name} has a column twice: {', '.join(names)}")
-        labels: dict[str, Label] = {}
         for row in reader:
-            label = Label(**{field: (row.get(field) or "").strip() for field in Label.__dataclass_fields__})
             if None in row:
                 raise InvalidLabels(f"{name}, line {reader.line_num}: there are more values than columns")
-            if not label.track_id:
-                raise InvalidLabels(f"{name}, line {reader.line_num}: the track_id is empty")
-            if labels.setdefault(label.track_id, label) != label:
-                raise InvalidLabels(f"{name}, line {reader.line_num}: track {label.track_id} is labelled twice")
-        return labels
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidLabels(f"{name} is not a CSV text in UTF-8: {error}") from error
+            genre, track_id, artist_id, artist, title = ((row.get(column) or "").strip() for column in _COLUMNS)
+            yield reader.line_num, Label(genre, track_id, artist_id, artist, title)
+    except csv.Error as error:
+        raise InvalidLabels(f"{name} is not a CSV text: {error}") from error
+
+
+def _cls_rows(text: str, name: str) -> Iterator[tuple[int, Label]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        track_id, *named = map(str.strip, line.split("\t"))
+        if not any(named):
+            raise InvalidLabels(f"{name}, line {number}: there is no tab and genre after the track id")
+        genre, *others = filter(None, named)
+        yield number, Label(genre, track_id, other_genres=tuple(others))
+
+
+def _joined(known: Label, label: Label, place: str) -> Label:
+    genres = [genre for each in (known, label) for genre in (each.genre, *each.other_genres) if genre] or [""]
+    joined = replace(known, genre=genres[0], other_genres=tuple(genres[1:]))
+    if replace(label, genre=joined.genre, other_genres=joined.other_genres) != joined:
+        raise InvalidLabels(f"{place}: track {label.track_id} is labelled twice, with another artist or title")
+    return joined
 
 
 def apply_label(track: Track, label: Label | None, genres: GenreNames) -> Track:
     """The track with its label's genre, and with the label's metadata where the label has them.
 
+    Args:
+        track: with the genre that its own file names, if it names one.
+        label: replaces that genre, even by none; None leaves it.
+        genres: the genre list.
+
     Raises:
-        InvalidTrack: if the genre is not in the genre list.
+        InvalidTrack: if a genre is not in the genre list.
     """
-    if label is None:
-        return track
+    label = label or Label(track.genre, other_genres=track.other_genres)
+    genre, *others = [genres.require(name) for name in (label.genre, *label.other_genres) if name] or [""]
     return replace(
         track,
-        genre=genres.require(label.genre) if label.genre else "",
+        genre=genre,
+        other_genres=tuple(others),
         artist_id=label.artist_id or track.artist_id,
         artist=label.artist or track.artist,
         title=label.title or track.title,
     )
 
 
-def label_of(path: str, track_id: str, labels: Mapping[str, Label] | None, genres: GenreNames) -> Label | None:
-    """The label of a track: its row where there is a labels file, else the genre of its folder."""
+def label_of(track: Track, labels: Mapping[str, Label] | None, genres: GenreNames) -> Label | None:
+    """The label of a track: its row in the labels file, else the genre of its folder if there is no such file.
+
+    None leaves a track the genre that its own file names: that goes before the folder's.
+    """
     if labels is not None:
-        return labels.get(track_id)
-    genre = genres.of_folder(path)
-    return Label(genre) if genre else None
+        return labels.get(track.track_id)
+    folder = "" if track.genre else genres.of_folder(track.path)
+    return Label(folder) if folder else None

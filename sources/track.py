@@ -43,6 +43,8 @@ class Track:
         artist_id, artist, title, genre: empty where unknown.
         analyser: what computed the segments; only values of one analyser are comparable.
         durations: float64 of shape ``[segments]``, each segment's seconds; None where unknown.
+        other_genres: what it is called besides ``genre``, in order, an equal one each time that it is named.
+        path: where it was read: the file, and what a dump or an archive has for a place in it.
     """
 
     track_id: str
@@ -55,6 +57,8 @@ class Track:
     genre: str = ""
     analyser: str = ECHO_NEST
     durations: npt.NDArray[np.float64] | None = None
+    other_genres: tuple[str, ...] = ()
+    path: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.duration <= np.finfo(np.float32).max:

@@ -14,7 +14,7 @@ from tfx.dsl.io import fileio
 from components.errors import PipelineInputError
 from components.json_files import read_json, write_json
 from components.locks import Locked, exclusive
-from components.track_example_gen.catalogue import READ_ERRORS
+from components.track_example_gen.catalogue import FILE_ERRORS
 from tagging.model import PushedModel
 
 PARQUET_FILE = "predictions.parquet"
@@ -85,7 +85,7 @@ def writing_to(folder: str) -> Iterator[None]:
     """
     try:
         yield
-    except READ_ERRORS as error:
+    except FILE_ERRORS as error:
         # TFX's own error is empty, and comes from the one that says what it is.
         raise PipelineInputError(f"{folder} cannot be written to: {str(error) or error.__cause__}") from error
 

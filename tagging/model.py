@@ -16,7 +16,7 @@ from tfx.dsl.io import fileio
 
 from components.errors import PipelineInputError
 from components.scoring.saved_model import run_signature, serving_session
-from components.track_example_gen.catalogue import READ_ERRORS
+from components.track_example_gen.catalogue import FILE_ERRORS
 from components.trainer.description import read_description
 from components.trainer.export import EXAMPLES_SIGNATURE
 from sources.examples import encode_segments
@@ -56,7 +56,7 @@ def identify(folder: str) -> PushedModel:
         description = read_description(folder)
         with fileio.open(os.path.join(folder, _FINGERPRINT), "rb") as file:
             fingerprint = hashlib.blake2b(file.read(), digest_size=16).hexdigest()
-    except (*READ_ERRORS, msgspec.DecodeError) as error:
+    except (*FILE_ERRORS, msgspec.DecodeError) as error:
         raise PipelineInputError(f"{folder} is no whole model of this pipeline: {error}.") from error
     version = int(os.path.basename(folder))
     return PushedModel(description.name, version, tuple(description.genres), description.analysers, fingerprint)
@@ -79,7 +79,7 @@ class LoadedModel:
         try:
             self._session, signatures = self._open.enter_context(serving_session(folder))
             self._signature = signatures[EXAMPLES_SIGNATURE]
-        except (*READ_ERRORS, ValueError, RuntimeError, KeyError) as error:
+        except (*FILE_ERRORS, ValueError, RuntimeError, KeyError) as error:
             raise PipelineInputError(f"The model in {folder} does not load: {error}") from error
 
     def answer(self, tracks: Sequence[Track]) -> dict[str, npt.NDArray[Any]]:

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from tfx.dsl.io import fileio
 
-from components.track_example_gen.catalogue import READ_ERRORS
+from components.track_example_gen.catalogue import FILE_ERRORS
 
 Progress = Callable[[str], None]
 """Is told in a line how far a run is."""
@@ -33,7 +33,7 @@ def watched(parts: str, files: Mapping[str, int], before: int, progress: Progres
 
     def look() -> None:
         while not over.wait(_LOOK_S):
-            with suppress(*READ_ERRORS):  # A remote file system that does not answer now may do so the next time.
+            with suppress(*FILE_ERRORS):  # A remote file system that does not answer now may do so the next time.
                 done = sum(files.get(name.partition(".")[0], 0) for name in fileio.listdir(parts))
                 progress(f"{before + done:,} of {total:,} files{_pace(done, total - before, time.monotonic() - start)}")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tfx.dsl.io import fileio
 
-from components.track_example_gen.catalogue import READ_ERRORS
+from components.track_example_gen.catalogue import FILE_ERRORS
 
 _FILES_A_SHARD = 128
 _MOST_FILES = 512
@@ -65,6 +65,6 @@ def _key(paths: Sequence[str], answered_by: str) -> str:
 def _state(path: str) -> str:
     try:
         found = fileio.stat(path)
-    except READ_ERRORS:
+    except FILE_ERRORS:
         return "unreadable"  # The file is rejected with its reason where it is read.
     return f"{found.length} {found.mtime_nsec}"

@@ -9,8 +9,7 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.utils.shared import Shared
 
-from components.track_example_gen.ingest import Unreadable, read_tracks
-from sources.labels import GenreNames
+from components.track_example_gen.ingest import Unreadable, read_files
 from sources.track import Rejection, Track
 from tagging.folder import whole, writing_to
 from tagging.model import LoadedModel, PushedModel, Unanswerable
@@ -22,7 +21,7 @@ UNFINISHED_PART = ".unfinished.parquet"
 """Of a shard with a file that could not be read: it counts in this call, and is tagged anew by the next."""
 
 Item = tuple[str, Track]
-"""A file, and a track of it."""
+"""Where a track was read, and the track."""
 
 _TOGETHER_TRACKS = 32
 _TOGETHER_SEGMENTS = 1 << 16
@@ -78,30 +77,29 @@ def _tag(paths: Sequence[str], model: PushedModel, loaded: LoadedModel) -> tuple
                 ((path, track),) = batch
                 rejections.append(Rejection(path, f"{model} has no answer to it: {error}", track.track_id))
 
-    # No labels: what a track is called is what its file says.
-    items = (_comparable(path, item, model) for path, item in read_tracks(paths, {}, GenreNames(())))
+    items = (_comparable(item, model) for item in read_files(paths))
     for batch in _batches(items, rejections):
         answer(batch)
     return answers, rejections
 
 
-def _comparable(path: str, item: Track | Rejection, model: PushedModel) -> tuple[str, Track | Rejection]:
+def _comparable(item: Track | Rejection, model: PushedModel) -> Track | Rejection:
     if isinstance(item, Track) and item.analyser not in model.analysers:
         known = " and ".join(model.analysers)
         reason = f"its segments are {item.analyser}'s, and {model} compares those of {known} only"
-        return path, Rejection(path, reason, item.track_id)
-    return path, item
+        return Rejection(item.path, reason, item.track_id)
+    return item
 
 
-def _batches(items: Iterable[tuple[str, Track | Rejection]], rejections: list[Rejection]) -> Iterator[list[Item]]:
+def _batches(items: Iterable[Track | Rejection], rejections: list[Rejection]) -> Iterator[list[Item]]:
     """Tracks in batches, bounded by their number and their segments; rejections go into the list."""
     batch: list[Item] = []
     segments = 0
-    for path, item in items:
+    for item in items:
         if isinstance(item, Rejection):
             rejections.append(item)
             continue
-        batch.append((path, item))
+        batch.append((item.path, item))
         segments += len(item.segments)
         if len(batch) == _TOGETHER_TRACKS or segments >= _TOGETHER_SEGMENTS:
             yield batch

@@ -39,7 +39,7 @@ def _golden(track: Track) -> bytes:
     """What TensorFlow's own message serializes to."""
     example = tf.train.Example()
     features = example.features.feature
-    for name in ("track_id", *TEXTS, "source"):
+    for name in ("track_id", *TEXTS, "source", "analyser"):
         text = getattr(track, name)
         features[name].MergeFrom(
             tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode()])) if text else tf.train.Feature()
@@ -86,6 +86,7 @@ def test_texts_and_numbers_are_encoded() -> None:
         "title": ["Söngur".encode()],
         "genre": [b"Rock"],
         "source": [b"audio_analysis"],
+        "analyser": [b"echo_nest"],
         "duration": [12.5],
         "num_segments": [3],
     }

@@ -93,12 +93,37 @@ def test_rows_are_read_by_track_id() -> None:
         b"year,genre,track_id\n1999,Rock,A\n",
         b"track_id,genre\n A , Rock \n",
         b'track_id,genre\n"A","Rock"\n',
-        b"track_id,genre\nA,Rock\nA,Rock\n",
+        "track_id,genre\nA,Rock\n".encode("utf-16"),
+        b"\xfe\xff" + "track_id,genre\nA,Rock\n".encode("utf-16-be"),
+        b"track_id,genre\nA,\nA,Rock\nA,\n",
     ],
-    ids=["plain", "mark", "crlf", "no end", "blank", "extra column", "spaces", "quotes", "repeated"],
+    ids=["plain", "mark", "crlf", "no end", "blank", "extra column", "spaces", "quotes", "16le", "16be", "empty genre"],
 )
 def test_forms_of_the_same_labels(content: bytes) -> None:
     assert read_labels(content, "") == {"A": Label("Rock", "A")}
+
+
+def test_track_of_several_rows_has_their_genres_in_order() -> None:
+    content = b"track_id,genre,artist\nA,Rock,Ann\nB,Blues,\nA,Blues,Ann\nA,Rock,Ann\n"
+    assert read_labels(content, "") == {
+        "A": Label("Rock", "A", artist="Ann", other_genres=("Blues", "Rock")),
+        "B": Label("Blues", "B"),
+    }
+
+
+def test_cls_file_has_a_track_a_line_with_one_genre_or_two() -> None:
+    content = b"# MSD track id, genre, minority genre\n# more\nA\tRock\nB\tBlues\tRock\r\n\nC\tHip-Hop\t\n"
+    assert read_labels(content, "tagtraum.CLS") == {
+        "A": Label("Rock", "A"),
+        "B": Label("Blues", "B", other_genres=("Rock",)),
+        "C": Label("Hip-Hop", "C"),
+    }
+
+
+@pytest.mark.parametrize("line", [b"B Rock", b"B\t", b"B"])
+def test_cls_line_without_a_genre_is_refused_with_its_number(line: bytes) -> None:
+    with pytest.raises(InvalidLabels, match=r"a\.cls, line 3: there is no tab and genre"):
+        read_labels(b"# ids\nA\tRock\n" + line + b"\n", "a.cls")
 
 
 def test_text_is_utf8() -> None:
@@ -142,19 +167,26 @@ def test_empty_file_is_refused() -> None:
     assert "no column genre and track_id" in _fault(b"")
 
 
-@pytest.mark.parametrize("second", ["A,Blues,1", "A,Rock,2", "A,,1"])
-def test_conflicting_rows_are_refused_with_the_line(second: str) -> None:
+@pytest.mark.parametrize("second", ["A,Blues,2", "A,Rock,2", "A,Rock,"])
+def test_rows_of_one_track_and_two_artists_are_refused_with_the_line(second: str) -> None:
     message = _fault(f"track_id,genre,artist\nA,Rock,1\nB,Rock,1\n{second}\n".encode())
-    assert message.endswith("line 4: track A is labelled twice")
+    assert message.endswith("line 4: track A is labelled twice, with another artist or title")
 
 
 def test_empty_track_id_is_refused_with_the_line() -> None:
     assert _fault(b"track_id,genre\nA,Rock\n ,Rock\n").endswith("line 3: the track_id is empty")
 
 
-@pytest.mark.parametrize("content", ["track_id,genre,artist\nA,Rock,Café\n".encode("latin-1"), b"\xff\xfet\0r\0"])
+@pytest.mark.parametrize(
+    "content", ["track_id,genre,artist\nA,Rock,Café\n".encode("latin-1"), b"track_id,g\0enre\n", b"\xff\xfet\0r"]
+)
 def test_text_that_is_not_utf8_is_refused(content: bytes) -> None:
     assert "UTF-8" in _fault(content)
+
+
+def test_latin_1_is_refused_with_its_line() -> None:
+    fault = _fault("track_id,genre,artist\nA,Rock,Ann\nB,Rock,Caf\xe9\n".encode("latin-1"))
+    assert fault.startswith("my labels.csv, line 3: not a text in UTF-8; save it as such")
 
 
 @pytest.mark.parametrize("value", [b"a\0b", b"a" * 200_000])
@@ -204,20 +236,43 @@ def test_track_without_a_genre_is_unlabelled(label: Label | None) -> None:
     assert apply_label(_track(), label, NAMES).genre == ""
 
 
-def test_labels_file_wins_over_the_folder() -> None:
-    assert label_of("/Rock/A.json", "A", {"A": Label("Blues", "A")}, NAMES) == Label("Blues", "A")
+def test_labels_file_wins_over_the_file_and_the_folder() -> None:
+    track = _track(path="/Rock/A.json", genre="R&B")
+    assert label_of(track, {"A": Label("Blues", "A")}, NAMES) == Label("Blues", "A")
+    assert apply_label(track, Label("Blues", "A"), NAMES).genre == "Blues"
+
+
+def test_the_files_own_genre_wins_over_the_folder() -> None:
+    track = _track(path="/Rock/A.json", genre="hip hop")
+    assert label_of(track, None, NAMES) is None
+    assert apply_label(track, None, NAMES).genre == "Hip-Hop"
+
+
+def test_own_genre_that_is_not_in_the_list_is_refused() -> None:
+    with pytest.raises(InvalidTrack, match="'Polka'"):
+        apply_label(_track(genre="Polka"), None, NAMES)
+
+
+def test_every_genre_of_a_label_comes_in_the_configured_spelling() -> None:
+    track = apply_label(_track(), Label("hip hop", other_genres=("rock", "HIPHOP")), NAMES)
+    assert (track.genre, track.other_genres) == ("Hip-Hop", ("Rock", "Hip-Hop"))
+
+
+def test_empty_genre_of_a_label_takes_the_tracks_away() -> None:
+    track = apply_label(_track(genre="Rock", other_genres=("Blues",)), Label("", "A"), NAMES)
+    assert (track.genre, track.other_genres) == ("", ())
 
 
 def test_track_that_the_labels_file_does_not_name_has_no_label() -> None:
-    assert label_of("/Rock/A.json", "A", {}, NAMES) is None
+    assert label_of(_track(path="/Rock/A.json"), {}, NAMES) is None
 
 
 def test_folder_is_the_label_without_a_labels_file() -> None:
-    assert label_of("/hip_hop/A.json", "A", None, NAMES) == Label("Hip-Hop")
+    assert label_of(_track(path="/hip_hop/A.json"), None, NAMES) == Label("Hip-Hop")
 
 
 def test_no_folder_of_a_genre_is_no_label() -> None:
-    assert label_of("/data/A.json", "A", None, NAMES) is None
+    assert label_of(_track(path="/data/A.json"), None, NAMES) is None
 
 
 def test_an_unclosed_quote_is_refused_and_swallows_no_rows() -> None:

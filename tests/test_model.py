@@ -15,7 +15,7 @@ from components.errors import PipelineInputError
 from components.scoring.calibration import with_temperature
 from components.scoring.predictions import load_predictions, require_finite
 from components.scoring.tracks import track_table
-from components.trainer.description import not_trained_on
+from components.trainer.description import load_description, not_trained_on
 from components.trainer.export import length_class
 from components.trainer.fitting import Task, class_weights
 from components.trainer.hyperparameters import ModelName
@@ -251,6 +251,7 @@ def test_an_answer_needs_no_class_list(model: Any, train_examples: list[bytes]) 
     assert answer["genres"].tolist() == [[genre.encode() for genre in GENRES]] * 3
     np.testing.assert_allclose(answer["probabilities"].sum(axis=1), 1, atol=1e-5)
     np.testing.assert_array_equal(answer["probability"], answer["probabilities"].max(axis=1))
+    assert answer["analyser"].tolist() == [b"echo_nest"] * len(answer["genre"])
     best = answer["probabilities"].argmax(axis=1)
     assert [name.decode() for name in answer["genre"]] == [GENRES[index] for index in best]
 
@@ -353,3 +354,9 @@ def _padded(
 def _answer(model: Any, signature: str, **inputs: Any) -> dict[str, npt.NDArray[Any]]:
     answer = model.signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
     return {name: value.numpy() for name, value in answer.items()}
+
+
+def test_the_description_names_the_analysers_of_the_training_tracks(finished_run: FinishedRun) -> None:
+    model = standard_artifacts.Model()
+    model.uri = str(finished_run.artifact("Trainer-c1m1", "model"))
+    assert load_description(model).analysers == ("echo_nest",)

@@ -37,7 +37,7 @@ from components.report_gen.latex import escape
 from components.scoring.calibration import expected_calibration_error, with_temperature
 from components.scoring.predictions import TRACK_COLUMNS, Predictions
 from components.scoring.scores import Bootstrap, Estimate, accuracy, macro_f1
-from components.track_example_gen.report import IngestSummary
+from components.track_example_gen.report import GenresOfTrack, IngestSummary
 from components.trainer.description import ModelDescription
 from components.trainer.record import TrainingRecord
 from sources.examples import encode_track
@@ -53,7 +53,7 @@ TEMPERATURE = 2.0
 SETTINGS = {
     "name": "tiny",
     "genres": GENRES,
-    "data": {"split_by": "artist"},
+    "data": {"split_by": "artist", "several_genres": "drop"},
     "evaluation": {"confidence": 0.9, "resamples": 200},
 }
 BOOTSTRAP = Bootstrap(200, 0.9)
@@ -133,9 +133,11 @@ def _data(folder: Path) -> dict[str, list[Artifact]]:
         (folder / "anomalies" / f"Split-{split}" / "SchemaDiff.pb").write_bytes(anomaly.SerializeToString())
     ingest = _artifact(IngestReport, folder / "ingest")
     counts = {split: dict.fromkeys(GENRES[:3], size // 3) for split, size in SPLIT_SIZES.items()}
-    summary = IngestSummary(counts, dict.fromkeys(SPLIT_SIZES, 1), unlabelled=4, rejected=1)
+    summary = IngestSummary(counts, dict.fromkeys(SPLIT_SIZES, 1), 4, 1, 3, 2, 1000, {"echo_nest": 992})
     (folder / "ingest" / "summary.json").write_bytes(msgspec.json.encode(summary))
     (folder / "ingest" / "rejections.jsonl").write_bytes(msgspec.json.encode(REJECTION) + b"\n")
+    several = [GenresOfTrack("both.json", "T", ("Jazz", "Rock"), genre) for genre in ("", "Rock")]
+    (folder / "ingest" / "several_genres.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(several))
     examples.set_string_custom_property("input_fingerprint", "1234abcd")
     for artifact in (examples, ingest):
         artifact.set_string_custom_property(COMPONENT_PROPERTY, "TrackExampleGen")
@@ -375,8 +377,16 @@ def test_the_verdict_comes_first_with_its_reasons(written: Written) -> None:
     assert written.numbers["blessed"] is False
 
 
+def test_tracks_under_several_genres_and_analysers_are_told(written: Written) -> None:
+    assert "2 tracks are under\nseveral genres (drop)" in written.html
+    assert "<summary>2 under several genres</summary>" in written.html
+    assert [item["genre"] for item in written.numbers["data"]["several_genres"]] == ["", "Rock"]
+    assert "Segments by\necho_nest\n(992)." in written.html
+    assert written.numbers["data"]["ingest"]["analysers"] == {"echo_nest": 992}
+
+
 def test_rejected_files_are_listed_with_reasons(written: Written) -> None:
-    assert "<summary>1 rejected</summary>" in written.html
+    assert "<summary>1 left out with a reason</summary>" in written.html
     assert REJECTION.reason in written.html
     assert written.numbers["data"]["rejections"] == [
         {"path": REJECTION.path, "reason": REJECTION.reason, "track_id": "TR7"}

@@ -17,6 +17,8 @@ from components.model_selector.selection import load_selection
 from components.scoring.predictions import load_predictions
 from serving.client import Client, EndpointError, Prediction, predict, read_tracks
 from serving.client.client import MAX_REQUEST_BYTES, MAX_TOGETHER
+from sources.registry import SOURCES
+from sources.source import endings
 from sources.track import Rejection, Track
 from tests.conftest import FinishedRun, free_port
 from tests.endpoints import BROKEN, EMPTY, OTHER, TEXTS, Endpoints, grpc_server, http_server, outputs_json
@@ -336,4 +338,4 @@ def test_a_folder_that_cannot_be_read_is_told_and_the_others_are_read(tmp_path: 
 
 def test_a_folder_without_tracks_is_told(tmp_path: Path) -> None:
     ((_, rejected),) = read_tracks([str(tmp_path)])
-    assert rejected == Rejection(str(tmp_path), "no file below it ends in .json, .json.gz, .h5, .hdf5")
+    assert rejected == Rejection(str(tmp_path), f"no file below it ends in {endings(SOURCES)}")

@@ -17,6 +17,7 @@ from serving.client import predict
 from serving.server.asgi import MAX_BODY
 from sources.audio_analysis import AudioAnalysisJson
 from sources.registry import SOURCES
+from sources.source import endings
 from sources.track import Rejection, Track
 from tests.conftest import FinishedRun
 from tests.test_serving_page import address, page_options, track_of
@@ -208,8 +209,8 @@ def test_bad_files_are_told_and_the_others_are_shown_in_their_order(page: Page, 
     expect(page.locator("article h2")).to_have_text(["<b>one", "Artist 0 - Title 0", "Artist 1 - Title 1"])
     expect(page.get_by_role("alert").locator("p")).to_have_text(
         [
-            "bad.jsonNot an audio analysis: Expected `object`, got `array`.",
-            "notes.txtThe name does not end in .json, .json.gz, .h5, .hdf5.",
+            "bad.jsonTruncated: the array does not end, after 0 analyses.",
+            f"notes.txtThe name does not end in {endings(SOURCES)}.",
             "huge.jsonIt is larger than 100 MiB.",
         ]
     )

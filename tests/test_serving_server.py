@@ -490,5 +490,5 @@ def test_the_pushed_model(finished_run: FinishedRun) -> None:
     config = ModelConfig("deepmusic", str(finished_run.home / "pushed"))
     with running(ServerOptions([config])) as server, server.rest as client:
         answer = client.post("/deepmusic:predict", json={"instances": [instance(0.5, 30)]}).json()
-        assert set(answer["predictions"][0]) == {"genre", "probability", "genres", "probabilities"}
+        assert set(answer["predictions"][0]) == {"genre", "probability", "genres", "probabilities", "analyser"}
         assert sum(answer["predictions"][0]["probabilities"]) == pytest.approx(1, abs=1e-5)

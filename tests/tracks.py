@@ -9,6 +9,9 @@ from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
+
+from sources.track import Track
 
 GENRES = ("Blues", "Classical", "Country", "Hip-Hop", "Jazz", "Metal", "Pop", "Rock")
 LABEL_COLUMNS = ("track_id", "artist_id", "artist", "title", "genre")
@@ -34,6 +37,18 @@ def analysis(seed: int = 0, segments: int = 20, timbre_mean: Sequence[float] | N
             )
         ],
     }
+
+
+def segments_of(analysis: dict[str, Any]) -> npt.NDArray[np.float32]:
+    """What is read of an analysis: timbre and pitches ``[segments, 24]``."""
+    return np.array([segment["timbre"] + segment["pitches"] for segment in analysis["segments"]], np.float32)
+
+
+def durations_of(track: Track) -> list[float]:
+    """What a track says of its segments' durations, one for each segment."""
+    assert track.durations is not None
+    assert len(track.durations) == len(track.segments)
+    return [float(duration) for duration in track.durations]
 
 
 def write_analysis(path: Path, analysis: dict[str, Any]) -> Path:

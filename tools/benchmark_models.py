@@ -46,6 +46,7 @@ from components.scoring.saved_model import run_signature, serving_session
 from components.scoring.scores import Indices, accuracy, balanced_accuracy, confusion_matrix, genre_scores, macro_f1
 from components.track_example_gen.catalogue import list_analyses, load_labels
 from components.track_example_gen.ingest import read_tracks
+from components.trainer.description import ModelDescription
 from components.trainer.export import ARRAYS_SIGNATURE, ServingModule, save
 from components.trainer.fitting import Task
 from components.trainer.hyperparameters import ModelName
@@ -129,7 +130,7 @@ def load_catalogue(settings: Settings, min_tracks: int) -> Catalogue:
     """
     labels = load_labels(settings.data.labels) if settings.data.labels else None
     paths = list_analyses(str(settings.data.path))
-    read = (item for _, item in read_tracks(paths, labels, GenreNames(settings.genres)))
+    read = read_tracks(paths, labels, GenreNames(settings.genres))
     tracks = [item for item in read if isinstance(item, Track) and item.genre]
     counts = Counter(track.genre for track in tracks)
     genres = tuple(genre for genre in settings.genres if counts[genre] >= min_tracks)
@@ -272,7 +273,10 @@ def _run_fold(
         answers = predict(fit.model, test).argmax(axis=1)
         if not result.parameters:
             result.parameters = fit.model.count_params()
-            save(ServingModule(fit.model, inputs, data.graph, catalogue.genres), f"{cache}/model")
+            save(
+                ServingModule(fit.model, inputs, data.graph, ModelDescription(name, list(catalogue.genres))),
+                f"{cache}/model",
+            )
             result.milliseconds = _latency(f"{cache}/model", catalogue.tracks[:_TIMED])
     return answers
 

@@ -12,7 +12,7 @@ import msgspec
 from components.model_selector.selection import Candidate
 from components.model_validator.verdict import Verdict
 from components.scoring.scores import Estimate
-from components.track_example_gen.report import IngestSummary
+from components.track_example_gen.report import GenresOfTrack, IngestSummary
 from components.trainer.record import TrainingRecord
 from sources.track import Rejection
 
@@ -61,6 +61,7 @@ class DataReport(msgspec.Struct, frozen=True):
 
     ingest: IngestSummary
     rejections: list[Rejection]
+    several_genres: list[GenresOfTrack]
     splits: list[SplitCounts]
     segments: list[SegmentCounts]
     quantiles: tuple[float, ...]

@@ -26,7 +26,7 @@ from components.artifacts import (
 )
 from components.evaluator.config import ACCURACY
 from components.evaluator.metrics import MACRO_F1
-from components.json_files import read_json
+from components.json_files import Struct, read_json
 from components.model_check.executor import read_faults
 from components.model_selector.selection import Candidate, load_selection
 from components.model_validator.verdict import load_verdict
@@ -45,7 +45,7 @@ from components.report_gen.notes import notes
 from components.report_gen.scored import change, mistakes, score, uncalibrated
 from components.scoring.predictions import Predictions, load_predictions
 from components.scoring.scores import Bootstrap, Floats
-from components.track_example_gen.report import IngestSummary
+from components.track_example_gen.report import GenresOfTrack, IngestSummary
 from components.trainer.description import load_description
 from components.trainer.record import load_training
 from sources.track import SEGMENT_FEATURES, Rejection
@@ -166,17 +166,21 @@ def _data(artifacts: Mapping[str, Sequence[Artifact]], genres: Sequence[str]) ->
     statistics = {split: _statistics(uri) for split, uri in _split_uris(artifacts["statistics"]).items()}
     anomalies = {split: read_anomalies(uri) for split, uri in _split_uris(artifacts["anomalies"]).items()}
     splits, coefficients = count_examples(_split_uris([examples]), genres, _ranges(statistics.values()))
-    with fileio.open(os.path.join(ingest.uri, IngestReport.REJECTIONS_FILE), "rb") as file:
-        rejections = msgspec.json.Decoder(Rejection).decode_lines(file.read())
     return DataReport(
         ingest=read_json(os.path.join(ingest.uri, IngestReport.SUMMARY_FILE), IngestSummary),
-        rejections=rejections,
+        rejections=_lines(os.path.join(ingest.uri, IngestReport.REJECTIONS_FILE), Rejection),
+        several_genres=_lines(os.path.join(ingest.uri, IngestReport.SEVERAL_GENRES_FILE), GenresOfTrack),
         splits=splits,
         segments=[_segment_counts(split, found["num_segments"]) for split, found in statistics.items()],
         quantiles=QUANTILES,
         coefficients=coefficients,
         anomalies=describe(anomalies),
     )
+
+
+def _lines(path: str, of_type: type[Struct]) -> list[Struct]:
+    with fileio.open(path, "rb") as file:
+        return msgspec.json.Decoder(of_type).decode_lines(file.read())
 
 
 _Features = dict[str, statistics_pb2.NumericStatistics]

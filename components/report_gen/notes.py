@@ -31,9 +31,14 @@ def _on_data(data: DataReport) -> list[str]:
         " read."
     )
     sampled = [sample] if used < read else []
+    analysers = list(data.ingest.analysers)
+    mixed = [
+        f"The tracks are of the analysers {', '.join(analysers)}, whose values cannot be compared: where genres differ"
+        " in their analyser, a model learns to tell these apart instead."
+    ]
     missing = {split.split: [genre for genre, tracks in split.genres.items() if not tracks] for split in data.splits}
     gaps = [f"There is no track of {', '.join(genres)} in {split}." for split, genres in missing.items() if genres]
-    return sampled + gaps
+    return sampled + (mixed if len(analysers) > 1 else []) + gaps
 
 
 def _on_support(test: Scores) -> list[str]:

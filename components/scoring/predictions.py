@@ -20,6 +20,7 @@ TRACK_COLUMNS = {
     "artist": pa.string(),
     "title": pa.string(),
     "source": pa.string(),
+    "analyser": pa.string(),
     "duration": pa.float32(),
     "num_segments": pa.int64(),
     "genre": pa.string(),

@@ -10,13 +10,14 @@ import tensorflow as tf
 from tfx.dsl.io import fileio
 
 from components.errors import PipelineInputError
+from components.track_example_gen.progress import Moments
 from sources.labels import InvalidLabels, Label, read_labels
 from sources.registry import SOURCES, source_for
-from sources.source import read_bounded
+from sources.source import endings, read_bounded
 from sources.track import InvalidTrack
 
-READ_ERRORS = (OSError, tf.errors.OpError)
-"""What a file that cannot be read raises, on a local disk or a remote file system."""
+FILE_ERRORS = (OSError, tf.errors.OpError)
+"""What a file that cannot be read or written raises, on a local disk or a remote file system."""
 
 _CHUNK_BYTES = 1 << 20
 
@@ -24,21 +25,26 @@ _CHUNK_BYTES = 1 << 20
 def list_analyses(folder: str) -> list[str]:
     """Every file below ``folder`` that a source reads, sorted, so that a run does not depend on the file system.
 
+    Args:
+        folder: may be one such file, too, as a dump or an archive.
+
     Raises:
         PipelineInputError: the folder is not there, or holds no analysis.
     """
+    if not fileio.exists(folder):
+        raise PipelineInputError(f"The data folder {folder} is not there.")
     if not fileio.isdir(folder):
-        fault = "is not a folder" if fileio.exists(folder) else "is not there"
-        raise PipelineInputError(f"The data folder {folder} {fault}.")
+        if source_for(folder) is None:
+            raise PipelineInputError(f"{folder} is not a folder, nor a file that ends in {endings(SOURCES)}.")
+        return [folder]
     try:
         paths = sorted(_walk(folder))
     except UnicodeDecodeError as error:
         raise PipelineInputError(f"Below {folder} is a file name that is not UTF-8: {error.object!r}.") from error
-    except READ_ERRORS as error:
+    except FILE_ERRORS as error:
         raise PipelineInputError(f"A folder below {folder} cannot be read: {error}.") from error
     if not paths:
-        endings = ", ".join(suffix for source in SOURCES for suffix in source.suffixes)
-        raise PipelineInputError(f"No audio analysis below {folder}: no file ends in {endings}.")
+        raise PipelineInputError(f"No audio analysis below {folder}: no file ends in {endings(SOURCES)}.")
     return paths
 
 
@@ -64,7 +70,7 @@ def load_labels(path: str) -> dict[str, Label]:
     try:
         with fileio.open(path, "rb") as file:
             return read_labels(read_bounded(file), path)
-    except READ_ERRORS as error:
+    except FILE_ERRORS as error:
         raise PipelineInputError(f"The labels file {path} cannot be read: {error}.") from error
     except (InvalidLabels, InvalidTrack) as error:
         raise PipelineInputError(f"Labels: {error}.") from error
@@ -78,9 +84,9 @@ def fingerprint(folder: str, labels: str | None) -> str:
     """
     if labels:
         _require_labels(labels)
-    digest = hashlib.blake2b(digest_size=16)
+    digest, moments = hashlib.blake2b(digest_size=16), Moments()
     for path in [*list_analyses(folder), *([labels] if labels else [])]:
-        digest.update(os.path.relpath(path, folder).encode() + b"\0" + _content_digest(path))
+        digest.update(os.path.relpath(path, folder).encode() + b"\0" + _content_digest(path, moments))
     return digest.hexdigest()
 
 
@@ -89,13 +95,14 @@ def _require_labels(path: str) -> None:
         raise PipelineInputError(f"The labels file {path} is not there.")
 
 
-def _content_digest(path: str) -> bytes:
+def _content_digest(path: str, moments: Moments) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     try:
         with fileio.open(path, "rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
-    except READ_ERRORS:
+                moments.show("looking for changes in %s, %.1f GB", os.path.basename(path), file.tell() / 1e9)
+    except FILE_ERRORS:
         # The file is rejected with its reason where it is read.
         digest.update(b"unreadable")
     return digest.digest()

@@ -14,6 +14,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from components.artifacts import IngestReport
 from components.track_example_gen.driver import FingerprintDriver
 from components.track_example_gen.executor import Executor
+from components.track_example_gen.several_genres import SeveralGenres
 from components.track_example_gen.splits import SplitBy
 
 
@@ -27,6 +28,8 @@ class TrackExampleGenSpec(ComponentSpec):
         "split_by": ExecutionParameter(type=str),
         "max_segments": ExecutionParameter(type=int, optional=True),
         "max_rejected_share": ExecutionParameter(type=float),
+        "several_genres": ExecutionParameter(type=str),
+        "mix_analysers": ExecutionParameter(type=int),
         "code_version": ExecutionParameter(type=str),
     }
     INPUTS: dict[str, ChannelParameter] = {}
@@ -48,25 +51,30 @@ class TrackExampleGen(BaseBeamComponent):
     EXECUTOR_SPEC = BeamExecutorSpec(Executor)
     DRIVER_CLASS = FingerprintDriver
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a setting each
         self,
+        *,
         data: str,
         labels: str | None,
         genres: Sequence[str],
         split_by: SplitBy,
         max_segments: int | None,
         max_rejected_share: float,
+        several_genres: SeveralGenres,
+        mix_analysers: bool,
         code_version: str,
     ) -> None:
         """Constructs the component.
 
         Args:
             data: folder of analyses, searched recursively.
-            labels: CSV with ``track_id,genre``; None takes the genre from the folders.
+            labels: CSV with ``track_id,genre``, or ``.cls``; None takes the genre from the folders.
             genres: the genre list; a track of another genre is rejected.
             split_by: ``artist`` keeps an artist's tracks in one split, ``track`` does not.
             max_segments: segments kept of a track, None for all.
             max_rejected_share: 0..1; the run stops when more of the tracks are rejected.
+            several_genres: what becomes of a track under several genres.
+            mix_analysers: whether tracks of several analysers may come together; the run stops if they may not.
             code_version: changes when the sources or this component do.
         """
         super().__init__(
@@ -77,6 +85,8 @@ class TrackExampleGen(BaseBeamComponent):
                 split_by=split_by,
                 max_segments=max_segments,
                 max_rejected_share=max_rejected_share,
+                several_genres=several_genres,
+                mix_analysers=int(mix_analysers),
                 code_version=code_version,
                 examples=Channel(type=standard_artifacts.Examples),
                 report=Channel(type=IngestReport),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+import re
+import traceback
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -15,19 +17,21 @@ from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 
 from components.artifacts import IngestReport
+from components.errors import PipelineInputError
 from components.json_files import write_json
-from components.track_example_gen.catalogue import list_analyses, load_labels
-from components.track_example_gen.ingest import (
-    IngestConfig,
-    Verdict,
-    ingest_shard,
-    publish_shard,
-    read_verdicts,
-    reject_duplicates,
+from components.track_example_gen.catalogue import FILE_ERRORS, list_analyses, load_labels
+from components.track_example_gen.ingest import IngestConfig, ingest_shard, publish_shard
+from components.track_example_gen.progress import Progress
+from components.track_example_gen.repetitions import decide_repetitions
+from components.track_example_gen.report import (
+    rejections,
+    require_one_analyser,
+    require_usable,
+    several_genres,
+    summarize,
 )
-from components.track_example_gen.report import IngestSummary, rejections, require_usable, summarize
 from components.track_example_gen.splits import SPLITS
-from sources.track import Rejection
+from components.track_example_gen.verdicts import Verdict, read_verdicts
 
 _FILES_A_SHARD = 128
 
@@ -50,24 +54,31 @@ class Executor(BaseBeamExecutor):
         """Writes the splits and the report.
 
         Raises:
-            PipelineInputError: the input cannot be used, see ``require_usable``.
+            PipelineInputError: the input cannot be used, see ``require_usable`` and ``require_one_analyser``, or what
+                is made of it cannot be written.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         config = IngestConfig(
             genres=tuple(json.loads(exec_properties["genres"])),
             split_by=exec_properties["split_by"],
             max_segments=exec_properties.get("max_segments"),
+            several_genres=exec_properties["several_genres"],
         )
         folders = self._ingest(list_analyses(exec_properties["data"]), exec_properties.get("labels"), config)
-        verdicts = _verdicts_by_folder(folders)
+        verdicts = _verdicts_by_folder(folders, config)
         everything = [verdict for shard in verdicts.values() for verdict in shard]
         summary, rejected = summarize(everything), rejections(everything)
         for item in rejected:
             log.debug("rejected %s: %s", item.path, item.reason)
         require_usable(summary, rejected, exec_properties["max_rejected_share"], config.split_by)
+        if not exec_properties["mix_analysers"]:
+            require_one_analyser(summary)
 
         _publish_examples(artifact_utils.get_single_instance(output_dict["examples"]), verdicts)
-        _write_report(artifact_utils.get_single_uri(output_dict["report"]), summary, rejected)
+        report = artifact_utils.get_single_uri(output_dict["report"])
+        write_json(os.path.join(report, IngestReport.SUMMARY_FILE), summary)
+        _write_lines(os.path.join(report, IngestReport.REJECTIONS_FILE), rejected)
+        _write_lines(os.path.join(report, IngestReport.SEVERAL_GENRES_FILE), several_genres(everything))
         for line in (str(summary), *summary.gaps(config.genres)):
             log.info("%s", line)
 
@@ -76,13 +87,16 @@ class Executor(BaseBeamExecutor):
         folders = [os.path.join(self._get_tmp_dir(), f"shard-{number:05d}") for number in range(len(shards))]
         if labels:
             load_labels(labels)
-        with self._make_beam_pipeline() as pipeline:
-            (
-                pipeline
-                | "Shards" >> beam.Create(list(zip(folders, shards, strict=True)))
-                | "Spread" >> beam.Reshuffle()
-                | "Ingest" >> beam.ParDo(_IngestShard(labels, config, len(shards)))
-            )
+        try:
+            with self._make_beam_pipeline() as pipeline:
+                (
+                    pipeline
+                    | "Shards" >> beam.Create(list(zip(folders, shards, strict=True)))
+                    | "Spread" >> beam.Reshuffle()
+                    | "Ingest" >> beam.ParDo(_IngestShard(labels, config, len(shards)))
+                )
+        except (PipelineInputError, RuntimeError) as error:
+            raise _input_error(error) or error from error
         return folders
 
 
@@ -91,22 +105,33 @@ class _IngestShard(beam.DoFn):
         self._labels_path = labels
         self._config = config
         self._shards = shards
-        self._done = 0
 
     def setup(self) -> None:
         self._labels = load_labels(self._labels_path) if self._labels_path else None
+        self._progress = Progress(self._shards)
 
     def process(self, element: tuple[str, list[str]]) -> Iterator[None]:
         folder, paths = element
-        ingest_shard(paths, self._labels, self._config, folder)
-        self._done += 1
-        log.info("%d of %d parts read", self._done, self._shards, extra={"progress": True})
+        try:
+            ingest_shard(paths, self._labels, self._config, folder, self._progress)
+        except FILE_ERRORS as error:
+            # What cannot be read is rejected: this could not be written.
+            raise PipelineInputError(f"Nothing more can be written to {folder}: {error}.") from error
+        self._progress.part_read()
         yield from ()
 
 
-def _verdicts_by_folder(folders: list[str]) -> dict[str, list[Verdict]]:
+def _input_error(error: Exception) -> PipelineInputError | None:
+    """The user's fault without what Beam adds to it, or makes of it in another process; None if it was none."""
+    text = "".join(traceback.format_exception_only(error))
+    found = re.findall(rf"{PipelineInputError.__name__}: (.*?)(?: \[while running|$)", text, re.MULTILINE)
+    return PipelineInputError(found[-1]) if found else None
+
+
+def _verdicts_by_folder(folders: list[str], config: IngestConfig) -> dict[str, list[Verdict]]:
     by_folder = {folder: read_verdicts(folder) for folder in folders}
-    final = reject_duplicates(verdict for shard in by_folder.values() for verdict in shard)
+    everything = [verdict for shard in by_folder.values() for verdict in shard]
+    final = iter(decide_repetitions(everything, config.several_genres))
     return {folder: [next(final) for _ in shard] for folder, shard in by_folder.items()}
 
 
@@ -119,7 +144,6 @@ def _publish_examples(examples: Artifact, verdicts: dict[str, list[Verdict]]) ->
         publish_shard(folder, shard, split_uri, f"data_tfrecord-{number:05d}-of-{len(verdicts):05d}")
 
 
-def _write_report(uri: str, summary: IngestSummary, rejected: list[Rejection]) -> None:
-    write_json(os.path.join(uri, IngestReport.SUMMARY_FILE), summary)
-    with fileio.open(os.path.join(uri, IngestReport.REJECTIONS_FILE), "wb") as file:
-        file.write(b"".join(msgspec.json.encode(item) + b"\n" for item in rejected))
+def _write_lines(path: str, structs: Sequence[object]) -> None:
+    with fileio.open(path, "wb") as file:
+        file.write(msgspec.json.Encoder().encode_lines(structs))

@@ -10,14 +10,17 @@ import msgspec
 import tensorflow as tf
 from tfx.dsl.io import fileio
 
-from components.track_example_gen.catalogue import READ_ERRORS
+from components.track_example_gen import verdicts as verdict_files
+from components.track_example_gen.catalogue import FILE_ERRORS
+from components.track_example_gen.progress import Progress
+from components.track_example_gen.repetitions import under_several
+from components.track_example_gen.several_genres import SeveralGenres, genre_of
 from components.track_example_gen.splits import SPLITS, SplitBy, split_of
+from components.track_example_gen.verdicts import Verdict, read_verdicts
 from sources.examples import encode_track
 from sources.labels import GenreNames, Label, apply_label, label_of
-from sources.registry import source_for, stem
+from sources.registry import read
 from sources.track import InvalidTrack, Rejection, Track
-
-_VERDICTS_FILE = "verdicts.jsonl"
 
 
 @dataclass(frozen=True)
@@ -28,28 +31,13 @@ class IngestConfig:
         genres: the genre list, in the order of the class index.
         split_by: what a split keeps together.
         max_segments: segments kept of a track, None for all.
+        several_genres: what becomes of a track under several genres.
     """
 
     genres: tuple[str, ...]
     split_by: SplitBy
     max_segments: int | None
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """What became of one track: an example in a split, an unlabelled track, or a rejection with its reason.
-
-    Attributes:
-        index: for an example, its place in its split's file of the shard.
-    """
-
-    path: str
-    track_id: str = ""
-    reason: str = ""
-    split: str = ""
-    index: int = -1
-    genre: str = ""
-    artist: str = ""
-    digest: str = ""
+    several_genres: SeveralGenres
 
 
 class Unreadable(Rejection):
@@ -58,39 +46,40 @@ class Unreadable(Rejection):
 
 def read_tracks(
     paths: Iterable[str], labels: Mapping[str, Label] | None, genres: GenreNames
-) -> Iterator[tuple[str, Track | Rejection]]:
+) -> Iterator[Track | Rejection]:
     """Reads files and labels their tracks; a track without a label has an empty genre.
 
     Yields:
-        The path, and a track with its final id, or a rejection.
+        A track with its final id, or a rejection; each says in ``path`` where it comes from.
     """
+    for item in read_files(paths):
+        yield _labelled(item, labels, genres) if isinstance(item, Track) else item
+
+
+def read_files(paths: Iterable[str]) -> Iterator[Track | Rejection]:
+    """Reads files; a track has the genre that its file names, however it is written there."""
     for path in paths:
-        for item in _read_file(path):
-            yield path, _labelled(path, item, labels, genres) if isinstance(item, Track) else item
+        yield from _read_file(path)
 
 
 def _read_file(path: str) -> Iterator[Track | Rejection]:
-    source = source_for(path)
-    if source is None:
-        yield Rejection(path, "no source reads files of this name")
-        return
     try:
         with fileio.open(path, "rb") as stream:
-            yield from source.read(path, stream)
-    except READ_ERRORS as error:
+            yield from read(path, stream)
+    except FILE_ERRORS as error:
         yield Unreadable(path, f"cannot be read: {error}")
 
 
-def _labelled(path: str, track: Track, labels: Mapping[str, Label] | None, genres: GenreNames) -> Track | Rejection:
-    if not track.track_id:
-        track = replace(track, track_id=stem(path))
+def _labelled(track: Track, labels: Mapping[str, Label] | None, genres: GenreNames) -> Track | Rejection:
     try:
-        return apply_label(track, label_of(path, track.track_id, labels, genres), genres)
+        return apply_label(track, label_of(track, labels, genres), genres)
     except InvalidTrack as error:
-        return Rejection(path, str(error), track.track_id)
+        return Rejection(track.path, str(error), track.track_id)
 
 
-def ingest_shard(paths: Sequence[str], labels: Mapping[str, Label] | None, config: IngestConfig, folder: str) -> None:
+def ingest_shard(
+    paths: Sequence[str], labels: Mapping[str, Label] | None, config: IngestConfig, folder: str, progress: Progress
+) -> None:
     """Reads files into one TFRecord file a split, and writes down a verdict a track.
 
     Args:
@@ -99,6 +88,10 @@ def ingest_shard(paths: Sequence[str], labels: Mapping[str, Label] | None, confi
         config: how tracks become examples.
         folder: where the files go; it appears only when all of them are whole, and a Beam runner that tries a bundle
             again then does nothing.
+        progress: told of each track.
+
+    Raises:
+        OSError, tf.errors.OpError: something cannot be written.
     """
     if fileio.exists(folder):
         return
@@ -108,9 +101,10 @@ def ingest_shard(paths: Sequence[str], labels: Mapping[str, Label] | None, confi
     fileio.makedirs(staging)
     writers = {split: _SplitWriter(os.path.join(staging, split), config.max_segments) for split in SPLITS}
     genres = GenreNames(config.genres)
-    with fileio.open(os.path.join(staging, _VERDICTS_FILE), "wb") as verdicts:
-        for path, item in read_tracks(paths, labels, genres):
-            verdicts.write(msgspec.json.encode(_verdict(path, item, writers, config.split_by)) + b"\n")
+    with fileio.open(os.path.join(staging, verdict_files.FILE), "wb") as verdicts:
+        for item in read_tracks(paths, labels, genres):
+            verdicts.write(msgspec.json.encode(_verdict(item, writers, config)) + b"\n")
+            progress.track_read()
     for writer in writers.values():
         writer.close()
     fileio.rename(staging, folder)
@@ -134,41 +128,28 @@ class _SplitWriter:
         self._records.close()
 
 
-def _verdict(path: str, item: Track | Rejection, writers: Mapping[str, _SplitWriter], split_by: SplitBy) -> Verdict:
+def _verdict(item: Track | Rejection, writers: Mapping[str, _SplitWriter], config: IngestConfig) -> Verdict:
     if isinstance(item, Rejection):
-        return Verdict(path, item.track_id, item.reason)
+        return Verdict(item.path, item.track_id, item.reason)
     if not item.genre:
-        return Verdict(path, item.track_id)
-    split = split_of(item, split_by)
+        return Verdict(item.path, item.track_id)
+    named = (item.genre, *item.other_genres)
+    genres, digest = tuple(dict.fromkeys(named)), item.content_digest()
+    genre = genre_of(named, config.several_genres)
+    if not genre:
+        return under_several(Verdict(item.path, item.track_id, digest=digest), genres)
+    split = split_of(item, config.split_by)
     return Verdict(
-        path,
+        item.path,
         item.track_id,
         split=split,
-        index=writers[split].add(item),
-        genre=item.genre,
+        index=writers[split].add(replace(item, genre=genre)),
+        genre=genre,
+        genres=genres,
         artist=item.artist_key,
-        digest=item.content_digest(),
+        digest=digest,
+        analyser=item.analyser,
     )
-
-
-def read_verdicts(folder: str) -> list[Verdict]:
-    """The verdicts of a shard, in the order of its tracks."""
-    with fileio.open(os.path.join(folder, _VERDICTS_FILE), "rb") as file:
-        return [msgspec.json.decode(line, type=Verdict) for line in file.read().splitlines()]
-
-
-def reject_duplicates(verdicts: Iterable[Verdict]) -> Iterator[Verdict]:
-    """Turns every example whose track id came before into a rejection; the first one stays."""
-    first: dict[str, Verdict] = {}
-    for verdict in verdicts:
-        if not verdict.split or first.setdefault(verdict.track_id, verdict) is verdict:
-            yield verdict
-            continue
-        kept = first[verdict.track_id]
-        content = "the same content" if kept.digest == verdict.digest else "other content"
-        yield Verdict(
-            verdict.path, verdict.track_id, f"track id {verdict.track_id} again, with {content} as {kept.path}"
-        )
 
 
 def publish_shard(folder: str, verdicts: Sequence[Verdict], split_uri: Mapping[str, str], name: str) -> None:
@@ -176,7 +157,7 @@ def publish_shard(folder: str, verdicts: Sequence[Verdict], split_uri: Mapping[s
 
     Args:
         folder: what :func:`ingest_shard` wrote.
-        verdicts: the shard's, after :func:`reject_duplicates`.
+        verdicts: the shard's, after ``decide_repetitions``.
         split_uri: each split's folder.
         name: the published files' name.
     """

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from components.errors import PipelineInputError
-from components.track_example_gen.ingest import Verdict
 from components.track_example_gen.splits import SPLITS, TRAIN, SplitBy
+from components.track_example_gen.verdicts import Verdict
 from sources.track import Rejection
 
 _SHOWN = 5
@@ -22,13 +22,22 @@ class IngestSummary(msgspec.Struct, frozen=True):
         examples: tracks by split, then by genre.
         artists: artists by split; tracks that name none are not counted.
         unlabelled: tracks without a genre, left out.
-        rejected: tracks and files left out, each with a reason in ``rejections.jsonl``.
+        rejected: tracks and files left out for a fault; these and all others that are left out, but for the
+            unlabelled, are in ``rejections.jsonl``, each with a reason.
+        repeated: tracks left out because they are there once more, under their own or another id.
+        several_genres: tracks under several genres, left out or not; they are in ``several_genres.jsonl``.
+        read: tracks and files, whatever became of them.
+        analysers: examples by what computed their segments.
     """
 
     examples: dict[str, dict[str, int]]
     artists: dict[str, int]
     unlabelled: int
     rejected: int
+    repeated: int
+    several_genres: int
+    read: int
+    analysers: dict[str, int]
 
     @property
     def tracks(self) -> dict[str, int]:
@@ -43,7 +52,27 @@ class IngestSummary(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         splits = ", ".join(f"{count:,} {split}" for split, count in self.tracks.items())
         left_out = f"{self.unlabelled:,} unlabelled, {self.rejected:,} rejected"
-        return f"{sum(self.tracks.values()):,} tracks: {splits}; {left_out}"
+        if self.repeated:
+            left_out += f", {self.repeated:,} repeated"
+        if self.several_genres:
+            left_out += f"; {self.several_genres:,} under several genres"
+        return f"{sum(self.tracks.values()):,} tracks: {splits}; {left_out}; {self.analysed}"
+
+    @property
+    def analysed(self) -> str:
+        """The analysers, with counts where there are several."""
+        if len(self.analysers) == 1:
+            return f"analyser {next(iter(self.analysers))}"
+        return "analysers " + ", ".join(f"{name} ({count:,})" for name, count in self.analysers.items())
+
+
+class GenresOfTrack(msgspec.Struct, frozen=True):
+    """A track under several genres, and the one that counts; empty where the track is left out."""
+
+    path: str
+    track_id: str
+    genres: tuple[str, ...]
+    genre: str
 
 
 def summarize(verdicts: Sequence[Verdict]) -> IngestSummary:
@@ -59,13 +88,45 @@ def summarize(verdicts: Sequence[Verdict]) -> IngestSummary:
             for split in SPLITS
         },
         unlabelled=sum(not verdict.split and not verdict.reason for verdict in verdicts),
-        rejected=sum(bool(verdict.reason) for verdict in verdicts),
+        rejected=sum(_is_rejected(verdict) for verdict in verdicts),
+        repeated=sum(bool(verdict.reason) and verdict.left_out == "repeated" for verdict in verdicts),
+        several_genres=len(several_genres(verdicts)),
+        read=len(verdicts),
+        analysers=dict(sorted(Counter(verdict.analyser for verdict in examples).items())),
     )
 
 
 def rejections(verdicts: Iterable[Verdict]) -> list[Rejection]:
-    """The rejected ones."""
-    return [Rejection(verdict.path, verdict.reason, verdict.track_id) for verdict in verdicts if verdict.reason]
+    """Everything that is left out with a reason; what is at fault comes first."""
+    left_out = sorted((verdict for verdict in verdicts if verdict.reason), key=lambda each: not _is_rejected(each))
+    return [Rejection(verdict.path, verdict.reason, verdict.track_id) for verdict in left_out]
+
+
+def several_genres(verdicts: Iterable[Verdict]) -> list[GenresOfTrack]:
+    """The tracks under several genres, and what was decided of each."""
+    return [
+        GenresOfTrack(verdict.path, verdict.track_id, verdict.genres, verdict.genre)
+        for verdict in verdicts
+        if len(verdict.genres) > 1
+    ]
+
+
+def _is_rejected(verdict: Verdict) -> bool:
+    return bool(verdict.reason) and verdict.left_out == "rejected"
+
+
+def require_one_analyser(summary: IngestSummary) -> None:
+    """Stops a run that would learn from values that cannot be compared.
+
+    Raises:
+        PipelineInputError: the examples' segments are from several analysers.
+    """
+    if len(summary.analysers) > 1:
+        found = ", ".join(f"{count:,} by {name}" for name, count in summary.analysers.items())
+        raise PipelineInputError(
+            f"The tracks are from different analysers, whose values cannot be compared: {found}. Train on those of one,"
+            " or set data.mix_analysers to true."
+        )
 
 
 def require_usable(
@@ -77,7 +138,7 @@ def require_usable(
         PipelineInputError: too large a share was rejected, nothing is labelled, a split is empty, or there is
             one genre only to learn from.
     """
-    read = sum(summary.tracks.values()) + summary.unlabelled + summary.rejected
+    read = summary.read
     if read and summary.rejected / read > max_rejected_share:
         raise PipelineInputError(
             f"{summary.rejected:,} of {read:,} tracks were rejected, more than data.max_rejected_share ="
@@ -85,6 +146,11 @@ def require_usable(
         )
     if read and summary.rejected == read:
         raise PipelineInputError(f"All {read:,} tracks were rejected:{_listed(rejected)}")
+    if not sum(summary.tracks.values()) and summary.several_genres:
+        raise PipelineInputError(
+            f"Every track that has a genre, {summary.several_genres:,} of them, is under several, and"
+            " data.several_genres = drop leaves those out. Set it to first or majority."
+        )
     if not sum(summary.tracks.values()):
         raise PipelineInputError(
             f"None of the {read:,} tracks has a genre: the labels file has no row with their ids (or, without a labels"

@@ -1,4 +1,4 @@
-"""The SavedModel: raw segments or serialized examples in, genres and probabilities out."""
+"""The SavedModel: raw segments or serialized examples in; genres, probabilities and whose analyses it takes out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from components.scoring.calibration import SMALLEST_PROBABILITY
+from components.trainer.description import ModelDescription
 from components.trainer.input_pipeline import TransformGraph
 from components.transform.preprocessing import LABEL
 from sources.track import N_COEFFICIENTS, SEGMENT_FEATURES
@@ -39,7 +40,7 @@ class ServingModule(tf.Module):
         model: keras.Model,
         inputs: Sequence[str],
         graph: TransformGraph,
-        genres: Sequence[str],
+        description: ModelDescription,
         temperature: float = 1.0,
     ) -> None:
         """Wraps a model.
@@ -48,12 +49,13 @@ class ServingModule(tf.Module):
             model: from a dictionary of transformed features to probabilities ``[batch, genres]``.
             inputs: the names of these features.
             graph: the preprocessing.
-            genres: names in the order of the class index.
+            description: the genres' names, and whose analyses the model takes.
             temperature: what the logits are divided by, see :mod:`components.scoring.calibration`.
         """
         super().__init__()
         self._variables = [variable.value for variable in model.variables]
-        self._genres = tf.constant(list(genres))
+        self._genres = tf.constant(description.genres)
+        self._analyser = tf.constant(",".join(description.analysers))
         serving_spec = {name: graph.raw_spec[name] for name in SEGMENT_FEATURES}
 
         def answer(raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -89,6 +91,7 @@ class ServingModule(tf.Module):
             "probability": tf.reduce_max(probabilities, axis=1),
             "genres": names,
             "probabilities": probabilities,
+            "analyser": tf.fill(tf.shape(best), self._analyser),
         }
 
 

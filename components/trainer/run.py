@@ -62,10 +62,10 @@ def run_fn(fn_args: FnArgs) -> None:
     predictions = Predictions(tuple(genres), track_table(examples), probabilities)
     predictions.save(f"{folder}/{VALIDATION_FILE}")
     temperature = fit_temperature(probabilities, predictions.actual)
-    module = ServingModule(fit.model, MODELS[name].inputs, graph, genres, temperature)
-    save(module, fn_args.serving_model_dir)
-    trained_on = track_table(raw_examples(fn_args.train_files))["track_id"].to_pylist()
-    ModelDescription(name, genres).save(fn_args.serving_model_dir, trained_on)
+    trained_on = track_table(raw_examples(fn_args.train_files))
+    description = ModelDescription(name, genres, tuple(sorted(set(trained_on["analyser"].to_pylist()))))
+    save(ServingModule(fit.model, MODELS[name].inputs, graph, description, temperature), fn_args.serving_model_dir)
+    description.save(fn_args.serving_model_dir, trained_on["track_id"].to_pylist())
     record = TrainingRecord(
         name, fit.model.count_params(), seconds, config["seed"], hyperparameters, temperature, fit.history
     )

@@ -84,7 +84,7 @@ def _usable(paths: Sequence[str], faults: IO[str], advance: Callable[[], None]) 
             advance()
         last = file
         if isinstance(item, Rejection):
-            print(f"{file}: {item.reason}", file=faults)
+            print(f"{item.path}: {item.reason}", file=faults)
         else:
             yield item
 

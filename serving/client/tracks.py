@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sources import registry
+from sources.source import endings
 from sources.track import Rejection, Track
-
-_ENDINGS = ", ".join(suffix for source in registry.SOURCES for suffix in source.suffixes)
 
 
 def read_tracks(paths: Iterable[str]) -> Iterator[tuple[str, Track | Rejection]]:
@@ -46,7 +45,7 @@ def _files(path: str) -> Iterator[str | Rejection]:
     for error in unreadable:
         yield Rejection(str(error.filename), f"cannot be read: {error.strerror}")
     if not found and not unreadable:
-        yield Rejection(path, f"no file below it ends in {_ENDINGS}")
+        yield Rejection(path, f"no file below it ends in {endings(registry.SOURCES)}")
 
 
 def _is_folder(path: str) -> bool:

@@ -1,0 +1,44 @@
+"""What became of each track, noted while the files are read and decided when all have been."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+import msgspec
+from tfx.dsl.io import fileio
+
+FILE = "verdicts.jsonl"
+
+LeftOut = Literal["rejected", "repeated", "several_genres"]
+"""Why a track is no example: at fault, there once more, or under several genres of which none counts."""
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False):
+    """What became of one track: an example in a split, an unlabelled track, or one left out with its reason.
+
+    Attributes:
+        reason: why it is left out; empty for an example and for a track without a genre.
+        left_out: what kind of reason that is.
+        index: for an example, its place in its split's file of the shard.
+        genre: the one that counts.
+        genres: all that it is under, each once; more than one if that had to be decided.
+    """
+
+    path: str
+    track_id: str = ""
+    reason: str = ""
+    left_out: LeftOut = "rejected"
+    split: str = ""
+    index: int = -1
+    genre: str = ""
+    genres: tuple[str, ...] = ()
+    artist: str = ""
+    digest: str = ""
+    analyser: str = ""
+
+
+def read_verdicts(folder: str) -> list[Verdict]:
+    """The verdicts of a shard, in the order of its tracks."""
+    with fileio.open(os.path.join(folder, FILE), "rb") as file:
+        return msgspec.json.Decoder(Verdict).decode_lines(file.read())
