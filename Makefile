@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help run-local crawl serve versions rollback drift load-serving predict tag test check lock benchmark benchmark-models benchmark-serving clean
+.PHONY: help run-local airflow airflow-test crawl serve versions rollback drift load-serving predict tag test check lock benchmark benchmark-models benchmark-serving clean
 
 # The environment's Python, made on first use.
 python = $$(python3 tools/environment.py)
@@ -35,6 +35,8 @@ help:
 	@echo "make benchmark-models   cross-validates the models on DATA and LABELS; FOLDS=5 SEEDS=3"
 	@echo "make benchmark-serving  the development server beside the same model in the process; after run-local; NAME DATA"
 	@echo "make lock        bring requirements.lock up to pyproject.toml; UPGRADE=1 takes the newest of everything"
+	@echo "make airflow     Airflow on this machine with the pipeline as its DAG; what run-local takes"
+	@echo "make airflow-test   the whole DAG once, without a scheduler; what run-local takes"
 	@echo "make clean       remove runs, pushed models and environments"
 
 run-local:
@@ -43,6 +45,12 @@ run-local:
 crawl:
 	@python=$(python) && "$$python" -m pipeline.crawl $(if $(NAME),--name "$(NAME)") \
 		$(if $(SETTINGS),--settings "$(SETTINGS)") $(SET)
+
+airflow:
+	@python3 -m pipeline.airflow.start serve $(options)
+
+airflow-test:
+	@python3 -m pipeline.airflow.start test $(options)
 
 serve:
 	@python=$(python) && "$$python" -m serving $(named) \
@@ -90,6 +98,10 @@ lock:
 	@uv=$$(python3 -c "from tools.environment import ensure_uv; print(ensure_uv())") && \
 		"$$uv" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --group dev --all-extras \
 		$(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml
+		"$$uv" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --group dev \
+		$(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml && \
+	"$$uv" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+		$(if $(UPGRADE),--upgrade) --output-file pipeline/airflow/requirements.lock pipeline/airflow/requirements.in
 
 clean:
 	rm -rf output .venv .tools

@@ -20,9 +20,22 @@ def exclusive(path: Path) -> Iterator[None]:
         Locked: another process holds it.
         OSError: the file cannot be written.
     """
+    with _held(path, fcntl.LOCK_EX):
+        yield
+
+
+@contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Holds a lock file together with others that share it; raises as :func:`exclusive`."""
+    with _held(path, fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def _held(path: Path, operation: int) -> Iterator[None]:
     with path.open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, operation | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Locked from error
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
 from components.errors import PipelineInputError
-from components.locks import Locked, exclusive
+from components.locks import Locked, exclusive, shared
 
 _UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
 
@@ -25,8 +25,25 @@ def only_run(home: Path) -> Iterator[None]:
     Raises:
         PipelineInputError: another run is going on.
     """
+    with _kept(exclusive(home / "lock"), home):
+        yield
+
+
+@contextmanager
+def part_of_run(home: Path) -> Iterator[None]:
+    """Lets a run's components run side by side in processes of their own, and keeps another run away meanwhile.
+
+    Raises:
+        PipelineInputError: another run is going on.
+    """
+    with _kept(shared(home / "lock"), home):
+        yield
+
+
+@contextmanager
+def _kept(lock: AbstractContextManager[None], home: Path) -> Iterator[None]:
     try:
-        with exclusive(home / "lock"):
+        with lock:
             yield
     except Locked as error:
         raise PipelineInputError(

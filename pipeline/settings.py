@@ -134,6 +134,14 @@ class BeamSettings(_Section):
     args: tuple[str, ...]
 
 
+class AirflowSettings(_Section):
+    """How Airflow runs the pipeline; see ``defaults.yaml``."""
+
+    schedule: str | None
+    retries: Annotated[int, Field(ge=0)]
+    heavy_slots: Annotated[int, Field(ge=1)]
+
+
 def _distinct(genres: tuple[str, ...]) -> tuple[str, ...]:
     keys = {genre_key(genre) for genre in genres}
     if "" in keys:
@@ -157,6 +165,7 @@ class Settings(_Section):
     tuning: TuningSettings
     evaluation: Limits
     beam: BeamSettings
+    airflow: AirflowSettings
 
     @field_validator("evaluation")
     @classmethod

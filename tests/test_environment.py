@@ -133,7 +133,7 @@ def test_chosen_interpreter_that_cannot_be_used_is_refused(
 ) -> None:
     chosen = _script(tmp_path / "python", body)
     monkeypatch.setenv("PYTHON", str(chosen))
-    assert environment.main() == 1
+    assert environment.main([]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert f"PYTHON={chosen} {said}" in err

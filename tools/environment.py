@@ -2,7 +2,8 @@
 
 Picks the newest TFX that this machine can run, fetches uv if it is missing, and installs the lock. All of it goes below
 the project's folder; an environment that is there already is found in a moment. ``PYTHON`` in the environment names an
-interpreter to use instead of looking for one.
+interpreter to use instead of looking for one. With the argument ``airflow`` it is Airflow's environment instead, which
+is apart because Airflow and TFX ask for packages that exclude each other.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
+AIRFLOW_LOCK = ROOT / "pipeline" / "airflow" / "requirements.lock"
 TOOLS = ROOT / ".tools"
 
 NEWEST_NEEDS_GLIBC = (2, 39)
@@ -104,20 +107,27 @@ def ensure_uv() -> str:
     return uv
 
 
-def ensure_environment(stack: Stack, python: str) -> Path:
-    """The Python of an environment that holds exactly what the lock says."""
-    environment = ROOT / ".venv" / f"tfx-{stack.tfx}"
+def ensure_environment(name: str, lock: Path, what: str, python: str) -> Path:
+    """The Python of an environment that holds exactly what a lock says.
+
+    Args:
+        name: of its folder.
+        lock: requirements with hashes.
+        what: of what the person at the terminal is told that it is set up.
+        python: the interpreter to make it of, or a version for uv to find or fetch.
+    """
+    environment = ROOT / ".venv" / name
     stamp = environment / "lock.sha256"
-    digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()
     interpreter = environment / "bin" / "python"
     if not (stamp.exists() and stamp.read_text() == digest):
-        say(f"setting up {environment.relative_to(ROOT)}: TFX {stack.tfx} on Python {stack.python} ({stack.reason})")
+        say(f"setting up {environment.relative_to(ROOT)}: {what}")
         uv = ensure_uv()
         os.environ.setdefault("UV_PYTHON_INSTALL_DIR", str(TOOLS / "python"))
         run([uv, "venv", "--quiet", "--allow-existing", "--python", python, str(environment)])
         # Compiled now, TensorFlow and TFX start three times as fast wherever Python may not write its cache later.
         sync = [uv, "pip", "sync", "--quiet", "--compile-bytecode", "--require-hashes"]
-        run([*sync, "--python", str(interpreter), str(LOCK)])
+        run([*sync, "--python", str(interpreter), str(lock)])
         stamp.write_text(digest)
     return interpreter
 
@@ -132,7 +142,7 @@ def say(text: str) -> None:
     print(f"environment: {text}", file=sys.stderr, flush=True)
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Makes the environment; 0 if it is there."""
     chosen = os.environ.get("PYTHON")
     facts = probe(chosen or sys.executable)
@@ -147,8 +157,13 @@ def main() -> int:
     if chosen and facts[0] != stack.python:
         say(f"PYTHON={chosen} is Python {facts[0]}; TFX {stack.tfx} ({stack.reason}) runs on {stack.python}")
         return 1
+    python = chosen or find_python(stack.python)
+    tfx = f"TFX {stack.tfx} on Python {stack.python} ({stack.reason})"
     try:
-        print(ensure_environment(stack, chosen or find_python(stack.python)))
+        if "airflow" in arguments:
+            print(ensure_environment("airflow", AIRFLOW_LOCK, f"Airflow on Python {stack.python}", python))
+        else:
+            print(ensure_environment(f"tfx-{stack.tfx}", LOCK, tfx, python))
     except subprocess.CalledProcessError as error:
         say(f"{' '.join(map(str, error.cmd[:4]))} … failed, see above")
         return 1
@@ -156,4 +171,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,138 @@
+"""``make airflow`` and ``make airflow-test``: real Airflow on this machine, with the pipeline as its DAG.
+
+Needs only Python itself: it makes both environments, describes the DAG with TFX's and runs Airflow with its own.
+Airflow's database is SQLite below ``output/``, or what ``AIRFLOW__DATABASE__SQL_ALCHEMY_CONN`` names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DAG_FILE = ROOT / "pipeline" / "airflow" / "dags" / "deepmusic.py"
+HEAVY_POOL = "deepmusic_heavy"
+
+_FAULT = 1
+_INTERRUPTED = 130
+_TASK_ENDED = re.compile(r"\[DAG TEST\] end task task_id=(\S+)")
+
+
+class StepFailed(Exception):
+    """A command of ours ended badly, and has said why."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Starts Airflow, or runs the whole DAG once; the other arguments are those of ``pipeline.airflow.steps describe``.
+
+    Returns:
+        0 if Airflow was stopped, or every task of the test succeeded.
+    """
+    mode, *options = arguments
+    home = ROOT / "output" / "airflow"
+    home.mkdir(parents=True, exist_ok=True)
+    dag = home / "dag.json"
+    try:
+        tfx, airflow = (Path(_output("python3", "tools/environment.py", *which)) for which in ((), ("airflow",)))
+        _run(str(tfx), "-m", "pipeline.airflow.steps", "describe", str(dag), *options)
+        described = json.loads(dag.read_text(encoding="utf-8"))
+        path = {"PATH": f"{airflow.parent}{os.pathsep}{os.environ['PATH']}"}
+        environment = {**os.environ, **_settings(home, dag, tfx), **path}
+        _quietly(home, environment, "db", "migrate")
+        slots = str(described["heavy_slots"])
+        _quietly(home, environment, "pools", "set", HEAVY_POOL, slots, "steps that need gigabytes or all cores")
+        if mode == "test":
+            return _test(described["name"], home, environment)
+        print(f"Airflow with the DAG {described['name']}: http://127.0.0.1:8080, its log follows", flush=True)
+        os.execvpe("airflow", ["airflow", "standalone"], environment)
+    except StepFailed as failure:
+        if str(failure):
+            print(failure, file=sys.stderr)
+        return _FAULT
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return 0
+
+
+def _settings(home: Path, dag: Path, tfx: Path) -> dict[str, str]:
+    """Airflow's configuration, and what the DAG file asks for."""
+    ours = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DAG_FILE.parent),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "DEEPMUSIC_DAG": str(dag),
+        "DEEPMUSIC_PYTHON": str(tfx),
+    }
+    return {name: os.environ.get(name, value) for name, value in ours.items()}
+
+
+def _test(name: str, home: Path, environment: Mapping[str, str]) -> int:
+    log = home / f"test-{datetime.now():%Y%m%d-%H%M%S}.log"
+    command = ["airflow", "dags", "test", "--dagfile-path", str(DAG_FILE), name]
+    with (
+        log.open("w", encoding="utf-8") as kept,
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            kept.write(line)
+            if ended := _TASK_ENDED.search(line):
+                print(f"  {ended[1]}", flush=True)
+    runs = _json(environment, "dags", "list-runs", name)
+    run = max(runs, key=lambda one: one["run_after"])
+    tasks = _json(environment, "tasks", "states-for-dag-run", name, run["run_id"])
+    for task in sorted(tasks, key=lambda one: one["start_date"] or "~"):
+        print(f"{task['task_id']:20} {task['state'] or 'none':16} {_seconds(task):6.1f} s")
+    print(f"{run['run_id']}: {run['state']}; log: {log.relative_to(ROOT)}")
+    return 0 if run["state"] == "success" else _FAULT
+
+
+def _seconds(task: Mapping[str, str]) -> float:
+    if not (task["start_date"] and task["end_date"]):
+        return 0.0
+    start, end = (datetime.fromisoformat(task[name]) for name in ("start_date", "end_date"))
+    return (end - start).total_seconds()
+
+
+def _json(environment: Mapping[str, str], *arguments: str) -> list[dict[str, str]]:
+    """What Airflow's command line answers, below the lines that its libraries print."""
+    output = _output("airflow", *arguments, "--output", "json", environment=environment)
+    return list(json.loads(output[output.rindex("\n[") if "\n[" in output else output.index("[") :]))
+
+
+def _output(*command: str, environment: Mapping[str, str] | None = None) -> str:
+    # Its warnings go where Airflow's do: nowhere, unless it fails.
+    stderr = None if environment is None else subprocess.PIPE
+    result = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False
+    )
+    if result.returncode:
+        raise StepFailed(result.stderr or "")
+    return result.stdout.strip()
+
+
+def _run(*command: str) -> None:
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        raise StepFailed
+
+
+def _quietly(home: Path, environment: Mapping[str, str], *arguments: str) -> None:
+    log = home / "setup.log"
+    with log.open("a", encoding="utf-8") as kept:
+        done = subprocess.run(["airflow", *arguments], cwd=ROOT, env=environment, stdout=kept, stderr=kept, check=False)
+    if done.returncode:
+        raise StepFailed(f"airflow {' '.join(arguments[:2])} failed: see {log.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

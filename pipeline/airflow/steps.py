@@ -1,0 +1,175 @@
+"""What the DAG's tasks run in TFX's environment: describe the DAG, begin a run, run one component of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from components.errors import PipelineInputError
+from pipeline.command_line import add_arguments, settings_of
+from pipeline.console import Terminal, open_terminal
+from pipeline.settings import Settings
+
+FAULT = 1
+"""Exit code of what another try would not mend: the input, the settings, a gate."""
+
+FAILURE = 75
+"""Exit code of what may go better at the next try."""
+
+_HEAVY = ("TrackExampleGen", "StatisticsGen", "Transform", "Tuner-", "Trainer-", "Evaluator-")
+"""What starts the names of components that need gigabytes of memory or all cores."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one step; the reason of a failure is what it prints last."""
+    options = _parse(arguments)
+    try:
+        options.step(options)
+    except PipelineInputError as error:
+        print(error)
+        return FAULT
+    except _StepFailed as failure:
+        return failure.exit_code
+    return 0
+
+
+class _StepFailed(Exception):
+    def __init__(self, exit_code: int) -> None:
+        super().__init__()
+        self.exit_code = exit_code
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.airflow.steps", description=__doc__)
+    steps = parser.add_subparsers(required=True, metavar="step")
+    describe = steps.add_parser("describe", help="write down what the DAG file builds its DAG from")
+    describe.add_argument("dag", type=Path, help="JSON file to write")
+    add_arguments(describe)
+    describe.set_defaults(step=_describe)
+    begin = steps.add_parser("begin", help="prepare a run")
+    begin.add_argument("run", type=Path, help="file to write, two folders below which runs live")
+    begin.add_argument("--run-id", required=True)
+    add_arguments(begin)
+    begin.set_defaults(step=_begin)
+    node = steps.add_parser("node", help="run one component")
+    node.add_argument("run", type=Path, help="what begin wrote")
+    node.add_argument("component")
+    node.set_defaults(step=_node)
+    return parser.parse_args(arguments)
+
+
+def _describe(options: argparse.Namespace) -> None:
+    settings = settings_of(options)
+    terminal = open_terminal(settings, verbose=False)
+    with _shown(terminal):
+        described = {
+            "name": settings.name,
+            "home": settings.home,
+            "run_name": options.name,
+            "parameters": {
+                "settings": _text(options.settings),
+                "data": _text(options.data),
+                "labels": _text(options.labels),
+                "set": list(options.assignments),
+            },
+            "nodes": _nodes(settings),
+            **settings.airflow.model_dump(),
+        }
+        _write(options.dag, json.dumps(described, indent=1).encode())
+
+
+def _nodes(settings: Settings) -> list[dict[str, Any]]:
+    from pipeline.create_pipeline import create_pipeline
+
+    # The wiring alone is wanted here; the data are looked at when a run begins.
+    if settings.catalogue.path is None:
+        settings = settings.model_copy(update={"data": settings.data.model_copy(update={"path": settings.home})})
+    pipeline = create_pipeline(settings, settings.home, settings.home)
+    return [
+        {
+            "id": node.id,
+            "upstream": sorted(upstream.id for upstream in node.upstream_nodes),
+            "heavy": node.id.startswith(_HEAVY),
+        }
+        for node in pipeline.components
+    ]
+
+
+def _begin(options: argparse.Namespace) -> None:
+    settings = settings_of(options)
+    if Path(settings.home) != options.run.parent.parent:
+        raise PipelineInputError(
+            f"These settings write to {settings.home}, and the DAG was described for {options.run.parent.parent}. Give"
+            " the name, output and data that it was described with, or describe another one."
+        )
+    terminal = open_terminal(settings, verbose=False)
+    with _shown(terminal):
+        from tfx.dsl.compiler.compiler import Compiler
+
+        from pipeline.leftovers import only_run
+        from pipeline.local_runner import name_run
+        from pipeline.preparation import prepare
+
+        with only_run(Path(settings.home)):
+            compiled = Compiler().compile(prepare(settings, terminal))
+        name_run(compiled, options.run_id)
+        _write(options.run, compiled.SerializeToString(deterministic=True))
+        terminal.line(f"{settings.name}: {settings.catalogue.path or 'demo catalogue'}, {len(compiled.nodes)} components")
+
+
+def _node(options: argparse.Namespace) -> None:
+    home = options.run.parent.parent
+    terminal = Terminal(home / "logs", verbose=False)
+    with _shown(terminal, f"{options.component}: "):
+        from tfx.proto.orchestration import pipeline_pb2
+
+        from pipeline.launch import launch
+        from pipeline.leftovers import part_of_run
+
+        compiled = pipeline_pb2.Pipeline.FromString(options.run.read_bytes())
+        nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in compiled.nodes}
+        if options.component not in nodes:
+            raise PipelineInputError(
+                f"This run's settings make no {options.component}; the DAG was described for others. Describe it anew,"
+                " and let Airflow read it."
+            )
+        with part_of_run(home):
+            launched = launch(compiled, nodes[options.component])
+        terminal.finished(options.component, launched.seconds, launched.cached)
+
+
+@contextmanager
+def _shown(terminal: Terminal, place: str = "") -> Iterator[None]:
+    """Shows what stops a step, and ends it with the exit code that says whether another try makes sense."""
+    from pipeline.launch import ComponentFailed
+
+    try:
+        yield
+    except ComponentFailed as failure:
+        cause: BaseException | None = failure.__cause__
+    except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
+        cause = error
+    else:
+        return
+    terminal.failure(place, cause)
+    raise _StepFailed(FAULT if isinstance(cause, PipelineInputError) else FAILURE)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
+
+
+def _write(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.part")
+    part.write_bytes(content)
+    part.replace(file)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
