@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     dag = home / "dag.json"
     try:
         tfx, airflow = (Path(_output("python3", "tools/environment.py", *which)) for which in ((), ("airflow",)))
-        _run(str(tfx), "-m", "pipeline.airflow.steps", "describe", str(dag), *options)
+        _run(str(tfx), "-m", "pipeline.airflow.steps", "describe", "--dag", str(dag), *options)
         described = json.loads(dag.read_text(encoding="utf-8"))
         path = {"PATH": f"{airflow.parent}{os.pathsep}{os.environ['PATH']}"}
         environment = {**os.environ, **_settings(home, dag, tfx), **path}

@@ -48,16 +48,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipeline.airflow.steps", description=__doc__)
     steps = parser.add_subparsers(required=True, metavar="step")
     describe = steps.add_parser("describe", help="write down what the DAG file builds its DAG from")
-    describe.add_argument("dag", type=Path, help="JSON file to write")
+    describe.add_argument("--dag", type=Path, required=True, help="JSON file to write")
     add_arguments(describe)
     describe.set_defaults(step=_describe)
     begin = steps.add_parser("begin", help="prepare a run")
-    begin.add_argument("run", type=Path, help="file to write, two folders below which runs live")
+    begin.add_argument("--run", type=Path, required=True, help="file to write, two folders below which runs live")
     begin.add_argument("--run-id", required=True)
     add_arguments(begin)
     begin.set_defaults(step=_begin)
     node = steps.add_parser("node", help="run one component")
-    node.add_argument("run", type=Path, help="what begin wrote")
+    node.add_argument("--run", type=Path, required=True, help="what begin wrote")
     node.add_argument("component")
     node.set_defaults(step=_node)
     return parser.parse_args(arguments)
@@ -119,7 +119,9 @@ def _begin(options: argparse.Namespace) -> None:
             compiled = Compiler().compile(prepare(settings, terminal))
         name_run(compiled, options.run_id)
         _write(options.run, compiled.SerializeToString(deterministic=True))
-        terminal.line(f"{settings.name}: {settings.catalogue.path or 'demo catalogue'}, {len(compiled.nodes)} components")
+        terminal.line(
+            f"{settings.name}: {settings.catalogue.path or 'demo catalogue'}, {len(compiled.nodes)} components"
+        )
 
 
 def _node(options: argparse.Namespace) -> None:

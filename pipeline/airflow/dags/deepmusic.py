@@ -59,11 +59,11 @@ def _begin() -> None:
     given = {"--settings": parameters["settings"], "--data": parameters["data"], "--labels": parameters["labels"]}
     given["--name"] = _DESCRIBED["run_name"]
     options = [text for option, value in given.items() if value for text in (option, str(value))]
-    _step(_FIRST, str(_run_file()), "--run-id", str(context["run_id"]), *options, *parameters["set"])
+    _step(_FIRST, "--run", str(_run_file()), "--run-id", str(context["run_id"]), *options, *parameters["set"])
 
 
 def _component(name: str) -> None:
-    _step("node", str(_run_file()), name)
+    _step("node", "--run", str(_run_file()), name)
 
 
 _DESCRIBED = _described()
