@@ -47,10 +47,10 @@ crawl:
 		$(if $(SETTINGS),--settings "$(SETTINGS)") $(SET)
 
 airflow:
-	@python3 -m pipeline.airflow.start serve $(options)
+	@python3 -m pipeline.airflow.start serve $(if $(LABELS),--labels "$(LABELS)") $(options)
 
 airflow-test:
-	@python3 -m pipeline.airflow.start test $(options)
+	@python3 -m pipeline.airflow.start test $(if $(LABELS),--labels "$(LABELS)") $(options)
 
 serve:
 	@python=$(python) && "$$python" -m serving $(named) \
