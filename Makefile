@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help run-local airflow airflow-test crawl serve versions rollback drift load-serving predict tag test check lock benchmark benchmark-models benchmark-serving clean
+.PHONY: help run-local fit-timbre airflow airflow-test crawl serve versions rollback drift load-serving predict tag test check lock benchmark benchmark-models benchmark-serving clean
 
 # The environment's Python, made on first use.
 python = $$(python3 tools/environment.py)
@@ -23,6 +23,7 @@ help:
 	@echo "                   NAME=mine  PORT=8500 (gRPC)  REST_PORT=8501"
 	@echo "                   LOG=folder        keep the tracks served there, for make drift; LOG_RATE=0.1 keeps a tenth"
 	@echo "make predict     ask a served model; TRACK=file or folder  URL=http://127.0.0.1:8501  FORMAT=bars, csv or jsonl"
+	@echo "make fit-timbre  fit the basis of timbre of sound files anew, to made sound or to the music in DATA"
 	@echo "make tag         the pushed model's answers to a catalogue, as Parquet and CSV; goes on where it was interrupted"
 	@echo "                   DATA=folder  OUT=folder  NAME=mine  VERSION=1700000000 (else the newest)  SETTINGS  SET  VERBOSE"
 	@echo "make versions    the versions that were pushed, with their scores, and which of them is live"
@@ -41,6 +42,9 @@ help:
 
 run-local:
 	@python=$(python) && "$$python" -m pipeline.local $(if $(LABELS),--labels "$(LABELS)") $(options)
+
+fit-timbre:
+	@python=$(python) && "$$python" -m analyser.fit $(if $(DATA),--data "$(DATA)")
 
 crawl:
 	@python=$(python) && "$$python" -m pipeline.crawl $(if $(NAME),--name "$(NAME)") \
@@ -97,8 +101,6 @@ benchmark-serving:
 lock:
 	@uv=$$(python3 -c "from tools.environment import ensure_uv; print(ensure_uv())") && \
 		"$$uv" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --group dev --all-extras \
-		$(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml
-		"$$uv" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --group dev \
 		$(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml && \
 	"$$uv" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 		$(if $(UPGRADE),--upgrade) --output-file pipeline/airflow/requirements.lock pipeline/airflow/requirements.in

@@ -69,7 +69,8 @@ def genre_key(name: str) -> str:
 def read_labels(content: bytes, name: str) -> dict[str, Label]:
     """Reads a labels file: CSV, or where the name ends in ``.cls`` the form of tagtraum's genre annotations.
 
-    CSV has a header; ``track_id`` and ``genre`` are needed, ``artist_id,artist,title`` are read, too. A line of a
+    CSV has a header; ``genre`` and either ``track_id`` or ``file`` are needed, ``artist_id,artist,title`` are read,
+    too. A ``file`` is a path as far as it takes to tell it from others, for example below the data folder. A line of a
     ``.cls`` file is a track id and one or more genres, with tabs between them, or a comment after ``#`` (Schreiber:
     Improving genre annotations for the Million Song Dataset, ISMIR 2015).
 
@@ -78,7 +79,7 @@ def read_labels(content: bytes, name: str) -> dict[str, Label]:
         name: what messages call the file.
 
     Returns:
-        The labels by track id. A track that several rows name has all their genres.
+        The labels by track id or file. A track that several rows name has all their genres.
 
     Raises:
         InvalidLabels: a needed column is missing, two rows of one track differ in more than the genre, or it is no
@@ -107,14 +108,12 @@ def _text(content: bytes, name: str) -> str:
     return text
 
 
-_COLUMNS = ("genre", "track_id", "artist_id", "artist", "title")
-
-
 def _csv_rows(text: str, name: str) -> Iterator[tuple[int, Label]]:
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         names = list(reader.fieldnames or ())
-        missing = {"track_id", "genre"} - set(names)
+        identifier = "file" if "file" in names and "track_id" not in names else "track_id"
+        missing = {identifier, "genre"} - set(names)
         if missing:
             raise InvalidLabels(f"{name} has no column {' and '.join(sorted(missing))}; it has {', '.join(names)}")
         if len(set(names)) < len(names):
@@ -122,7 +121,8 @@ def _csv_rows(text: str, name: str) -> Iterator[tuple[int, Label]]:
         for row in reader:
             if None in row:
                 raise InvalidLabels(f"{name}, line {reader.line_num}: there are more values than columns")
-            genre, track_id, artist_id, artist, title = ((row.get(column) or "").strip() for column in _COLUMNS)
+            columns = ("genre", identifier, "artist_id", "artist", "title")
+            genre, track_id, artist_id, artist, title = ((row.get(column) or "").strip() for column in columns)
             yield reader.line_num, Label(genre, track_id, artist_id, artist, title)
     except csv.Error as error:
         raise InvalidLabels(f"{name} is not a CSV text: {error}") from error
@@ -176,6 +176,15 @@ def label_of(track: Track, labels: Mapping[str, Label] | None, genres: GenreName
     None leaves a track the genre that its own file names: that goes before the folder's.
     """
     if labels is not None:
-        return labels.get(track.track_id)
+        return next((labels[name] for name in _names(track) if name in labels), None)
     folder = "" if track.genre else genres.of_folder(track.path)
     return Label(folder) if folder else None
+
+
+def _names(track: Track) -> Iterator[str]:
+    """What a labels file may call a track: its id, or its file, with as many folders as are given or without ending."""
+    yield track.track_id
+    file = PurePosixPath(track.path)
+    for start in range(len(file.parts)):
+        yield "/".join(file.parts[start:])
+    yield file.stem

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from sources.archives import TarArchive, ZipArchive
+from sources.audio import AudioFile
 from sources.audio_analysis import AudioAnalysisJson
 from sources.json_lines import JsonLines
 from sources.million_song import MillionSongH5
 from sources.source import Source, read_file, source_among
 from sources.track import Rejection, Track
 
-_FILES: tuple[Source, ...] = (AudioAnalysisJson(), JsonLines(), MillionSongH5())
+_FILES: tuple[Source, ...] = (AudioAnalysisJson(), JsonLines(), MillionSongH5(), AudioFile())
 
 SOURCES: tuple[Source, ...] = (*_FILES, TarArchive(_FILES), ZipArchive(_FILES))
 

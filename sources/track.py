@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +82,23 @@ class Rejection:
     path: str
     reason: str
     track_id: str = ""
+
+
+def require_comparable(track: Track, analysers: Sequence[str]) -> None:
+    """Checks that a model's answer to a track means anything.
+
+    Args:
+        track: any.
+        analysers: whose tracks the model was trained on.
+
+    Raises:
+        InvalidTrack: the track's segments are of another one.
+    """
+    if track.analyser not in analysers:
+        raise InvalidTrack(
+            f"its segments are {track.analyser}'s, and the model was trained on those of {' and '.join(analysers)}:"
+            " it takes a model trained on tracks like this one"
+        )
 
 
 def segment_matrix(timbre: npt.ArrayLike, pitches: npt.ArrayLike, durations: npt.ArrayLike) -> npt.NDArray[np.float32]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from apache_beam.utils.shared import Shared
 
 from components.track_example_gen.ingest import Unreadable, read_files
-from sources.track import Rejection, Track
+from sources.track import InvalidTrack, Rejection, Track, require_comparable
 from tagging.folder import whole, writing_to
 from tagging.model import LoadedModel, PushedModel, Unanswerable
 from tagging.shards import Shard
@@ -84,10 +84,11 @@ def _tag(paths: Sequence[str], model: PushedModel, loaded: LoadedModel) -> tuple
 
 
 def _comparable(item: Track | Rejection, model: PushedModel) -> Track | Rejection:
-    if isinstance(item, Track) and item.analyser not in model.analysers:
-        known = " and ".join(model.analysers)
-        reason = f"its segments are {item.analyser}'s, and {model} compares those of {known} only"
-        return Rejection(item.path, reason, item.track_id)
+    try:
+        if isinstance(item, Track):
+            require_comparable(item, model.analysers)
+    except InvalidTrack as error:
+        return Rejection(item.path, str(error), item.track_id)
     return item
 
 

@@ -4,14 +4,15 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from serving.client import Prediction, Track, predict
 from tests.tracks import analysis, write_analysis, write_catalogue
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ def without_rights(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def predicted(tracks: Iterable[Track], url: str, **arguments: Any) -> list[Prediction]:
+    """Every track's prediction by a served model."""
+    return [answer for answer in predict(tracks, url, **arguments) if isinstance(answer, Prediction)]
 
 
 @dataclass(frozen=True)

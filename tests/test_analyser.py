@@ -6,11 +6,13 @@ import wave
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from av.audio.stream import AudioStream
 
 from analyser import decode as decoding
 from analyser.analysis import Analysis, analyse, analyse_samples, analyser_name
@@ -41,11 +43,11 @@ def encoded(
     """A sound file; the samples are those of every channel."""
     file = io.BytesIO()
     with av.open(file, "w", format=form) as container:
-        stream = container.add_stream(codec, rate=rate, layout=layout)
+        stream = cast(AudioStream, container.add_stream(codec, rate=rate, layout=layout))
         channels = 2 if layout == "stereo" else 1
         frame = av.AudioFrame.from_ndarray(np.repeat(samples[np.newaxis], channels, axis=0), "fltp", layout)
         frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
-        resampler = av.AudioResampler(stream.format, stream.layout, stream.rate, frame_size=stream.frame_size or 1024)
+        resampler = av.AudioResampler(stream.format, stream.layout, rate, frame_size=stream.frame_size or 1024)
         for part in [*resampler.resample(frame), *resampler.resample(None)]:
             container.mux(stream.encode(part))
         container.mux(stream.encode(None))

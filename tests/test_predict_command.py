@@ -198,16 +198,19 @@ def test_memory_does_not_grow_with_the_folder(tmp_path: Path, capsys: pytest.Cap
 
 def test_the_client_imports_what_is_declared_for_it_alone() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wheel = [ROOT / path for path in declared["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]]
-    files = [file for path in wheel for file in (path.rglob("*.py") if path.is_dir() else [path])]
+    wheel = declared["tool"]["hatch"]["build"]["targets"]["wheel"]
+    paths = [ROOT / path for path in wheel["only-include"]]
+    files = {file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])}
+    files -= {ROOT / path for path in wheel["exclude"]}
     imported = {name for file in files for name in _imports(file)}
-    own = {name for name in imported if name.split(".")[0] in ("serving", "sources")}
+    own = {name for name in imported if name.split(".")[0] in ("analyser", "serving", "sources")}
     there = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files}
     assert own <= there
     packages = {name.split(".")[0] for name in imported - own} - set(sys.stdlib_module_names)
     grpc_only = {"grpc", "tensorflow", "tensorflow_serving"}
     distributions = {"google": "protobuf"}
-    assert {distributions.get(name, name) for name in packages - grpc_only} == set(declared["project"]["dependencies"])
+    needed = {distributions.get(name, name) for name in packages - grpc_only}
+    assert needed == {*declared["project"]["dependencies"], *declared["project"]["optional-dependencies"]["audio"]}
 
 
 def _imports(file: Path) -> Iterator[str]:

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ import tensorflow as tf
 
 from components.model_selector.selection import load_selection
 from components.scoring.predictions import load_predictions
-from serving.client import Client, EndpointError, Prediction, predict, read_tracks
+from serving.client import Client, EndpointError, Prediction, read_tracks
 from serving.client.client import MAX_REQUEST_BYTES, MAX_TOGETHER
 from sources.registry import SOURCES
 from sources.source import endings
 from sources.track import Rejection, Track
-from tests.conftest import FinishedRun, free_port
+from tests.conftest import FinishedRun, free_port, predicted
 from tests.endpoints import BROKEN, EMPTY, OTHER, TEXTS, Endpoints, grpc_server, http_server, outputs_json
 from tests.tracks import analysis, write_analysis
 
@@ -54,7 +55,7 @@ def _probabilities(predictions: list[Prediction]) -> np.ndarray[Any, np.dtype[np
 def _fault(url: str, **arguments: Any) -> str:
     """The line that tells why there is no answer."""
     with pytest.raises(EndpointError) as caught:
-        predict([TRACK], url, **arguments)
+        predicted([TRACK], url, **arguments)
     assert "\n" not in str(caught.value)
     return str(caught.value).replace(url, "URL")
 
@@ -66,20 +67,34 @@ def test_the_answer_is_the_pipelines_own(finished_run: FinishedRun, url: str) ->
     selected = load_selection(str(finished_run.artifact("ModelSelector", "selection"))).selected
     expected = load_predictions(str(finished_run.artifact("Predictor", "predictions") / f"{selected}.parquet"))
     ids = expected.tracks["track_id"].to_pylist()
-    answers = predict(_tracks(*(finished_run.data / f"{track_id}.json.gz" for track_id in ids)), url)
+    answers = predicted(_tracks(*(finished_run.data / f"{track_id}.json.gz" for track_id in ids)), url)
     np.testing.assert_allclose(_probabilities(answers), expected.probabilities, atol=1e-5)
     assert [answer.genre for answer in answers] == [expected.genres[index] for index in expected.predicted]
 
 
 def test_tracks_of_any_length_go_together(url: str, tmp_path: Path) -> None:
     tracks = _tracks(*(write_analysis(tmp_path / f"{n}.json", analysis(n, segments=n)) for n in (5, 40, 700)))
-    alone = [predict([track], url)[0] for track in tracks]
-    np.testing.assert_allclose(_probabilities(predict(tracks, url)), _probabilities(alone), atol=1e-5)
-    assert predict([], url) == []
+    alone = [predicted([track], url)[0] for track in tracks]
+    np.testing.assert_allclose(_probabilities(predicted(tracks, url)), _probabilities(alone), atol=1e-5)
+    assert predicted([], url) == []
+
+
+def test_a_track_of_another_analyser_is_refused_and_the_others_are_answered(url: str) -> None:
+    foreign = replace(TRACK, analyser="deepmusic-1", path="clip.opus")
+    with Client(url) as client:
+        (_, good), (track, refused) = client.predict([TRACK, foreign])
+    assert isinstance(good, Prediction)
+    assert track is foreign
+    assert refused == Rejection(
+        "clip.opus",
+        "its segments are deepmusic-1's, and the model was trained on those of echo_nest: it takes a model trained on"
+        " tracks like this one",
+        "A",
+    )
 
 
 def test_a_version_can_be_named(endpoints: Endpoints, url: str) -> None:
-    assert predict([TRACK], url, version=endpoints.version) == predict([TRACK], url)
+    assert predicted([TRACK], url, version=endpoints.version) == predicted([TRACK], url)
 
 
 def test_answers_come_as_they_are_fetched_and_requests_are_bounded_by_tracks(url: str) -> None:
@@ -93,9 +108,10 @@ def test_answers_come_as_they_are_fetched_and_requests_are_bounded_by_tracks(url
 
     with Client(url) as client:
         answers = client.predict(endless())
-        track, prediction = next(answers)
+        track, answer = next(answers)
         assert track is TRACK
-        assert prediction.genre in prediction.probabilities
+        assert isinstance(answer, Prediction)
+        assert answer.genre in answer.probabilities
         assert read <= MAX_TOGETHER + 1
         for _ in range(MAX_TOGETHER):
             next(answers)
@@ -109,7 +125,7 @@ def test_requests_are_bounded_by_bytes_and_tell_nothing_but_segments() -> None:
     twice = json.loads(JAZZ)["outputs"]
     both = json.dumps({"outputs": {name: values * 2 for name, values in twice.items()}}).encode()
     with http_server([(200, both), (200, JAZZ)], bodies=bodies) as url:
-        assert len(predict([long] * 3, url)) == 3
+        assert len(predicted([long] * 3, url)) == 3
     requests = [json.loads(body) for body in bodies]
     assert [len(request["inputs"]["examples"]) for request in requests] == [2, 1]
     assert {request["signature_name"] for request in requests} == {"serving_examples"}
@@ -223,27 +239,27 @@ def test_a_proxy_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_busy_server_is_asked_again() -> None:
     with http_server([(503, b'{"error": "not yet"}'), (429, b"busy"), (502, b"<html>"), (200, JAZZ)]) as url:
-        assert predict([TRACK], url)[0].genre == "Jazz"
+        assert predicted([TRACK], url)[0].genre == "Jazz"
     unavailable = (grpc.StatusCode.UNAVAILABLE, "not yet")
     exhausted = (grpc.StatusCode.RESOURCE_EXHAUSTED, "the queue is full")
     with grpc_server([unavailable, exhausted, JAZZ_TENSORS]) as url:
-        assert predict([TRACK], url) == [Prediction("Jazz", {"Jazz": 0.75, "Rock": 0.25})]
+        assert predicted([TRACK], url) == [Prediction("Jazz", {"Jazz": 0.75, "Rock": 0.25})]
 
 
 def test_a_model_that_is_being_loaded_is_asked_for_again() -> None:
     missing = (404, b'{"error": "Servable not found for request: Latest(deepmusic)"}')
     status = b'{"model_version_status": [{"version": "3", "state": "LOADING", "status": {"error_code": "OK"}}]}'
     with http_server([missing, missing, (200, JAZZ)], (200, status)) as url:
-        assert predict([TRACK], url)[0].genre == "Jazz"
+        assert predicted([TRACK], url)[0].genre == "Jazz"
     with grpc_server([(grpc.StatusCode.NOT_FOUND, "none"), JAZZ_TENSORS], "LOADING") as url:
-        assert predict([TRACK], url)[0].genre == "Jazz"
+        assert predicted([TRACK], url)[0].genre == "Jazz"
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_server_that_starts_late_is_found(scheme: str) -> None:
     """Over gRPC a connection that was refused must not keep the next from being tried."""
     port, found = free_port(), []
-    asking = threading.Thread(target=lambda: found.extend(predict([TRACK], f"{scheme}://127.0.0.1:{port}")))
+    asking = threading.Thread(target=lambda: found.extend(predicted([TRACK], f"{scheme}://127.0.0.1:{port}")))
     asking.start()
     time.sleep(0.2)
     server = grpc_server([JAZZ_TENSORS], port=port) if scheme == "grpc" else http_server([(200, JAZZ)], port=port)

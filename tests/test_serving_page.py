@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from serving.__main__ import stand_in_command
-from serving.client import predict, read_tracks
+from serving.client import read_tracks
 from serving.page import PageApplication
 from serving.page.application import MAX_FILES
 from serving.page.reading import MAX_SEGMENTS, MAX_TRACKS
@@ -25,7 +25,7 @@ from serving.server.rest import RestSettings
 from sources.audio_analysis import AudioAnalysisJson
 from sources.registry import SOURCES
 from sources.track import Rejection, Track
-from tests.conftest import FinishedRun
+from tests.conftest import FinishedRun, predicted
 from tests.test_serving_manager import save_model
 from tests.test_serving_server import Running, running
 from tests.tracks import analysis, write_analysis, write_h5
@@ -125,7 +125,7 @@ def test_a_track_is_answered_as_by_the_rest_interface(
     path = finished_run.data / "track-000.json.gz"
     (answered,) = post(client, path.name, path.read_bytes()).json()["tracks"]
     track = track_of(path)
-    (expected,) = predict([track], address(server))
+    (expected,) = predicted([track], address(server))
     assert answered["probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
     assert list(answered["probabilities"]) == list(expected.probabilities)
     assert (answered["id"], answered["segments"]) == ("track-000", len(track.segments))

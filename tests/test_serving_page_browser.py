@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from serving.client import predict
 from serving.server.asgi import MAX_BODY
 from sources.audio_analysis import AudioAnalysisJson
 from sources.registry import SOURCES
 from sources.source import endings
 from sources.track import Rejection, Track
-from tests.conftest import FinishedRun
+from tests.conftest import FinishedRun, predicted
 from tests.test_serving_page import address, page_options, track_of
 from tests.test_serving_server import Running, running
 from tests.tracks import analysis, write_analysis, write_h5
@@ -112,7 +111,7 @@ def test_a_dropped_track_shows_what_the_rest_interface_answers(
     path = finished_run.data / "track-000.json.gz"
     drop(page, path)
     expect(page.locator("article h2")).to_have_text("track-000")
-    (expected,) = predict([track_of(path)], address(server))
+    (expected,) = predicted([track_of(path)], address(server))
     shown = probabilities(page)
     assert shown == pytest.approx(expected.probabilities, abs=1e-6)
     assert list(shown.values()) == sorted(shown.values(), reverse=True)

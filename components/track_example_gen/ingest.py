@@ -15,6 +15,7 @@ from components.track_example_gen.catalogue import FILE_ERRORS
 from components.track_example_gen.progress import Progress
 from components.track_example_gen.repetitions import under_several
 from components.track_example_gen.several_genres import SeveralGenres, genre_of
+from components.track_example_gen.sound import analyse_sound
 from components.track_example_gen.splits import SPLITS, SplitBy, split_of
 from components.track_example_gen.verdicts import Verdict, read_verdicts
 from sources.examples import encode_track
@@ -58,6 +59,8 @@ def read_tracks(
 
 def read_files(paths: Iterable[str]) -> Iterator[Track | Rejection]:
     """Reads files; a track has the genre that its file names, however it is written there."""
+    paths = list(paths)
+    analyse_sound(paths)
     for path in paths:
         yield from _read_file(path)
 

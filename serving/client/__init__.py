@@ -4,8 +4,8 @@ Example:
     >>> from serving.client import Client, Track, read_tracks
     >>> tracks = (item for _, item in read_tracks(["analyses"]) if isinstance(item, Track))
     >>> with Client("http://127.0.0.1:8501") as client:
-    ...     for track, prediction in client.predict(tracks):
-    ...         print(track.title, prediction.genre)
+    ...     for track, answer in client.predict(tracks):
+    ...         print(track.title, answer.genre if isinstance(answer, Prediction) else answer.reason)
 """
 
 from serving.client.client import Client, Prediction, predict

@@ -6,7 +6,7 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from tempfile import SpooledTemporaryFile
 from typing import IO
@@ -14,7 +14,15 @@ from typing import IO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from serving.client.client import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL, MAX_TOGETHER, Client
+from serving.client.client import (
+    DEFAULT_MODEL,
+    DEFAULT_TIMEOUT_S,
+    DEFAULT_URL,
+    MAX_TOGETHER,
+    Answer,
+    Client,
+    Prediction,
+)
 from serving.client.endpoint import GRPC_SCHEMES, EndpointError
 from serving.client.output import WRITERS
 from serving.client.tracks import count_files, read_tracks
@@ -50,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="deepmusic-predict", description=__doc__)
-    parser.add_argument("tracks", nargs="+", help="audio-analysis JSON, .h5, or a folder of them")
+    parser.add_argument(
+        "tracks", nargs="+", help="analyses or sound files in any form that is read, or folders of them"
+    )
     parser.add_argument("--url", default=DEFAULT_URL, help="http(s)://host:8501 for REST, grpc(s)://host:8500 for gRPC")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="its name there")
     parser.add_argument("--model-version", type=int, help="instead of the newest")
@@ -74,7 +84,8 @@ def _answer(options: argparse.Namespace, faults: IO[str]) -> None:
         _connected(options) as client,
         _progress(options, console) as advance,
     ):
-        WRITERS[options.format](client.predict(_usable(options.tracks, faults, advance)), console)
+        answers = client.predict(_usable(options.tracks, faults, advance))
+        WRITERS[options.format](_predicted(answers, faults), console)
 
 
 def _usable(paths: Sequence[str], faults: IO[str], advance: Callable[[], None]) -> Iterator[Track]:
@@ -87,6 +98,14 @@ def _usable(paths: Sequence[str], faults: IO[str], advance: Callable[[], None]) 
             print(f"{item.path}: {item.reason}", file=faults)
         else:
             yield item
+
+
+def _predicted(answers: Iterable[Answer], faults: IO[str]) -> Iterator[tuple[Track, Prediction]]:
+    for track, answer in answers:
+        if isinstance(answer, Rejection):
+            print(f"{answer.path}: {answer.reason}", file=faults)
+        else:
+            yield track, answer
 
 
 def _connected(options: argparse.Namespace) -> Client:

@@ -32,7 +32,7 @@ from serving.client.endpoint import (
 from serving.client.rest import RestTransport
 from serving.silence import silent_import
 from sources.examples import encode_segments
-from sources.track import Track
+from sources.track import ECHO_NEST, InvalidTrack, Rejection, Track, require_comparable
 
 DEFAULT_URL = "http://127.0.0.1:8501"
 DEFAULT_MODEL = "deepmusic"
@@ -67,6 +67,17 @@ class _Outputs(msgspec.Struct):
     genre: list[str]
     genres: list[list[str]]
     probabilities: list[list[float]]
+    # Models that do not tell are older than any other analyser.
+    analyser: list[str] = msgspec.field(default_factory=lambda: [ECHO_NEST])
+
+    @property
+    def analysers(self) -> list[str]:
+        """Whose tracks the model was trained on."""
+        return self.analyser[0].split(",") if self.analyser else [ECHO_NEST]
+
+
+Answer = tuple[Track, Prediction | Rejection]
+"""A track with the model's answer, or with the reason why its answer would mean nothing."""
 
 
 class Client:
@@ -74,8 +85,8 @@ class Client:
 
     Example:
         >>> with Client("grpc://127.0.0.1:8500") as client:
-        ...     for track, prediction in client.predict(tracks):
-        ...         print(track.title, prediction.genre, prediction.probabilities["Jazz"])
+        ...     for track, answer in client.predict(tracks):
+        ...         print(track.title, answer.genre if isinstance(answer, Prediction) else answer.reason)
     """
 
     def __init__(
@@ -110,7 +121,7 @@ class Client:
         """Ends the connection."""
         self._transport.close()
 
-    def predict(self, tracks: Iterable[Track]) -> Iterator[tuple[Track, Prediction]]:
+    def predict(self, tracks: Iterable[Track]) -> Iterator[Answer]:
         """Asks for any number of tracks, some together, as the answers are fetched.
 
         Only segments are sent: no title, artist or id. A request that may be better at the next attempt (no
@@ -120,16 +131,18 @@ class Client:
             tracks: may be an iterator; no more than a request's are held.
 
         Yields:
-            Each track with its answer, in order.
+            Each track with its answer, in order; with a rejection if another analyser made its segments than those that
+            the model was trained on.
 
         Raises:
             EndpointError: there is no answer.
         """
         for together in _requests(tracks):
-            predictions = self._ask([example for _, example in together])
-            yield from zip((track for track, _ in together), predictions, strict=True)
+            analysers, predictions = self._ask([example for _, example in together])
+            for (track, _), prediction in zip(together, predictions, strict=True):
+                yield track, _comparable(track, prediction, analysers)
 
-    def _ask(self, examples: Sequence[bytes]) -> list[Prediction]:
+    def _ask(self, examples: Sequence[bytes]) -> tuple[list[str], list[Prediction]]:
         attempts = Retrying(
             retry=retry_if_exception_type(PassingError),
             stop=stop_after_attempt(_ATTEMPTS) | stop_before_delay(self._timeout_s),
@@ -166,7 +179,7 @@ class Client:
             return busy(self._address, told)
         return EndpointError(f"{url} has no version of {model} loaded: {'; '.join(map(_state, versions))}.")
 
-    def _predictions(self, outputs: Any, tracks: int) -> list[Prediction]:
+    def _predictions(self, outputs: Any, tracks: int) -> tuple[list[str], list[Prediction]]:
         try:
             found = msgspec.convert(outputs, _Outputs)
             rows = zip(found.genre, found.genres, found.probabilities, strict=True)
@@ -175,7 +188,7 @@ class Client:
             raise not_this_model(self._address, f"it does not answer with genres ({error})") from error
         if len(predictions) != tracks:
             raise not_this_model(self._address, f"it answered {len(predictions)} of {tracks} tracks")
-        return predictions
+        return found.analysers, predictions
 
 
 def predict(
@@ -184,16 +197,24 @@ def predict(
     model: str = DEFAULT_MODEL,
     version: int | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
-) -> list[Prediction]:
+) -> list[Prediction | Rejection]:
     """Asks for tracks, and waits for all the answers; arguments and errors as of :class:`Client`.
 
     Example:
         >>> tracks = [item for _, item in read_tracks(["track.json.gz"]) if isinstance(item, Track)]
-        >>> predict(tracks)[0].genre
-        'Rock'
+        >>> [answer.genre for answer in predict(tracks) if isinstance(answer, Prediction)]
+        ['Rock']
     """
     with Client(url, model, version, timeout_s) as client:
         return [prediction for _, prediction in client.predict(tracks)]
+
+
+def _comparable(track: Track, prediction: Prediction, analysers: Sequence[str]) -> Prediction | Rejection:
+    try:
+        require_comparable(track, analysers)
+    except InvalidTrack as error:
+        return Rejection(track.path, str(error), track.track_id)
+    return prediction
 
 
 def _transport(address: Address) -> Transport:

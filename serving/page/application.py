@@ -22,7 +22,7 @@ from serving.server.errors import ServingError
 from serving.server.manager import Handle
 from serving.server.service import Service
 from serving.server.signatures import Tensors
-from sources.track import ECHO_NEST, N_COEFFICIENTS, Rejection, Track
+from sources.track import ECHO_NEST, N_COEFFICIENTS, InvalidTrack, Rejection, Track, require_comparable
 
 MAX_FILES = 4
 """Files that may be on their way or read at one time."""
@@ -183,12 +183,13 @@ def _told(reading: Reading, outputs: list[Tensors], answering: Mapping[str, str 
     tracks, rejections = [], list(reading.rejections)
     for track, answered in zip(reading.tracks, outputs, strict=True):
         known = _texts(answered["analyser"])[0].split(",") if "analyser" in answered else [ECHO_NEST]
-        if track.analyser in known:
-            by_genre = dict(zip(_texts(answered["genres"][0]), answered["probabilities"][0], strict=True))
-            tracks.append({**picture(track), "probabilities": by_genre})
-        else:
-            reason = f"its segments are {track.analyser}'s, and the model compares those of {' and '.join(known)} only"
-            rejections.append(Rejection(reading.name, reason, track.track_id))
+        try:
+            require_comparable(track, known)
+        except InvalidTrack as error:
+            rejections.append(Rejection(reading.name, str(error), track.track_id))
+            continue
+        by_genre = dict(zip(_texts(answered["genres"][0]), answered["probabilities"][0], strict=True))
+        tracks.append({**picture(track), "probabilities": by_genre})
     answer = {**answering, "tracks": tracks, "rejections": rejections, "more": reading.more}
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
