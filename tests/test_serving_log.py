@@ -150,6 +150,7 @@ def test_the_memory_is_bounded(tmp_path: Path) -> None:
 def test_an_example_larger_than_a_file_is_counted_and_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING)
     logs, metrics = opened(tmp_path, LogLimits(max_bytes=80_000))
     for _ in range(3):
         logs.offer("m", ARRAYS, arrays(1, 1000))

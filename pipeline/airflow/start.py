@@ -17,7 +17,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG_FILE = ROOT / "pipeline" / "airflow" / "dags" / "deepmusic.py"
-HEAVY_POOL = "deepmusic_heavy"
 
 _FAULT = 1
 _INTERRUPTED = 130
@@ -46,7 +45,9 @@ def main(arguments: Sequence[str]) -> int:
         environment = {**os.environ, **_settings(home, dag, tfx), **path}
         _quietly(home, environment, "db", "migrate")
         slots = str(described["heavy_slots"])
-        _quietly(home, environment, "pools", "set", HEAVY_POOL, slots, "steps that need gigabytes or all cores")
+        _quietly(
+            home, environment, "pools", "set", described["heavy_pool"], slots, "steps that need gigabytes or all cores"
+        )
         if mode == "test":
             return _test(described["name"], home, environment)
         print(f"Airflow with the DAG {described['name']}: http://127.0.0.1:8080, its log follows", flush=True)

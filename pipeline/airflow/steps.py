@@ -21,6 +21,7 @@ FAULT = 1
 FAILURE = 75
 """Exit code of what may go better at the next try."""
 
+_HEAVY_POOL = "deepmusic_heavy"
 _HEAVY = ("TrackExampleGen", "StatisticsGen", "Transform", "Tuner-", "Trainer-", "Evaluator-")
 """What starts the names of components that need gigabytes of memory or all cores."""
 
@@ -77,6 +78,7 @@ def _describe(options: argparse.Namespace) -> None:
                 "labels": _text(options.labels),
                 "set": list(options.assignments),
             },
+            "heavy_pool": _HEAVY_POOL,
             "nodes": _nodes(settings),
             **settings.airflow.model_dump(),
         }

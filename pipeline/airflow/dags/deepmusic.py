@@ -19,7 +19,6 @@ from airflow.sdk import DAG, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 ROOT = Path(__file__).resolve().parents[3]
-HEAVY_POOL = "deepmusic_heavy"
 
 _FAULT = 1
 _SHOWN_LINES = 20
@@ -92,7 +91,7 @@ with DAG(
     begin = task(task_id=_FIRST)(_begin)()
     tasks = {}
     for node in _DESCRIBED["nodes"]:
-        pool = {"pool": HEAVY_POOL} if node["heavy"] else {}
+        pool = {"pool": _DESCRIBED["heavy_pool"]} if node["heavy"] else {}
         tasks[node["id"]] = task(task_id=node["id"], **pool)(_component)(node["id"])
     for node in _DESCRIBED["nodes"]:
         upstream = [tasks[name] for name in node["upstream"]] or [begin]
