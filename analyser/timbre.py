@@ -2,6 +2,11 @@
 
 The first is the loudness. The others are where the segment's shape in time and frequency lies along the axes of a fixed
 basis: principal components of many such shapes (Jehan: Creating Music by Listening, MIT 2005, chapter 3).
+
+Of the project's own basis, on music: the second coefficient grows with brightness (its correlation with the tilt of
+the spectrum is 0.85) and with flatness (0.73); the third grows as the middle bands are weaker than the low and the high
+ones (0.79); the fourth is none of these alone; the fifth grows as a segment swells and falls as it dies away (0.69).
+That is not Echo Nest's order, whose third is flatness and whose fourth the attack.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from av.audio.stream import AudioStream
+from scipy import signal
+from scipy.io import wavfile
 
 from analyser import decode as decoding
 from analyser.analysis import Analysis, analyse, analyse_samples, analyser_name
@@ -65,7 +67,7 @@ def analysed(samples: Samples) -> Analysis:
     return Analysis(*analyse_samples(samples))
 
 
-@pytest.mark.parametrize("octave", [3, 4, 5, 6])
+@pytest.mark.parametrize("octave", [2, 3, 4, 5, 6, 7])
 @pytest.mark.parametrize("pitch", range(12), ids=PITCHES)
 def test_a_pure_tone_is_its_pitch_class(pitch: int, octave: int) -> None:
     found = analysed(tone(440 * 2 ** ((pitch - 9) / 12 + octave - 4)))
@@ -154,6 +156,29 @@ def test_every_form_of_a_sound_has_its_pitches(form: str, codec: str, rate: int)
         assert found.duration == pytest.approx(3, abs=0.1)
 
 
+@pytest.mark.parametrize(("rate", "layout"), [(RATE, "stereo"), (2 * RATE, "mono"), (2 * RATE, "stereo")])
+def test_channels_and_rate_leave_the_values_alone(rate: int, layout: str) -> None:
+    (piece,) = synthetic_pieces(1, 10, seed=5)
+    piece *= np.float32(0.9 / np.abs(piece).max())
+    plain = analyse(io.BytesIO(encoded(piece)))
+    samples = signal.resample_poly(piece, rate // RATE, 1).astype(np.float32)
+    other = analyse(io.BytesIO(encoded(samples, rate=rate, layout=layout)))
+    np.testing.assert_allclose(other.durations, plain.durations)
+    assert (np.abs(other.timbre - plain.timbre).mean(axis=0) < 0.1).all()
+    np.testing.assert_allclose(other.pitches, plain.pitches, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("form", "codec", "layout"),
+    [("ogg", "flac", "stereo"), ("mp3", "libmp3lame", "mono")],
+    ids=["another rate and channels", "another rate"],
+)
+def test_recordings_that_were_joined_are_read_to_the_end(form: str, codec: str, layout: str) -> None:
+    first, second = encoded(tone(440, 6), form, codec, 44100), encoded(tone(440, 3), form, codec, RATE, layout)
+    audio = decode(io.BytesIO(first + second))
+    assert len(audio.samples) / RATE == pytest.approx(6, abs=0.3)
+
+
 def test_equal_bytes_give_equal_values() -> None:
     (piece,) = synthetic_pieces(1, 5, seed=1)
     content = encoded(piece)
@@ -177,6 +202,14 @@ def test_equal_bytes_give_equal_values() -> None:
 def test_what_is_no_sound_is_rejected_with_its_reason(content: bytes, reason: str) -> None:
     with pytest.raises(InvalidAudio, match=reason):
         decode(io.BytesIO(content))
+
+
+@pytest.mark.parametrize("factor", [32768, 1e20], ids=["the scale of 16 bits", "absurd"])
+def test_samples_on_another_scale_are_rejected(factor: float) -> None:
+    file = io.BytesIO()
+    wavfile.write(file, RATE, tone(440) * np.float32(factor))
+    with pytest.raises(InvalidAudio, match="times full scale"):
+        decode(file)
 
 
 def test_what_says_that_it_lasts_for_ten_hours_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
