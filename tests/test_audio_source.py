@@ -21,6 +21,7 @@ from analyser.analysis import analyser_name
 from analyser.pool import analyse_ahead
 from components.track_example_gen.ingest import read_tracks
 from serving.client.__main__ import main
+from sources.audio import MAX_AUDIO_BYTES
 from sources.labels import GenreNames, read_labels
 from sources.registry import read
 from sources.track import Rejection, Track
@@ -208,6 +209,22 @@ def test_what_was_analysed_before_a_kill_is_not_analysed_again(cache: Path, tmp_
     after = {file: file.stat().st_mtime_ns for file in kept(cache)}
     assert len(after) == 30
     assert {file: after[file] for file in before} == before
+
+
+def test_a_file_too_large_to_read_is_rejected_without_having_it_in_memory(tmp_path: Path) -> None:
+    paths = sounds(tmp_path / "sounds", 1)
+    large = tmp_path / "large.wav"
+    with large.open("wb") as file:
+        file.truncate(MAX_AUDIO_BYTES * 40)
+    script = (
+        "import resource, sys\n"
+        "from components.track_example_gen.ingest import read_files\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))\n"
+        "for item in read_files(sys.argv[1:]): print(getattr(item, 'reason', 'read'))"
+    )
+    command = [sys.executable, "-c", script, *paths, str(large)]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert printed.stdout.splitlines() == ["read", "larger than 1 GiB"], printed.stderr
 
 
 def test_labels_may_name_files(tmp_path: Path) -> None:

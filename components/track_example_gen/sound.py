@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from components.track_example_gen.progress import Moments
-from sources.audio import AudioFile
+from sources.audio import MAX_AUDIO_BYTES, AudioFile
 
 
 def analyse_sound(paths: Sequence[str]) -> None:
     """Analyses those of the files that are sound and lie on this machine, so that reading them finds it done."""
-    files = [path for path in paths if path.lower().endswith(AudioFile.suffixes) and "://" not in path]
+    sounds = (path for path in paths if path.lower().endswith(AudioFile.suffixes) and "://" not in path)
+    files = [path for path in sounds if _is_taken(path)]
     if not files:
         return
     from analyser.pool import analyse_ahead
 
     moments = Moments()
     analyse_ahead(files, lambda done, of: moments.show("%d of %d sound files analysed", done, of))
+
+
+def _is_taken(path: str) -> bool:
+    """Whether a file is there, and no larger than what is read: the pool has it in memory to know it by its content."""
+    try:
+        return Path(path).stat().st_size <= MAX_AUDIO_BYTES
+    except OSError:
+        return False
