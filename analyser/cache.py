@@ -12,6 +12,7 @@ import io
 import json
 import os
 import tempfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -104,12 +105,17 @@ def _read(file: Path) -> bytes | None:
     """What is kept; None where nothing is, or nothing whole."""
     try:
         return gzip.decompress(file.read_bytes())
-    except (FileNotFoundError, EOFError, gzip.BadGzipFile):
+    except (FileNotFoundError, EOFError, gzip.BadGzipFile, zlib.error):
         return None
 
 
 def _write(file: Path, content: bytes) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part:
-        part.write(gzip.compress(content, mtime=0))
-    Path(part.name).replace(file)
+        try:
+            part.write(gzip.compress(content, mtime=0))
+            part.flush()
+            Path(part.name).replace(file)
+        except OSError:
+            Path(part.name).unlink(missing_ok=True)
+            raise

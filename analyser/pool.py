@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from pathlib import Path
 
 from pebble import ProcessExpired, ProcessPool
@@ -14,6 +16,8 @@ from analyser.cache import cached_analysis, is_cached, reject
 from analyser.decode import InvalidAudio
 
 _FEW = 4
+# Pebble's workers answer SIGTERM with its number as their exit code.
+_ENDED_FROM_OUTSIDE = (signal.SIGTERM, -signal.SIGTERM, -signal.SIGHUP)
 _TOGETHER_A_CORE = 8
 _LEAST_SECONDS = 60.0
 _SECONDS_A_MEGABYTE = 10.0
@@ -40,15 +44,17 @@ def analyse_ahead(paths: Sequence[str], on_progress: Callable[[int, int], None])
     context = multiprocessing.get_context("spawn")
     with ProcessPool(workers, initializer=_one_thread, context=context) as pool:
         for start in range(0, len(unknown), workers * _TOGETHER_A_CORE):
-            some = unknown[start : start + workers * _TOGETHER_A_CORE]
-            futures = [(path, pool.schedule(_analyse, (path,), timeout=_time_limit(path))) for path in some]
-            for path, future in futures:
+            some = [(path, _time_limit(path)) for path in unknown[start : start + workers * _TOGETHER_A_CORE]]
+            futures = [pool.schedule(_analyse, (path,), timeout=limit) for path, limit in some]
+            for (path, limit), future in zip(some, futures, strict=True):
                 try:
                     future.result()
                 except FutureTimeoutError:
-                    _reject(path, f"it was not analysed within {_time_limit(path):.0f} s")
+                    _reject(path, f"it was not analysed within {limit:.0f} s")
                 except ProcessExpired as error:
-                    _reject(path, f"it crashed the analyser (exit code {error.exitcode})")
+                    # Ended from outside, it says nothing of the file: whoever reads that analyses it.
+                    if error.exitcode not in _ENDED_FROM_OUTSIDE:
+                        _reject(path, f"it crashed the analyser (exit code {error.exitcode})")
                 done += 1
                 on_progress(done, len(paths))
 
@@ -61,7 +67,10 @@ def _is_unknown(path: str) -> bool:
 
 
 def _time_limit(path: str) -> float:
-    return _LEAST_SECONDS + _SECONDS_A_MEGABYTE * Path(path).stat().st_size / 1e6
+    try:
+        return _LEAST_SECONDS + _SECONDS_A_MEGABYTE * Path(path).stat().st_size / 1e6
+    except OSError:
+        return _LEAST_SECONDS
 
 
 def _one_thread() -> None:
@@ -77,4 +86,5 @@ def _analyse(path: str) -> None:
 
 
 def _reject(path: str, reason: str) -> None:
-    reject(Path(path).read_bytes(), reason)
+    with suppress(OSError):
+        reject(Path(path).read_bytes(), reason)
