@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from analyser.decode import RATE, InvalidAudio, decode
 from analyser.segmentation import boundaries
@@ -51,13 +52,13 @@ def analyse(file: BinaryIO) -> Analysis:
         InvalidAudio: it cannot be decoded, or there is nothing to hear.
     """
     audio = decode(file)
-    segments = analyse_samples(audio.samples)
+    # How many threads share a sum shows in its last digit, and with it in whatever is told by content.
+    with threadpool_limits(1):
+        segments = analyse_samples(audio.samples)
     return Analysis(*segments, title=audio.title, artist=audio.artist)
 
 
-def analyse_samples(
-    samples: Floats,
-) -> tuple[float, npt.NDArray[np.float64], Floats, Floats]:
+def analyse_samples(samples: Floats) -> tuple[float, npt.NDArray[np.float64], Floats, Floats]:
     """Analyses samples, mono float32 ``[samples]`` at 22,050 Hz.
 
     Returns:

@@ -57,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     content = fit(shapes, source, own=options.data is None)
-    options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    part = options.out.with_name(f"{options.out.name}.part")
+    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    part.replace(options.out)
     print(f"{content['name']}: {len(shapes):,} segments, {sum(content['variance_shares']):.0%} of their variance")
     return 0
 

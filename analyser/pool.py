@@ -5,8 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,12 +17,11 @@ from analyser.cache import cached_analysis, is_cached, reject
 from analyser.decode import InvalidAudio
 
 _FEW = 4
-# Pebble's workers answer SIGTERM with its number as their exit code.
-_ENDED_FROM_OUTSIDE = (signal.SIGTERM, -signal.SIGTERM, -signal.SIGHUP)
+# How native code ends a process, or a lack of memory. Any other end comes from outside, and says nothing of the file.
+_CRASHES = {-getattr(signal, name) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL")}
 _TOGETHER_A_CORE = 8
 _LEAST_SECONDS = 60.0
 _SECONDS_A_MEGABYTE = 10.0
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def analyse_ahead(paths: Sequence[str], on_progress: Callable[[int, int], None]) -> None:
@@ -42,21 +42,26 @@ def analyse_ahead(paths: Sequence[str], on_progress: Callable[[int, int], None])
     done = len(paths) - len(unknown)
     # Spawned: a copy of a process that has TensorFlow's threads may hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPool(workers, initializer=_one_thread, context=context) as pool:
+    # A worker that is ended while it hands over a result may take the pool with it: the rest is left to the reader.
+    with suppress(BrokenProcessPool), ProcessPool(workers, context=context) as pool:
         for start in range(0, len(unknown), workers * _TOGETHER_A_CORE):
-            some = [(path, _time_limit(path)) for path in unknown[start : start + workers * _TOGETHER_A_CORE]]
-            futures = [pool.schedule(_analyse, (path,), timeout=limit) for path, limit in some]
-            for (path, limit), future in zip(some, futures, strict=True):
-                try:
-                    future.result()
-                except FutureTimeoutError:
-                    _reject(path, f"it was not analysed within {limit:.0f} s")
-                except ProcessExpired as error:
-                    # Ended from outside, it says nothing of the file: whoever reads that analyses it.
-                    if error.exitcode not in _ENDED_FROM_OUTSIDE:
-                        _reject(path, f"it crashed the analyser (exit code {error.exitcode})")
+            for _ in _outcomes(pool, unknown[start : start + workers * _TOGETHER_A_CORE]):
                 done += 1
                 on_progress(done, len(paths))
+
+
+def _outcomes(pool: ProcessPool, paths: Sequence[str]) -> Iterator[None]:
+    limits = [_time_limit(path) for path in paths]
+    futures = [pool.schedule(_analyse, (path,), timeout=limit) for path, limit in zip(paths, limits, strict=True)]
+    for path, limit, future in zip(paths, limits, futures, strict=True):
+        try:
+            future.result()
+        except FutureTimeoutError:
+            _reject(path, f"it was not analysed within {limit:.0f} s")
+        except ProcessExpired as error:
+            if error.exitcode in _CRASHES:
+                _reject(path, f"it crashed the analyser (exit code {error.exitcode})")
+        yield
 
 
 def _is_unknown(path: str) -> bool:
@@ -71,11 +76,6 @@ def _time_limit(path: str) -> float:
         return _LEAST_SECONDS + _SECONDS_A_MEGABYTE * Path(path).stat().st_size / 1e6
     except OSError:
         return _LEAST_SECONDS
-
-
-def _one_thread() -> None:
-    for name in _THREADS:
-        os.environ[name] = "1"
 
 
 def _analyse(path: str) -> None:
