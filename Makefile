@@ -12,8 +12,8 @@ named = $(if $(NAME),--name "$(NAME)") $(if $(SETTINGS),--settings "$(SETTINGS)"
 
 help:
 	@echo "make run-local   run the pipeline here, on a synthetic demo catalogue"
-	@echo "                   DATA=folder       your audio analyses (.json, .json.gz, .h5), searched recursively"
-	@echo "                   LABELS=file.csv   track_id,genre[,artist_id,artist,title]; else genres are folder names"
+	@echo "                   DATA=folder       your audio analyses or sound files, searched recursively; a dump or archive, too"
+	@echo "                   LABELS=file.csv   track_id or file, genre[, artist_id,artist,title], or .cls; else genres are folder names"
 	@echo "                   SETTINGS=my.yaml  what differs from pipeline/defaults.yaml"
 	@echo "                   SET='training.seed=1 training.epochs=20'   single settings"
 	@echo "                   NAME=mine         keep runs, cache and pushed models apart from others'"
