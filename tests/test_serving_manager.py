@@ -320,7 +320,7 @@ def test_without_batches_every_request_runs_by_itself_as_soon_as_a_thread_is_fre
         futures = []
         for waiting in (0, 0, 1, 2):
             futures.append(batcher.submit(segments(1, 1)))
-            wait_for(lambda waiting=waiting: len(batcher._queue) == waiting)  # type: ignore[misc]
+            wait_for(lambda waiting=waiting: len(batcher._queue) == waiting)  # type: ignore[misc] # no type for a default
         with pytest.raises(ServingError, match="UNAVAILABLE: The batch scheduling queue"):
             batcher.submit(segments(1, 1))
         model.gate.set()

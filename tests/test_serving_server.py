@@ -389,7 +389,7 @@ ANSWERS = (
 
 
 def test_grpc_garbage(server: Running) -> None:
-    chance = random.Random(0)  # noqa: S311
+    chance = random.Random(0)  # noqa: S311 - no secret
     with server.channel() as channel, prediction_stub(server) as stub:
         call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
         valid = predict_request().SerializeToString()

@@ -90,7 +90,7 @@ class PageApplication:
             answer = await self._answer(scope, headers, body)
         except _Refused as refused:
             answer = Answer(refused.status, orjson.dumps({"error": refused.reason}), close=not body.ended)
-        except Exception:
+        except Exception:  # A fault of ours: the trace goes to the log, not to the browser.
             _LOG.exception("%s %s", scope["method"], scope["path"])
             answer = Answer(500, orjson.dumps({"error": "Something went wrong in the server."}), close=True)
         await send_answer(send, answer, _HEADERS)

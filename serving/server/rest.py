@@ -121,7 +121,7 @@ class RestApplication:
             error = ServingError("DEADLINE_EXCEEDED", "Timed out waiting for notification")
         except ServingError as raised:
             error = raised
-        except Exception:
+        except Exception:  # A fault of ours: the trace goes to the log, not to the client.
             _LOG.exception("%s %s", scope["method"], path)
             error = ServingError("INTERNAL", "Internal error")
         finally:
@@ -199,6 +199,7 @@ def limited_protocol(timeout_s: float) -> type[HttpToolsProtocol]:
         _completed = 0
         _answered = False
 
+        # The base class's transport is narrower than asyncio's own declaration.
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             # Else an answer's second part waits for the client to acknowledge the first: 40 ms.
@@ -284,6 +285,7 @@ def _is_web_origin(origin: bytes) -> bool:
 
 def _classification_json(outputs: Tensors, examples: int) -> bytes:
     classes, scores = classification(outputs, examples)
+    # A classify signature has one of the two, or it is refused before it runs.
     shape = (scores if classes is None else classes).shape  # type: ignore[union-attr]
     labels = np.full(shape, b"", object) if classes is None else classes
     texts = decimals(np.zeros(shape, np.float32) if scores is None else scores)
