@@ -37,6 +37,16 @@ def test_newest_stack_that_the_machine_runs(
     assert (stack.tfx, stack.python) == (tfx, python)
 
 
+@pytest.mark.parametrize(("python", "tfx"), [("3.10", "1.16"), ("3.11", "1.21")])
+def test_python_of_ones_choice_picks_the_stack_where_both_run(python: str, tfx: str) -> None:
+    assert pick_stack("Linux", "x86_64", (2, 41), python).tfx == tfx
+
+
+def test_python_of_a_stack_that_does_not_run_here_is_refused_with_the_reason() -> None:
+    with pytest.raises(NoStack, match=r"Python 3\.11 is not.*TFX 1\.16 on Python 3\.10 \(1\.21 needs glibc 2\.39"):
+        pick_stack("Linux", "x86_64", (2, 36), "3.11")
+
+
 def test_reason_for_an_older_stack_names_both_versions() -> None:
     reason = pick_stack("Linux", "x86_64", (2, 36)).reason
     assert "2.39" in reason
@@ -127,7 +137,7 @@ def test_version_is_left_to_uv_where_no_interpreter_works(pyenv: Path) -> None:
     assert find_python(HERE) == HERE
 
 
-@pytest.mark.parametrize(("body", "said"), [("exit 127", "does not run"), ("echo 3.8 2.36", "is Python 3.8")])
+@pytest.mark.parametrize(("body", "said"), [("exit 127", " does not run"), ("echo 3.8 2.36", ": Python 3.8 is not")])
 def test_chosen_interpreter_that_cannot_be_used_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], body: str, said: str
 ) -> None:
@@ -136,4 +146,4 @@ def test_chosen_interpreter_that_cannot_be_used_is_refused(
     assert environment.main([]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"PYTHON={chosen} {said}" in err
+    assert f"PYTHON={chosen}{said}" in err

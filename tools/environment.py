@@ -2,7 +2,7 @@
 
 Picks the newest TFX that this machine can run, fetches uv if it is missing, and installs the lock. All of it goes below
 the project's folder; an environment that is there already is found in a moment. ``PYTHON`` in the environment names an
-interpreter to use instead of looking for one. With the argument ``airflow`` it is Airflow's environment instead, which
+interpreter to use instead of looking for one; its version then picks the TFX among those the machine can run. With the argument ``airflow`` it is Airflow's environment instead, which
 is apart because Airflow and TFX ask for packages that exclude each other.
 """
 
@@ -46,18 +46,28 @@ class Stack:
     reason: str
 
 
-def pick_stack(system: str, machine: str, glibc: tuple[int, ...] | None) -> Stack:
+def pick_stack(system: str, machine: str, glibc: tuple[int, ...] | None, python: str | None = None) -> Stack:
     """The newest stack for a machine.
 
     Args:
         system, machine: as the module ``platform`` names them.
         glibc: the C library's version, None where it is another one.
+        python: a version (``3.10``) that it has to run on, None for any.
 
     Raises:
-        NoStack: TFX has no wheels for the machine.
+        NoStack: TFX has no wheels for the machine, or for that Python on it.
     """
+    stacks = _stacks(system, machine, glibc)
+    for stack in stacks:
+        if python in (None, stack.python):
+            return stack
+    runs = " or ".join(f"TFX {stack.tfx} on Python {stack.python} ({stack.reason})" for stack in stacks)
+    raise NoStack(f"Python {python} is not what TFX needs here: {runs}")
+
+
+def _stacks(system: str, machine: str, glibc: tuple[int, ...] | None) -> list[Stack]:
     if (system, machine) == ("Darwin", "arm64"):
-        return Stack("1.21", "3.11", "the newest, on Apple silicon")
+        return [Stack("1.21", "3.11", "the newest, on Apple silicon")]
     if (system, machine) != ("Linux", "x86_64") or glibc is None:
         raise NoStack(
             f"TFX has no packages for {system} on {machine}; it runs on Linux x86_64 (glibc) and Apple silicon."
@@ -65,8 +75,8 @@ def pick_stack(system: str, machine: str, glibc: tuple[int, ...] | None) -> Stac
     here = ".".join(map(str, glibc))
     needed = ".".join(map(str, NEWEST_NEEDS_GLIBC))
     if glibc >= NEWEST_NEEDS_GLIBC:
-        return Stack("1.21", "3.11", f"the newest, with glibc {here}")
-    return Stack("1.16", "3.10", f"1.21 needs glibc {needed}, here is {here}")
+        return [Stack("1.21", "3.11", f"the newest, with glibc {here}"), Stack("1.16", "3.10", "the older one")]
+    return [Stack("1.16", "3.10", f"1.21 needs glibc {needed}, here is {here}")]
 
 
 def probe(python: str) -> tuple[str, tuple[int, ...] | None] | None:
@@ -150,12 +160,9 @@ def main(arguments: Sequence[str]) -> int:
         say(f"PYTHON={chosen} does not run")
         return 1
     try:
-        stack = pick_stack(platform.system(), platform.machine(), facts[1])
+        stack = pick_stack(platform.system(), platform.machine(), facts[1], facts[0] if chosen else None)
     except NoStack as error:
-        say(str(error))
-        return 1
-    if chosen and facts[0] != stack.python:
-        say(f"PYTHON={chosen} is Python {facts[0]}; TFX {stack.tfx} ({stack.reason}) runs on {stack.python}")
+        say(f"PYTHON={chosen}: {error}" if chosen else str(error))
         return 1
     python = chosen or find_python(stack.python)
     tfx = f"TFX {stack.tfx} on Python {stack.python} ({stack.reason})"
