@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 import tempfile
 import warnings
@@ -24,6 +23,7 @@ from components.errors import PipelineInputError
 from pipeline.lineage import Lineage
 from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import load_settings
+from serving.silence import silent_import
 from sources.track import SEGMENT_FEATURES
 
 THRESHOLD = 0.2
@@ -101,10 +101,10 @@ def _table(title: str, distances: Mapping[str, float], threshold: float) -> Tabl
 
 def _quietly() -> Any:
     """TensorFlow Data Validation, which takes seconds to import, without what it and others log."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
     logging.disable(logging.ERROR)
-    import tensorflow_data_validation
+    with silent_import():
+        import tensorflow_data_validation
 
     return tensorflow_data_validation
 

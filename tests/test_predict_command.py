@@ -192,8 +192,8 @@ def test_memory_does_not_grow_with_the_folder(tmp_path: Path, capsys: pytest.Cap
     for number in range(MAX_TOGETHER):
         write_analysis(tmp_path / f"{number:03d}.json", analysis(number, segments=200))
     peak(MAX_TOGETHER)
-    # So many that as many requests as may be are under way in both.
-    assert peak(24 * MAX_TOGETHER) < 1.2 * peak(12 * MAX_TOGETHER)
+    # So many that as many requests as may be are under way in both; how many of them at one moment is chance.
+    assert peak(48 * MAX_TOGETHER) < 2 * peak(12 * MAX_TOGETHER)
 
 
 def test_the_client_imports_what_is_declared_for_it_alone() -> None:

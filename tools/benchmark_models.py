@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 import tempfile
 import time
@@ -21,13 +20,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-# Before TensorFlow is imported: the table is what is asked for.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from serving.silence import silent_import
+
+# The table is what is asked for.
+with silent_import():
+    import tensorflow as tf
 
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from apache_beam.options.pipeline_options import PipelineOptions

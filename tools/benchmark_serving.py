@@ -7,7 +7,6 @@ over the rounds, ratios those of figures of one round.
 from __future__ import annotations
 
 import base64
-import os
 import random
 import socket
 import subprocess
@@ -31,6 +30,7 @@ from pipeline.console import relative
 from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import load_settings
 from serving.__main__ import MODEL_NAME
+from serving.silence import silent_import
 from sources.examples import encode_segments
 from sources.registry import source_for
 from sources.track import Track
@@ -178,8 +178,9 @@ def _requests(tracks: Sequence[Track]) -> dict[str, list[bytes]]:
 
 
 def _message(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
-    import tensorflow as tf
-    from tensorflow_serving.apis import predict_pb2
+    with silent_import():
+        import tensorflow as tf
+        from tensorflow_serving.apis import predict_pb2
 
     request = predict_pb2.PredictRequest()
     request.model_spec.name = MODEL_NAME
@@ -189,7 +190,8 @@ def _message(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
 
 
 def _in_process(models: Path, tracks: Sequence[Track]) -> Callable[[int, float], Measured]:
-    import tensorflow as tf
+    with silent_import():
+        import tensorflow as tf
 
     from serving.server.servable import Servable, SessionThreads
     from serving.server.signatures import DEFAULT_SIGNATURE
@@ -236,5 +238,4 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.exit(main())

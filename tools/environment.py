@@ -2,8 +2,9 @@
 
 Picks the newest TFX that this machine can run, fetches uv if it is missing, and installs the lock. All of it goes below
 the project's folder; an environment that is there already is found in a moment. ``PYTHON`` in the environment names an
-interpreter to use instead of looking for one; its version then picks the TFX among those the machine can run. With the argument ``airflow`` it is Airflow's environment instead, which
-is apart because Airflow and TFX ask for packages that exclude each other.
+interpreter to use instead of looking for one; its version then picks the TFX among those the machine can run. With the
+argument ``airflow`` it is Airflow's environment instead, which is apart because Airflow and TFX ask for packages that
+exclude each other.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any
 
+from serving.silence import silent_import
+
 HOST = "127.0.0.1"
 _TIMEOUT_S = 30
 _METHOD = "/tensorflow.serving.PredictionService/Predict"
@@ -142,8 +144,9 @@ def _rest_client(load: Load) -> Ask:
 
 
 def _grpc_client(load: Load) -> Ask:
-    import grpc
-    from tensorflow_serving.apis import predict_pb2
+    with silent_import():
+        import grpc
+        from tensorflow_serving.apis import predict_pb2
 
     from serving.server.grpc_services import STOPPING
 

@@ -28,6 +28,7 @@ from components.pusher.folder import INCOMING, roll_back
 from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import load_settings
 from serving.__main__ import MODEL_NAME, stand_in_command
+from serving.silence import silent_import
 from tools.load_clients import HOST, Load, Met, run_clients
 
 _CONNECTIONS = 16
@@ -170,8 +171,9 @@ class _Course:
 
 def _requests(model: Path) -> tuple[list[bytes], list[bytes]]:
     """The model's own warm-up requests, which are real tracks, for REST and for gRPC."""
-    import tensorflow as tf
-    from tensorflow_serving.apis import prediction_log_pb2
+    with silent_import():
+        import tensorflow as tf
+        from tensorflow_serving.apis import prediction_log_pb2
 
     bodies, requests = [], []
     for record in tf.data.TFRecordDataset(str(model / _WARMUP)).as_numpy_iterator():
