@@ -22,12 +22,16 @@ class SpotifyStore(Artifact):
 
 
 class IngestReport(Artifact):
-    """What was read and left out: ``summary.json``, ``rejections.jsonl``, and ``several_genres.jsonl``."""
+    """What was read and left out: ``summary.json``, ``rejections.jsonl``, and ``several_genres.jsonl``.
+
+    ``shards.json`` names what the examples are made of in the store of shards.
+    """
 
     TYPE_NAME = "components.IngestReport"
     SUMMARY_FILE = "summary.json"
     REJECTIONS_FILE = "rejections.jsonl"
     SEVERAL_GENRES_FILE = "several_genres.jsonl"
+    SHARDS_FILE = "shards.json"
 
 
 class ModelSelection(Artifact):

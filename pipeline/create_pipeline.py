@@ -35,6 +35,9 @@ from components.trainer.hyperparameters import ModelName
 from pipeline.code_version import code_version
 from pipeline.settings import Settings
 
+SHARD_STORE = "shards"
+"""The folder among the artifacts for what TrackExampleGen has read, see :mod:`components.track_example_gen.store`."""
+
 TUNER_PREFIX = "Tuner-"
 """A Tuner's id is this and the name of its model."""
 
@@ -63,6 +66,8 @@ def create_pipeline(
     example_gen = TrackExampleGen(
         data=catalogue.path,
         labels=catalogue.labels,
+        spans=catalogue.spans,
+        store=f"{pipeline_root}/{SHARD_STORE}",
         genres=genres,
         split_by=settings.data.split_by,
         max_segments=settings.data.max_segments,

@@ -14,6 +14,7 @@ from components.model_validator.limits import Limits, Share
 from components.sampler.sampling import Sampling
 from components.spotify_crawl.request import ANALYSES_FOLDER, LABELS_FILE, POLICY, CrawlRequest, playlist_id
 from components.track_example_gen.several_genres import SeveralGenres
+from components.track_example_gen.span_pattern import SPAN
 from components.track_example_gen.splits import SplitBy
 from components.trainer.hyperparameters import Balance, ModelName, ModelsHyperparameters
 from sources.labels import GenreNames, genre_key
@@ -47,6 +48,7 @@ class DataSettings(_Section):
 
     path: Location | None
     labels: Location | None
+    spans: Annotated[int, Field(ge=1)] | None
     split_by: SplitBy
     max_segments: Annotated[int, Field(ge=1, lt=2**31)] | None
     max_rejected_share: Share
@@ -58,7 +60,23 @@ class DataSettings(_Section):
     def _not_without_data(cls, labels: str | None, info: ValidationInfo) -> str | None:
         if labels is not None and info.data.get("path") is None:
             raise ValueError("labels need data.path, the folder of their tracks")
+        if labels is not None and SPAN.search(labels) and not SPAN.search(info.data["path"]):
+            raise ValueError("{SPAN} stands in it, and not in data.path")
         return labels
+
+    @field_validator("path", "labels")
+    @classmethod
+    def _one_span(cls, place: str | None) -> str | None:
+        if place is not None and len(SPAN.findall(place)) > 1:
+            raise ValueError("{SPAN} stands in it more than once")
+        return place
+
+    @field_validator("spans")
+    @classmethod
+    def _of_spans(cls, spans: int | None, info: ValidationInfo) -> int | None:
+        if spans is not None and not SPAN.search(info.data.get("path") or ""):
+            raise ValueError("it needs {SPAN} in data.path, where the number of a span stands")
+        return spans
 
 
 class SpotifySettings(_Section):

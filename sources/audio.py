@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from sources.audio_analysis import read_record
-from sources.track import InvalidTrack, Rejection, Track
+from sources.track import InvalidTrack, Rejection, Track, Unreadable
 
 MAX_AUDIO_BYTES = 1 << 30
 """Largest sound file that is read: an hour of two channels, uncompressed, has two thirds of it."""
@@ -35,6 +35,11 @@ class AudioFile:
         except InvalidTrack as error:
             yield Rejection(path, str(error))
             return
+        except ImportError as error:
+            yield Unreadable(
+                path, f"to read sound files, install the extra 'audio' of this project: there is no {error.name}"
+            )
+            return
         item = read_record(analysis, path)
         yield replace(item, source=self.name, track_id=_track_id(path, content)) if isinstance(item, Track) else item
 
@@ -45,13 +50,10 @@ def _track_id(path: str, content: bytes) -> str:
 
 
 def _analysis(content: bytes) -> bytes:
-    try:
-        from analyser.cache import cached_analysis
-        from analyser.decode import InvalidAudio
-    except ImportError as error:
-        raise InvalidTrack(
-            f"to read sound files, install the extra 'audio' of this project: there is no {error.name}"
-        ) from error
+    # Only who has sound files needs what decodes them.
+    from analyser.cache import cached_analysis
+    from analyser.decode import InvalidAudio
+
     try:
         return cached_analysis(content)
     except InvalidAudio as error:

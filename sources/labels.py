@@ -176,15 +176,20 @@ def label_of(track: Track, labels: Mapping[str, Label] | None, genres: GenreName
     None leaves a track the genre that its own file names: that goes before the folder's.
     """
     if labels is not None:
-        return next((labels[name] for name in _names(track) if name in labels), None)
+        return find_label(labels, track.track_id, track.path)
     folder = "" if track.genre else genres.of_folder(track.path)
     return Label(folder) if folder else None
 
 
-def _names(track: Track) -> Iterator[str]:
+def find_label(labels: Mapping[str, Label], track_id: str, path: str) -> Label | None:
+    """A track's row in a labels file, None if it has none."""
+    return next((labels[name] for name in _names(track_id, path) if name in labels), None)
+
+
+def _names(track_id: str, path: str) -> Iterator[str]:
     """What a labels file may call a track: its id, or its file, with as many folders as are given or without ending."""
-    yield track.track_id
-    file = PurePosixPath(track.path)
+    yield track_id
+    file = PurePosixPath(path)
     for start in range(len(file.parts)):
         yield "/".join(file.parts[start:])
     yield file.stem

@@ -84,6 +84,10 @@ class Rejection:
     track_id: str = ""
 
 
+class Unreadable(Rejection):
+    """A file that could not be opened or read: the next attempt may find it whole."""
+
+
 def require_comparable(track: Track, analysers: Sequence[str]) -> None:
     """Checks that a model's answer to a track means anything.
 

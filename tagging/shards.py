@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfx.dsl.io import fileio
 
 from components.track_example_gen.catalogue import FILE_ERRORS
-
-_FILES_A_SHARD = 128
-_MOST_FILES = 512
+from components.track_example_gen.chunks import cut
 
 
 @dataclass(frozen=True)
@@ -29,30 +26,14 @@ class Shard:
 
 
 def plan_shards(folder: str, paths: Sequence[str], answered_by: str) -> list[Shard]:
-    """Cuts a catalogue's files, 128 on average.
-
-    A file's own name decides whether a shard ends with it, so that a file that comes or goes changes the shard that it
-    falls into and leaves the others as they are (content-defined chunking: Muthitacharoen, Chen, Mazieres, A
-    Low-bandwidth Network File System, SOSP 2001).
+    """Cuts a catalogue's files, see :func:`components.track_example_gen.chunks.cut`.
 
     Args:
         folder: of the catalogue.
         paths: its files, sorted.
         answered_by: changes when the answers may.
     """
-    return [Shard(_key(shard, answered_by), tuple(shard)) for shard in _cut(folder, paths)]
-
-
-def _cut(folder: str, paths: Sequence[str]) -> Iterator[list[str]]:
-    shard: list[str] = []
-    for path in paths:
-        shard.append(path)
-        digest = hashlib.blake2b(os.path.relpath(path, folder).encode(), digest_size=8).digest()
-        if int.from_bytes(digest, "big") % _FILES_A_SHARD == 0 or len(shard) == _MOST_FILES:
-            yield shard
-            shard = []
-    if shard:
-        yield shard
+    return [Shard(_key(chunk, answered_by), chunk) for chunk in cut(folder, paths)]
 
 
 def _key(paths: Sequence[str], answered_by: str) -> str:

@@ -9,8 +9,8 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.utils.shared import Shared
 
-from components.track_example_gen.ingest import Unreadable, read_files
-from sources.track import InvalidTrack, Rejection, Track, require_comparable
+from components.track_example_gen.ingest import read_files
+from sources.track import InvalidTrack, Rejection, Track, Unreadable, require_comparable
 from tagging.folder import whole, writing_to
 from tagging.model import LoadedModel, PushedModel, Unanswerable
 from tagging.shards import Shard

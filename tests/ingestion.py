@@ -70,6 +70,8 @@ def execute(root: Path, data: Path, labels: Path | None, **properties: Any) -> R
     defaults = {
         "data": str(data),
         "labels": str(labels) if labels else None,
+        "spans": None,
+        "store": str(root / "shards"),
         "genres": json.dumps(GENRES),
         "split_by": "artist",
         "max_segments": None,

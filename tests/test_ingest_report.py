@@ -30,7 +30,9 @@ def _summary(
     }
     read = train + validation + test + unlabelled + rejected
     artists = dict.fromkeys(SPLITS, 1)
-    return IngestSummary(examples, artists, unlabelled, rejected, 0, 0, read, {"echo_nest": train + validation + test})
+    return IngestSummary(
+        examples, artists, unlabelled, rejected, 0, 0, read, {"echo_nest": train + validation + test}, read, [0]
+    )
 
 
 def _refusal(summary: IngestSummary, share: float = 0.05, split_by: SplitBy = "artist") -> str:
@@ -50,7 +52,7 @@ def test_summary_counts_what_became_of_each_track() -> None:
         Verdict("6", "6", "damaged"),
         Verdict("7", "", "damaged"),
     ]
-    summary = summarize(verdicts)
+    summary = summarize(verdicts, 3, [0])
     assert summary.examples == {"train": {"Blues": 1, "Jazz": 2}, "validation": {}, "test": {"Rock": 1}}
     assert summary.artists == {"train": 1, "validation": 0, "test": 1}
     assert summary.tracks == {"train": 3, "validation": 0, "test": 1}
@@ -116,7 +118,7 @@ def test_empty_split_by_artist_is_refused_with_both_remedies() -> None:
 
 def test_one_genre_only_is_refused_before_anything_is_trained() -> None:
     summary = IngestSummary(
-        {"train": {"Jazz": 30}, "validation": {"Jazz": 4}, "test": {"Blues": 2}}, {}, 0, 0, 0, 0, 36, {}
+        {"train": {"Jazz": 30}, "validation": {"Jazz": 4}, "test": {"Blues": 2}}, {}, 0, 0, 0, 0, 36, {}, 36, [0]
     )
     assert _refusal(summary) == (
         "All 30 training tracks are Jazz: there is nothing to tell apart. Bring tracks of other genres."
@@ -131,7 +133,7 @@ def test_empty_split_by_track_is_refused_without_the_remedy_taken() -> None:
 
 def test_genres_that_a_split_lacks_are_told() -> None:
     summary = IngestSummary(
-        {"train": {"Jazz": 3, "Rock": 1}, "validation": {}, "test": {"Rock": 1}}, {}, 0, 0, 0, 0, 5, {}
+        {"train": {"Jazz": 3, "Rock": 1}, "validation": {}, "test": {"Rock": 1}}, {}, 0, 0, 0, 0, 5, {}, 5, [0]
     )
     assert summary.gaps(["Jazz", "Rock"]) == ["no track of Jazz, Rock in validation", "no track of Jazz in test"]
 
@@ -142,7 +144,7 @@ def test_repetitions_and_several_genres_are_counted_apart_from_rejections() -> N
         Verdict("b", "A", "again", "repeated"),
         Verdict("c", "C", "under several genres", "several_genres", genres=("Jazz", "Rock")),
     ]
-    summary = summarize(verdicts)
+    summary = summarize(verdicts, 3, [0])
     assert (summary.read, summary.rejected, summary.repeated, summary.several_genres) == (3, 0, 1, 2)
     assert "0 unlabelled, 0 rejected, 1 repeated; 2 under several genres" in str(summary)
     assert several_genres(verdicts) == [
@@ -162,3 +164,17 @@ def test_different_analysers_are_refused_with_counts_and_the_setting() -> None:
     assert str(mixed).endswith("analysers deepmusic-1 (3), echo_nest (7)")
     with pytest.raises(PipelineInputError, match=r"3 by deepmusic-1, 7 by echo_nest.*data\.mix_analysers"):
         require_one_analyser(mixed)
+
+
+@pytest.mark.parametrize(
+    ("new", "spans", "line"),
+    [
+        (10, [0], []),
+        (10, [3, 5], ["2 spans, the newest 5"]),
+        (2, [0], ["2 new, 8 taken over from earlier runs"]),
+        (0, [4], ["1 spans, the newest 4; 0 new, 10 taken over from earlier runs"]),
+    ],
+    ids=["all new", "spans", "taken over", "both"],
+)
+def test_spans_and_what_was_taken_over_are_told(new: int, spans: list[int], line: list[str]) -> None:
+    assert msgspec.structs.replace(_summary(), new=new, spans=spans).lines()[1:] == line

@@ -133,7 +133,7 @@ def _data(folder: Path) -> dict[str, list[Artifact]]:
         (folder / "anomalies" / f"Split-{split}" / "SchemaDiff.pb").write_bytes(anomaly.SerializeToString())
     ingest = _artifact(IngestReport, folder / "ingest")
     counts = {split: dict.fromkeys(GENRES[:3], size // 3) for split, size in SPLIT_SIZES.items()}
-    summary = IngestSummary(counts, dict.fromkeys(SPLIT_SIZES, 1), 4, 1, 3, 2, 1000, {"echo_nest": 992})
+    summary = IngestSummary(counts, dict.fromkeys(SPLIT_SIZES, 1), 4, 1, 3, 2, 1000, {"echo_nest": 992}, 1000, [0])
     (folder / "ingest" / "summary.json").write_bytes(msgspec.json.encode(summary))
     (folder / "ingest" / "rejections.jsonl").write_bytes(msgspec.json.encode(REJECTION) + b"\n")
     several = [GenresOfTrack("both.json", "T", ("Jazz", "Rock"), genre) for genre in ("", "Rock")]

@@ -103,6 +103,21 @@ def test_labels_without_data_are_refused_instead_of_forgotten() -> None:
         load_settings(texts={"data.labels": "labels.csv"})
 
 
+@pytest.mark.parametrize(
+    ("assignments", "message"),
+    [
+        (["data.spans=2"], "data.spans = 2: Value error, it needs {SPAN} in data.path"),
+        (["data.path=/music", "data.spans=2"], "data.spans = 2: Value error, it needs {SPAN} in data.path"),
+        (["data.path=/music/{SPAN}", "data.spans=0"], "data.spans = 0: Input should be greater than or equal to 1"),
+        (["data.path=/{SPAN}/{SPAN:2}"], "{SPAN} stands in it more than once"),
+        (["data.path=/music", "data.labels=/{SPAN}.csv"], "{SPAN} stands in it, and not in data.path"),
+    ],
+    ids=["demo", "no spans", "none", "twice", "labels alone"],
+)
+def test_spans_without_a_place_for_their_number_are_refused(assignments: list[str], message: str) -> None:
+    assert message in _fault(*assignments)
+
+
 def test_an_output_that_would_be_taken_for_a_pattern_is_refused() -> None:
     with pytest.raises(PipelineInputError, match="patterns"):
         load_settings(texts={"output": "runs[1]"})

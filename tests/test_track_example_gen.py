@@ -15,10 +15,10 @@ from tfx.types import standard_artifacts
 
 from components.artifacts import IngestReport
 from components.errors import PipelineInputError
-from components.track_example_gen import executor
-from components.track_example_gen.catalogue import fingerprint
+from components.track_example_gen import chunks
 from components.track_example_gen.component import TrackExampleGen
 from components.track_example_gen.driver import FingerprintDriver
+from components.track_example_gen.spans import Span, fingerprint_of
 from tests.ingestion import execute, matrix
 from tests.tracks import GENRES, analysis, write_analysis, write_catalogue, write_h5
 
@@ -186,7 +186,7 @@ def test_result_does_not_depend_on_the_size_of_a_shard(
     tmp_path: Path, repeated: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = execute(tmp_path / "whole", *repeated, max_rejected_share=0.2)
-    monkeypatch.setattr(executor, "_FILES_A_SHARD", 5)
+    monkeypatch.setattr(chunks, "_FILES_A_CHUNK", 5)
     parts = execute(tmp_path / "parts", *repeated, max_rejected_share=0.2)
     assert len(parts.contents) > len(whole.contents)
     assert replace(parts, contents={}) == replace(whole, contents={})
@@ -199,6 +199,8 @@ def _component(**settings: Any) -> TrackExampleGen:
     defaults: dict[str, Any] = {
         "data": "/data",
         "labels": None,
+        "spans": None,
+        "store": "/store",
         "genres": GENRES,
         "split_by": "artist",
         "max_segments": None,
@@ -222,6 +224,8 @@ def test_component_hands_its_settings_to_the_executor() -> None:
     assert {name: value for name, value in component.exec_properties.items() if name != "genres"} == {
         "data": "/data",
         "labels": None,
+        "spans": None,
+        "store": "/store",
         "split_by": "track",
         "max_segments": None,
         "max_rejected_share": 0.2,
@@ -236,7 +240,7 @@ def test_driver_makes_the_content_part_of_the_cache_key(tmp_path: Path) -> None:
     properties = {"data": str(data), "labels": str(labels), "split_by": "artist"}
     resolved = FingerprintDriver(None).resolve_exec_properties(dict(properties), None, None)
     assert resolved.items() >= properties.items()
-    assert resolved[utils.FINGERPRINT_PROPERTY_NAME] == fingerprint(str(data), str(labels))
+    assert resolved[utils.FINGERPRINT_PROPERTY_NAME] == fingerprint_of([Span(0, str(data), str(labels))])
 
 
 def test_driver_refuses_data_that_is_not_there(tmp_path: Path) -> None:

@@ -37,27 +37,34 @@ def list_analyses(folder: str) -> list[str]:
         if source_for(folder) is None:
             raise PipelineInputError(f"{folder} is not a folder, nor a file that ends in {endings(SOURCES)}.")
         return [folder]
-    try:
-        paths = sorted(_walk(folder))
-    except UnicodeDecodeError as error:
-        raise PipelineInputError(f"Below {folder} is a file name that is not UTF-8: {error.object!r}.") from error
-    except FILE_ERRORS as error:
-        raise PipelineInputError(f"A folder below {folder} cannot be read: {error}.") from error
+    paths = sorted(_walk(folder))
     if not paths:
         raise PipelineInputError(f"No audio analysis below {folder}: no file ends in {endings(SOURCES)}.")
     return paths
 
 
+def holds_analyses(place: str) -> bool:
+    """Whether there is anything in a place that :func:`list_analyses` would list."""
+    if not fileio.exists(place):
+        return False
+    return next(_walk(place), None) is not None if fileio.isdir(place) else source_for(place) is not None
+
+
 def _walk(folder: str) -> Iterator[str]:
     seen = set()
-    for parent, folders, names in fileio.walk(folder):
-        real = os.path.realpath(parent)
-        if real in seen:
-            folders.clear()  # A link led back here.
-            continue
-        seen.add(real)
-        folders.sort()
-        yield from (os.path.join(parent, name) for name in names if source_for(name) and not name.startswith("."))
+    try:
+        for parent, folders, names in fileio.walk(folder):
+            real = os.path.realpath(parent)
+            if real in seen:
+                folders.clear()  # A link led back here.
+                continue
+            seen.add(real)
+            folders.sort()
+            yield from (os.path.join(parent, name) for name in names if source_for(name) and not name.startswith("."))
+    except UnicodeDecodeError as error:
+        raise PipelineInputError(f"Below {folder} is a file name that is not UTF-8: {error.object!r}.") from error
+    except FILE_ERRORS as error:
+        raise PipelineInputError(f"A folder below {folder} cannot be read: {error}.") from error
 
 
 def load_labels(path: str) -> dict[str, Label]:
@@ -76,6 +83,21 @@ def load_labels(path: str) -> dict[str, Label]:
         raise PipelineInputError(f"Labels: {error}.") from error
 
 
+class LabelsReader:
+    """Reads labels files, each once for as long as the same one is asked for."""
+
+    def __init__(self) -> None:
+        self._path: str | None = None
+        self._labels: dict[str, Label] | None = None
+
+    def read(self, path: str | None) -> dict[str, Label] | None:
+        """The rows of a labels file, None for none; raises as :func:`load_labels`."""
+        if path != self._path:
+            self._labels = load_labels(path) if path else None
+            self._path = path
+        return self._labels
+
+
 def fingerprint(folder: str, labels: str | None) -> str:
     """A hash of every analysis's name and content and of the labels file: equal only if nothing changed.
 
@@ -86,7 +108,7 @@ def fingerprint(folder: str, labels: str | None) -> str:
         _require_labels(labels)
     digest, moments = hashlib.blake2b(digest_size=16), Moments()
     for path in [*list_analyses(folder), *([labels] if labels else [])]:
-        digest.update(os.path.relpath(path, folder).encode() + b"\0" + _content_digest(path, moments))
+        digest.update(os.path.relpath(path, folder).encode() + b"\0" + content_digest(path, moments))
     return digest.hexdigest()
 
 
@@ -95,7 +117,8 @@ def _require_labels(path: str) -> None:
         raise PipelineInputError(f"The labels file {path} is not there.")
 
 
-def _content_digest(path: str, moments: Moments) -> bytes:
+def content_digest(path: str, moments: Moments) -> bytes:
+    """A hash of a file's content, the same for all that cannot be read; ``moments`` is told how far it is."""
     digest = hashlib.blake2b(digest_size=16)
     try:
         with fileio.open(path, "rb") as file:

@@ -24,6 +24,8 @@ class TrackExampleGenSpec(ComponentSpec):
     PARAMETERS = {
         "data": ExecutionParameter(type=str),
         "labels": ExecutionParameter(type=str, optional=True),
+        "spans": ExecutionParameter(type=int, optional=True),
+        "store": ExecutionParameter(type=str),
         "genres": ExecutionParameter(type=str),
         "split_by": ExecutionParameter(type=str),
         "max_segments": ExecutionParameter(type=int, optional=True),
@@ -56,6 +58,8 @@ class TrackExampleGen(BaseBeamComponent):
         *,
         data: str,
         labels: str | None,
+        spans: int | None,
+        store: str,
         genres: Sequence[str],
         split_by: SplitBy,
         max_segments: int | None,
@@ -67,8 +71,11 @@ class TrackExampleGen(BaseBeamComponent):
         """Constructs the component.
 
         Args:
-            data: folder of analyses, searched recursively.
-            labels: CSV with ``track_id,genre``, or ``.cls``; None takes the genre from the folders.
+            data: folder of analyses, searched recursively; with ``{SPAN}`` in it one for each span.
+            labels: CSV with ``track_id,genre``, or ``.cls``, with ``{SPAN}`` in it one for each span; None takes the
+                genre from the folders.
+            spans: how many of the newest are taken, None for all.
+            store: folder of what was read, which outlives runs.
             genres: the genre list; a track of another genre is rejected.
             split_by: ``artist`` keeps an artist's tracks in one split, ``track`` does not.
             max_segments: segments kept of a track, None for all.
@@ -81,6 +88,8 @@ class TrackExampleGen(BaseBeamComponent):
             spec=TrackExampleGenSpec(
                 data=data,
                 labels=labels,
+                spans=spans,
+                store=store,
                 genres=json.dumps(list(genres)),
                 split_by=split_by,
                 max_segments=max_segments,

@@ -8,11 +8,11 @@ from tfx.components.example_gen import utils
 from tfx.components.example_gen.driver import Driver
 from tfx.orchestration import data_types
 
-from components.track_example_gen.catalogue import fingerprint
+from components.track_example_gen.spans import find_spans, fingerprint_of
 
 
 class FingerprintDriver(Driver):
-    """Adds a fingerprint of the analyses and of the labels file to the properties that the cache compares."""
+    """Adds a fingerprint of analyses and labels to the properties that the cache compares, and the newest span."""
 
     def resolve_exec_properties(
         self,
@@ -22,9 +22,8 @@ class FingerprintDriver(Driver):
     ) -> dict[str, Any]:
         """See the base class; raises PipelineInputError for input that is not there."""
         del pipeline_info, component_info
-        exec_properties[utils.FINGERPRINT_PROPERTY_NAME] = fingerprint(
-            exec_properties["data"], exec_properties.get("labels")
-        )
-        exec_properties[utils.SPAN_PROPERTY_NAME] = 0
+        spans = find_spans(exec_properties["data"], exec_properties.get("labels"), exec_properties.get("spans"))
+        exec_properties[utils.FINGERPRINT_PROPERTY_NAME] = fingerprint_of(spans)
+        exec_properties[utils.SPAN_PROPERTY_NAME] = spans[-1].number
         exec_properties[utils.VERSION_PROPERTY_NAME] = None
         return exec_properties

@@ -8,6 +8,7 @@ import os
 import re
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import apache_beam as beam
@@ -19,7 +20,7 @@ from tfx.types import Artifact, artifact_utils
 from components.artifacts import IngestReport
 from components.errors import PipelineInputError
 from components.json_files import write_json
-from components.track_example_gen.catalogue import FILE_ERRORS, list_analyses, load_labels
+from components.track_example_gen.catalogue import FILE_ERRORS, LabelsReader
 from components.track_example_gen.ingest import IngestConfig, ingest_shard, publish_shard
 from components.track_example_gen.progress import Progress
 from components.track_example_gen.repetitions import decide_repetitions
@@ -30,10 +31,10 @@ from components.track_example_gen.report import (
     several_genres,
     summarize,
 )
+from components.track_example_gen.spans import find_spans
 from components.track_example_gen.splits import SPLITS
+from components.track_example_gen.store import Shard, ShardStore, plan_shards
 from components.track_example_gen.verdicts import Verdict, read_verdicts
-
-_FILES_A_SHARD = 128
 
 log = logging.getLogger("deepmusic.TrackExampleGen")
 
@@ -42,7 +43,8 @@ class Executor(BaseBeamExecutor):
     """Executor of TrackExampleGen.
 
     A shard of files is the unit of work: each becomes a TFRecord file a split, written straight to disk. No example
-    goes through a Beam shuffle, so memory does not grow with the catalogue on a runner that shuffles in memory.
+    goes through a Beam shuffle, so memory does not grow with the catalogue on a runner that shuffles in memory. Shards
+    outlive the run, in a store: what an earlier run has read, or this one before it was interrupted, is taken over.
     """
 
     def Do(
@@ -64,61 +66,77 @@ class Executor(BaseBeamExecutor):
             max_segments=exec_properties.get("max_segments"),
             several_genres=exec_properties["several_genres"],
         )
-        folders = self._ingest(list_analyses(exec_properties["data"]), exec_properties.get("labels"), config)
-        verdicts = _verdicts_by_folder(folders, config)
-        everything = [verdict for shard in verdicts.values() for verdict in shard]
-        summary, rejected = summarize(everything), rejections(everything)
+        spans = find_spans(exec_properties["data"], exec_properties.get("labels"), exec_properties.get("spans"))
+        with _writing_to(exec_properties["store"]):
+            store = ShardStore(exec_properties["store"])
+        shards = plan_shards(spans, config, exec_properties["code_version"])
+        missing = [shard for shard, known in zip(shards, _known(shards, store), strict=True) if not known]
+        if missing:
+            self._ingest(missing, store, config)
+        verdicts = _decided(shards, store, config)
+        everything = [verdict for shard in shards for verdict in verdicts[shard]]
+        new = sum(len(verdicts[shard]) for shard in missing)
+        summary, rejected = summarize(everything, new, [span.number for span in spans]), rejections(everything)
         for item in rejected:
             log.debug("rejected %s: %s", item.path, item.reason)
         require_usable(summary, rejected, exec_properties["max_rejected_share"], config.split_by)
         if not exec_properties["mix_analysers"]:
             require_one_analyser(summary)
 
-        _publish_examples(artifact_utils.get_single_instance(output_dict["examples"]), verdicts)
+        folders = {store.folder_of(shard): verdicts[shard] for shard in shards}
+        _publish_examples(artifact_utils.get_single_instance(output_dict["examples"]), folders)
         report = artifact_utils.get_single_uri(output_dict["report"])
         write_json(os.path.join(report, IngestReport.SUMMARY_FILE), summary)
         _write_lines(os.path.join(report, IngestReport.REJECTIONS_FILE), rejected)
         _write_lines(os.path.join(report, IngestReport.SEVERAL_GENRES_FILE), several_genres(everything))
-        for line in (str(summary), *summary.gaps(config.genres)):
+        write_json(os.path.join(report, IngestReport.SHARDS_FILE), [shard.key for shard in shards])
+        for line in (*summary.lines(), *summary.gaps(config.genres)):
             log.info("%s", line)
 
-    def _ingest(self, paths: list[str], labels: str | None, config: IngestConfig) -> list[str]:
-        shards = [paths[start : start + _FILES_A_SHARD] for start in range(0, len(paths), _FILES_A_SHARD)]
-        folders = [os.path.join(self._get_tmp_dir(), f"shard-{number:05d}") for number in range(len(shards))]
-        if labels:
-            load_labels(labels)
+    def _ingest(self, shards: list[Shard], store: ShardStore, config: IngestConfig) -> None:
+        work = [(store.folder_of(shard), shard) for shard in shards]
         try:
             with self._make_beam_pipeline() as pipeline:
                 (
                     pipeline
-                    | "Shards" >> beam.Create(list(zip(folders, shards, strict=True)))
+                    | "Shards" >> beam.Create(work)
                     | "Spread" >> beam.Reshuffle()
-                    | "Ingest" >> beam.ParDo(_IngestShard(labels, config, len(shards)))
+                    | "Ingest" >> beam.ParDo(_IngestShard(config, len(shards)))
                 )
         except (PipelineInputError, RuntimeError) as error:
             raise _input_error(error) or error from error
-        return folders
 
 
 class _IngestShard(beam.DoFn):
-    def __init__(self, labels: str | None, config: IngestConfig, shards: int) -> None:
-        self._labels_path = labels
+    def __init__(self, config: IngestConfig, shards: int) -> None:
         self._config = config
         self._shards = shards
 
     def setup(self) -> None:
-        self._labels = load_labels(self._labels_path) if self._labels_path else None
+        self._labels = LabelsReader()
         self._progress = Progress(self._shards)
 
-    def process(self, element: tuple[str, list[str]]) -> Iterator[None]:
-        folder, paths = element
-        try:
-            ingest_shard(paths, self._labels, self._config, folder, self._progress)
-        except FILE_ERRORS as error:
-            # What cannot be read is rejected: this could not be written.
-            raise PipelineInputError(f"Nothing more can be written to {folder}: {error}.") from error
+    def process(self, element: tuple[str, Shard]) -> Iterator[None]:
+        folder, shard = element
+        labels = self._labels.read(shard.labels)
+        with _writing_to(folder):
+            ingest_shard(shard.paths, labels, self._config, folder, self._progress)
         self._progress.part_read()
         yield from ()
+
+
+@contextmanager
+def _writing_to(folder: str) -> Iterator[None]:
+    try:
+        yield
+    except FILE_ERRORS as error:
+        # What cannot be read is rejected: this could not be written.
+        raise PipelineInputError(f"Nothing more can be written to {folder}: {error}.") from error
+
+
+def _known(shards: Sequence[Shard], store: ShardStore) -> list[bool]:
+    labels = LabelsReader()
+    return [store.has(shard, labels.read(shard.labels)) for shard in shards]
 
 
 def _input_error(error: Exception) -> PipelineInputError | None:
@@ -128,11 +146,11 @@ def _input_error(error: Exception) -> PipelineInputError | None:
     return PipelineInputError(found[-1]) if found else None
 
 
-def _verdicts_by_folder(folders: list[str], config: IngestConfig) -> dict[str, list[Verdict]]:
-    by_folder = {folder: read_verdicts(folder) for folder in folders}
-    everything = [verdict for shard in by_folder.values() for verdict in shard]
+def _decided(shards: Sequence[Shard], store: ShardStore, config: IngestConfig) -> dict[Shard, list[Verdict]]:
+    by_shard = {shard: read_verdicts(store.folder_of(shard)) for shard in shards}
+    everything = [verdict for verdicts in by_shard.values() for verdict in verdicts]
     final = iter(decide_repetitions(everything, config.several_genres))
-    return {folder: [next(final) for _ in shard] for folder, shard in by_folder.items()}
+    return {shard: [next(final) for _ in verdicts] for shard, verdicts in by_shard.items()}
 
 
 def _publish_examples(examples: Artifact, verdicts: dict[str, list[Verdict]]) -> None:

@@ -21,7 +21,7 @@ from components.track_example_gen.verdicts import Verdict, read_verdicts
 from sources.examples import encode_track
 from sources.labels import GenreNames, Label, apply_label, label_of
 from sources.registry import read
-from sources.track import InvalidTrack, Rejection, Track
+from sources.track import InvalidTrack, Rejection, Track, Unreadable
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,6 @@ class IngestConfig:
     split_by: SplitBy
     max_segments: int | None
     several_genres: SeveralGenres
-
-
-class Unreadable(Rejection):
-    """A file that could not be opened or read: the next attempt may find it whole."""
 
 
 def read_tracks(
@@ -83,7 +79,7 @@ def _labelled(track: Track, labels: Mapping[str, Label] | None, genres: GenreNam
 def ingest_shard(
     paths: Sequence[str], labels: Mapping[str, Label] | None, config: IngestConfig, folder: str, progress: Progress
 ) -> None:
-    """Reads files into one TFRecord file a split, and writes down a verdict a track.
+    """Reads files into one TFRecord file a split, and writes down a verdict a track and what labelled them.
 
     Args:
         paths: the shard's files.
@@ -103,13 +99,17 @@ def ingest_shard(
         fileio.rmtree(staging)
     fileio.makedirs(staging)
     writers = {split: _SplitWriter(os.path.join(staging, split), config.max_segments) for split in SPLITS}
-    genres = GenreNames(config.genres)
+    genres, complete = GenreNames(config.genres), True
     with fileio.open(os.path.join(staging, verdict_files.FILE), "wb") as verdicts:
         for item in read_tracks(paths, labels, genres):
             verdicts.write(msgspec.json.encode(_verdict(item, writers, config)) + b"\n")
+            complete = complete and not isinstance(item, Unreadable)
             progress.track_read()
     for writer in writers.values():
         writer.close()
+    if complete:
+        with fileio.open(os.path.join(staging, verdict_files.LABELS_FILE), "wb") as file:
+            file.write(verdict_files.labels_digest(read_verdicts(staging), labels).encode())
     fileio.rename(staging, folder)
 
 
@@ -156,7 +156,7 @@ def _verdict(item: Track | Rejection, writers: Mapping[str, _SplitWriter], confi
 
 
 def publish_shard(folder: str, verdicts: Sequence[Verdict], split_uri: Mapping[str, str], name: str) -> None:
-    """Moves a shard's split files to where they are published, without the examples that were rejected since.
+    """Copies a shard's split files to where they are published, without the examples that were rejected since.
 
     Args:
         folder: what :func:`ingest_shard` wrote.
@@ -169,7 +169,7 @@ def publish_shard(folder: str, verdicts: Sequence[Verdict], split_uri: Mapping[s
         kept = {verdict.index for verdict in verdicts if verdict.split == split}
         source, target = os.path.join(folder, split), os.path.join(uri, name)
         if len(kept) == sum(verdict.split == split for verdict in written):
-            fileio.rename(source, target)
+            fileio.copy(source, target)
         else:
             _copy_records(source, target, kept)
 

@@ -28,6 +28,8 @@ class IngestSummary(msgspec.Struct, frozen=True):
         several_genres: tracks under several genres, left out or not; they are in ``several_genres.jsonl``.
         read: tracks and files, whatever became of them.
         analysers: examples by what computed their segments.
+        new: those of ``read`` that this run has read; the others were taken over from earlier runs.
+        spans: their numbers, the oldest first; one is 0 where the catalogue has no spans.
     """
 
     examples: dict[str, dict[str, int]]
@@ -38,6 +40,8 @@ class IngestSummary(msgspec.Struct, frozen=True):
     several_genres: int
     read: int
     analysers: dict[str, int]
+    new: int
+    spans: list[int]
 
     @property
     def tracks(self) -> dict[str, int]:
@@ -58,6 +62,13 @@ class IngestSummary(msgspec.Struct, frozen=True):
             left_out += f"; {self.several_genres:,} under several genres"
         return f"{sum(self.tracks.values()):,} tracks: {splits}; {left_out}; {self.analysed}"
 
+    def lines(self) -> list[str]:
+        """What a person is told; of spans and of what was taken over only where there are any."""
+        told = [] if self.spans == [0] else [f"{len(self.spans):,} spans, the newest {self.spans[-1]}"]
+        if self.new < self.read:
+            told.append(f"{self.new:,} new, {self.read - self.new:,} taken over from earlier runs")
+        return [str(self), *(["; ".join(told)] if told else [])]
+
     @property
     def analysed(self) -> str:
         """The analysers, with counts where there are several."""
@@ -75,8 +86,8 @@ class GenresOfTrack(msgspec.Struct, frozen=True):
     genre: str
 
 
-def summarize(verdicts: Sequence[Verdict]) -> IngestSummary:
-    """Counts what became of every track."""
+def summarize(verdicts: Sequence[Verdict], new: int, spans: list[int]) -> IngestSummary:
+    """Counts what became of every track; see :class:`IngestSummary` for ``new`` and ``spans``."""
     examples = [verdict for verdict in verdicts if verdict.split]
     return IngestSummary(
         examples={
@@ -93,6 +104,8 @@ def summarize(verdicts: Sequence[Verdict]) -> IngestSummary:
         several_genres=len(several_genres(verdicts)),
         read=len(verdicts),
         analysers=dict(sorted(Counter(verdict.analyser for verdict in examples).items())),
+        new=new,
+        spans=spans,
     )
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
 from tfx.dsl.io import fileio
 
+from sources.labels import Label, find_label
+
 FILE = "verdicts.jsonl"
+
+LABELS_FILE = "labels"
+"""Beside the verdicts of a shard: the digest of its labels; not there if a file of the shard could not be read."""
 
 LeftOut = Literal["rejected", "repeated", "several_genres"]
 """Why a track is no example: at fault, there once more, or under several genres of which none counts."""
@@ -42,3 +49,13 @@ def read_verdicts(folder: str) -> list[Verdict]:
     """The verdicts of a shard, in the order of its tracks."""
     with fileio.open(os.path.join(folder, FILE), "rb") as file:
         return msgspec.json.Decoder(Verdict).decode_lines(file.read())
+
+
+def labels_digest(verdicts: Iterable[Verdict], labels: Mapping[str, Label] | None) -> str:
+    """A hash of what a labels file says of tracks; without one, of that there is none."""
+    if labels is None:
+        return "no labels"
+    digest = hashlib.blake2b(digest_size=16)
+    for verdict in verdicts:
+        digest.update(f"{find_label(labels, verdict.track_id, verdict.path)}\n".encode())
+    return digest.hexdigest()

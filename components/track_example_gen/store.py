@@ -1,0 +1,86 @@
+"""What was read once: shards of examples that later runs take over, named by what they were made from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tfx.dsl.io import fileio
+
+from components.track_example_gen.catalogue import content_digest, list_analyses
+from components.track_example_gen.chunks import cut
+from components.track_example_gen.ingest import IngestConfig
+from components.track_example_gen.progress import Moments
+from components.track_example_gen.spans import Span
+from components.track_example_gen.verdicts import LABELS_FILE, labels_digest, read_verdicts
+from sources.labels import Label
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Files that are read together; never those of two spans.
+
+    Attributes:
+        key: a hash of the files' paths and contents, and of what decides how they become examples.
+        paths: the files.
+        labels: the labels file.
+    """
+
+    key: str
+    paths: tuple[str, ...]
+    labels: str | None
+
+
+def plan_shards(spans: Iterable[Span], config: IngestConfig, code_version: str) -> list[Shard]:
+    """Cuts spans into shards.
+
+    Raises:
+        PipelineInputError: a span cannot be listed.
+    """
+    made_by, moments = json.dumps([code_version, dataclasses.asdict(config)]).encode(), Moments()
+
+    def shard(span: Span, paths: tuple[str, ...]) -> Shard:
+        digest = hashlib.blake2b(made_by, digest_size=16)
+        for path in paths:
+            digest.update(b"\0" + path.encode() + b"\0" + content_digest(path, moments))
+        return Shard(digest.hexdigest(), paths, span.labels)
+
+    return [shard(span, paths) for span in spans for paths in cut(span.data, list_analyses(span.data))]
+
+
+class ShardStore:
+    """A folder with a folder a shard, as :func:`components.track_example_gen.ingest.ingest_shard` writes it."""
+
+    def __init__(self, folder: str) -> None:
+        """Opens the store, or makes it.
+
+        Raises:
+            OSError, tf.errors.OpError: the folder cannot be made.
+        """
+        fileio.makedirs(folder)
+        self._folder = folder
+
+    def folder_of(self, shard: Shard) -> str:
+        """Where a shard is, or will be."""
+        return os.path.join(self._folder, shard.key)
+
+    def has(self, shard: Shard, labels: Mapping[str, Label] | None) -> bool:
+        """Whether a shard is there, with nothing left to read in it and under the labels that its tracks have now.
+
+        A labels file grows with every track that is added to it; so what counts is not the file but what it says of the
+        shard's own tracks. A shard of which that is not so is removed.
+        """
+        folder = self.folder_of(shard)
+        if not fileio.exists(folder):
+            return False
+        labelled_by = os.path.join(folder, LABELS_FILE)
+        if fileio.exists(labelled_by):
+            with fileio.open(labelled_by, "rb") as file:
+                if file.read().decode() == labels_digest(read_verdicts(folder), labels):
+                    return True
+        fileio.rmtree(folder)
+        return False
