@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
-from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher
 from tfx.orchestration.portable.mlmd import execution_lib
@@ -15,6 +14,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import Artifact
 
 from components.artifacts import COMPONENT_PROPERTY, SECONDS_PROPERTY
+from pipeline.metadata_store import PatientMetadata
 
 Outputs = dict[str, list[Artifact]]
 """A component's output artifacts by key."""
@@ -65,7 +65,7 @@ def launch(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> 
     try:
         execution = launcher.Launcher(
             pipeline_node=node,
-            mlmd_connection=metadata.Metadata(connection),
+            mlmd_connection=PatientMetadata(connection),
             pipeline_info=pipeline.pipeline_info,
             pipeline_runtime_spec=pipeline.runtime_spec,
             executor_spec=runner_utils.extract_executor_spec(deployment, component),
@@ -90,12 +90,12 @@ def _note_cost(connection: Any, outputs: Outputs, component: str, seconds: float
     for artifact in artifacts:
         artifact.set_string_custom_property(COMPONENT_PROPERTY, component)
         artifact.set_float_custom_property(SECONDS_PROPERTY, seconds)
-    with metadata.Metadata(connection) as handle:
+    with PatientMetadata(connection) as handle:
         handle.store.put_artifacts([artifact.mlmd_artifact for artifact in artifacts])
 
 
 def _result(connection: Any, execution_id: int) -> tuple[int, Outputs]:
-    with metadata.Metadata(connection) as handle:
+    with PatientMetadata(connection) as handle:
         (execution,) = handle.store.get_executions_by_id([execution_id])
         outputs = execution_lib.get_output_artifacts(handle, execution_id)
         return execution.last_known_state, {key: list(artifacts) for key, artifacts in outputs.items()}

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
-from tfx.orchestration import metadata
+from tfx.dsl.compiler import constants
 
 from components.errors import PipelineInputError
 from components.locks import Locked, exclusive, shared
+from pipeline.metadata_store import PatientMetadata
 
+log = logging.getLogger("deepmusic.leftovers")
+
+_WAIT_SECONDS = 1.0
+_ENDED_WELL = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
 _UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
 
 
@@ -25,45 +32,81 @@ def only_run(home: Path) -> Iterator[None]:
     Raises:
         PipelineInputError: another run is going on.
     """
-    with _kept(exclusive(home / "lock"), home):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(home / "lock"))
+        except Locked as error:
+            raise PipelineInputError(
+                f"Another run writes to {home}. Wait for it to end, or give this one a name of its own."
+            ) from error
         yield
 
 
 @contextmanager
-def part_of_run(home: Path) -> Iterator[None]:
-    """Lets a run's components run side by side in processes of their own, and keeps another run away meanwhile.
+def next_run(home: Path) -> Iterator[None]:
+    """Like :func:`only_run`, but waits for the other run to end."""
+    with _waited_for(lambda: exclusive(home / "lock"), f"Another run writes to {home}"):
+        yield
 
-    Raises:
-        PipelineInputError: another run is going on.
+
+@contextmanager
+def part_of_run(home: Path, component: str) -> Iterator[None]:
+    """Lets a run's components run side by side in processes of their own, each of them once at a time.
+
+    Waits for a run in a single process to end, and for another execution of the component: of another run, or of an
+    earlier try whose process goes on though its runner has died.
     """
-    with _kept(shared(home / "lock"), home):
+    locks = home / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (
+        _waited_for(lambda: exclusive(locks / component), f"Another execution of {component} writes to {home}"),
+        _waited_for(lambda: shared(home / "lock"), f"Another run writes to {home}"),
+    ):
         yield
 
 
 @contextmanager
-def _kept(lock: AbstractContextManager[None], home: Path) -> Iterator[None]:
-    try:
-        with lock:
-            yield
-    except Locked as error:
-        raise PipelineInputError(
-            f"Another run writes to {home}. Wait for it to end, or give this one a name of its own."
-        ) from error
+def _waited_for(lock: Callable[[], AbstractContextManager[None]], reason: str) -> Iterator[None]:
+    told = False
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(lock())
+                break
+            except Locked:
+                if not told:
+                    log.info("%s; waiting for it to end", reason)
+                    told = True
+                time.sleep(_WAIT_SECONDS)
+        yield
 
 
-def remove_leftovers(home: Path, connection: Any) -> None:
-    """Removes what executions that never ended have written, and marks them as cancelled.
+def remove_leftovers(home: Path, connection: Any, pipeline: str, component: str | None = None) -> None:
+    """Removes what executions that did not end well have written, and marks those that never ended as cancelled.
+
+    TFX's launcher gives the next try of a component the folders of the last one, with whatever is in them.
 
     Args:
-        home: the folder of the pipeline's runs; no other run may be going on there.
+        home: the folder of the pipeline's runs; what is looked at may not be running there.
         connection: the configuration of its metadata's database.
+        pipeline: its name.
+        component: whose executions alone are looked at.
     """
-    with metadata.Metadata(connection) as handle:
-        unfinished = [run for run in handle.store.get_executions() if run.last_known_state in _UNFINISHED]
-        for execution in unfinished:
+    with PatientMetadata(connection) as handle:
+        executions = handle.store.get_executions()
+        if component is not None:
+            node = handle.store.get_context_by_type_and_name(
+                constants.NODE_CONTEXT_TYPE_NAME, f"{pipeline}.{component}"
+            )
+            executions = handle.store.get_executions_by_context(node.id) if node else []
+        # TFX takes up a cancelled execution again without a word of it: it may have been killed a second time.
+        ended_badly = [run for run in executions if run.last_known_state not in _ENDED_WELL]
+        for execution in ended_badly:
             outputs = (home / "artifacts").glob(f"*/*/{execution.id}")
             working = (home / "artifacts").glob(f"*/.system/*/{execution.id}")
             for folder in chain(outputs, working):
                 shutil.rmtree(folder)
+        unfinished = [run for run in ended_badly if run.last_known_state in _UNFINISHED]
+        for execution in unfinished:
             execution.last_known_state = metadata_store_pb2.Execution.CANCELED
         handle.store.put_executions(unfinished)

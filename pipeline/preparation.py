@@ -21,7 +21,7 @@ def prepare(settings: Settings, terminal: Terminal) -> Pipeline:
     if synthetic:
         settings = _with_demo_catalogue(settings, terminal)
     connection = sqlite_metadata_connection_config(str(home / "metadata.sqlite"))
-    remove_leftovers(home, connection)
+    remove_leftovers(home, connection, settings.name)
     folders = str(home / "artifacts"), str(home / "pushed")
     return create_pipeline(settings, *folders, connection, synthetic=synthetic)
 

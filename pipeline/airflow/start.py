@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from pipeline.airflow.services import SERVICES, PortTaken, supervise
+
 ROOT = Path(__file__).resolve().parents[2]
 DAG_FILE = ROOT / "pipeline" / "airflow" / "dags" / "deepmusic.py"
 
@@ -50,9 +52,10 @@ def main(arguments: Sequence[str]) -> int:
         )
         if mode == "test":
             return _test(described["name"], home, environment)
-        print(f"Airflow with the DAG {described['name']}: http://127.0.0.1:8080, its log follows", flush=True)
-        os.execvpe("airflow", ["airflow", "standalone"], environment)
-    except StepFailed as failure:
+        address = f"http://{environment['AIRFLOW__API__HOST']}:{environment['AIRFLOW__API__PORT']}"
+        print(f"Airflow with the DAG {described['name']}: {address}, its log follows", flush=True)
+        supervise(SERVICES, environment, address)
+    except (StepFailed, PortTaken) as failure:
         if str(failure):
             print(failure, file=sys.stderr)
         return _FAULT
@@ -69,6 +72,12 @@ def _settings(home: Path, dag: Path, tfx: Path) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": "8080",
+        # Tasks outlive a database that is away for minutes: what they have done is reported when it is back.
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "30",
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "10",
+        # The line that a DAG file gives as its import error, without Airflow's trace to it.
+        "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACKS": "False",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "DEEPMUSIC_DAG": str(dag),
         "DEEPMUSIC_PYTHON": str(tfx),

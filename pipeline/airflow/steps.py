@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from components.errors import PipelineInputError
@@ -17,6 +20,9 @@ from pipeline.settings import Settings
 
 FAULT = 1
 """Exit code of what another try would not mend: the input, the settings, a gate."""
+
+FORMAT = 2
+"""Of what ``describe`` writes; the DAG file reads this one alone."""
 
 FAILURE = 75
 """Exit code of what may go better at the next try."""
@@ -29,6 +35,8 @@ _HEAVY = ("TrackExampleGen", "StatisticsGen", "Transform", "Tuner-", "Trainer-",
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one step; the reason of a failure is what it prints last."""
     options = _parse(arguments)
+    if options.end_with_stdin:
+        _end_with_stdin()
     try:
         options.step(options)
     except PipelineInputError as error:
@@ -47,6 +55,7 @@ class _StepFailed(Exception):
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipeline.airflow.steps", description=__doc__)
+    parser.add_argument("--end-with-stdin", action="store_true", help="end when standard input does: the caller died")
     steps = parser.add_subparsers(required=True, metavar="step")
     describe = steps.add_parser("describe", help="write down what the DAG file builds its DAG from")
     describe.add_argument("--dag", type=Path, required=True, help="JSON file to write")
@@ -55,6 +64,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     begin = steps.add_parser("begin", help="prepare a run")
     begin.add_argument("--run", type=Path, required=True, help="file to write, two folders below which runs live")
     begin.add_argument("--run-id", required=True)
+    begin.add_argument("--dag", type=Path, required=True, help="what describe wrote")
     add_arguments(begin)
     begin.set_defaults(step=_begin)
     node = steps.add_parser("node", help="run one component")
@@ -64,11 +74,27 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _end_with_stdin() -> None:
+    """Ends this process and all that it starts as soon as nobody holds the other end of its standard input.
+
+    A runner that is killed ends nothing that it has started, and its next try must not find this one still writing.
+    """
+    os.setpgid(0, 0)
+    Thread(target=_end_at_eof, args=(os.dup(sys.stdin.fileno()),), daemon=True).start()
+
+
+def _end_at_eof(caller: int) -> None:
+    while os.read(caller, 1):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
 def _describe(options: argparse.Namespace) -> None:
     settings = settings_of(options)
     terminal = open_terminal(settings, verbose=False)
     with _shown(terminal):
         described = {
+            "format": FORMAT,
             "name": settings.name,
             "home": settings.home,
             "run_name": options.name,
@@ -102,6 +128,20 @@ def _nodes(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
+def _refuse_other_components(settings: Settings, dag: Path) -> None:
+    described = {node["id"]: node["upstream"] for node in json.loads(dag.read_text(encoding="utf-8"))["nodes"]}
+    made = {node["id"]: node["upstream"] for node in _nodes(settings)}
+    more = ", ".join(name for name in made if name not in described)
+    less = ", ".join(name for name in described if name not in made)
+    differences = [*([f"make {more}"] if more else []), *([f"make no {less}"] if less else [])]
+    if made != described:
+        difference = ", and ".join(differences or ["connect the components otherwise"])
+        raise PipelineInputError(
+            f"The run's settings {difference}; the DAG was described for others. Give those that it was described"
+            " with, or describe it anew with these, and let Airflow read it."
+        )
+
+
 def _begin(options: argparse.Namespace) -> None:
     settings = settings_of(options)
     if Path(settings.home) != options.run.parent.parent:
@@ -113,11 +153,12 @@ def _begin(options: argparse.Namespace) -> None:
     with _shown(terminal):
         from tfx.dsl.compiler.compiler import Compiler
 
-        from pipeline.leftovers import only_run
+        from pipeline.leftovers import next_run
         from pipeline.local_runner import name_run
         from pipeline.preparation import prepare
 
-        with only_run(Path(settings.home)):
+        _refuse_other_components(settings, options.dag)
+        with next_run(Path(settings.home)):
             compiled = Compiler().compile(prepare(settings, terminal))
         name_run(compiled, options.run_id)
         _write(options.run, compiled.SerializeToString(deterministic=True))
@@ -132,19 +173,29 @@ def _node(options: argparse.Namespace) -> None:
     with _shown(terminal, f"{options.component}: "):
         from tfx.proto.orchestration import pipeline_pb2
 
-        from pipeline.launch import launch
-        from pipeline.leftovers import part_of_run
+        from pipeline.launch import connection_of, launch
+        from pipeline.leftovers import part_of_run, remove_leftovers
 
-        compiled = pipeline_pb2.Pipeline.FromString(options.run.read_bytes())
+        compiled = pipeline_pb2.Pipeline.FromString(_begun(options.run))
         nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in compiled.nodes}
         if options.component not in nodes:
             raise PipelineInputError(
-                f"This run's settings make no {options.component}; the DAG was described for others. Describe it anew,"
-                " and let Airflow read it."
+                f"This run's settings make no {options.component}; the DAG was described anew since it began. Start"
+                " another run."
             )
-        with part_of_run(home):
+        with part_of_run(home, options.component):
+            remove_leftovers(home, connection_of(compiled), compiled.pipeline_info.id, options.component)
             launched = launch(compiled, nodes[options.component])
         terminal.finished(options.component, launched.seconds, launched.cached)
+
+
+def _begun(run: Path) -> bytes:
+    try:
+        return run.read_bytes()
+    except FileNotFoundError:
+        raise PipelineInputError(
+            f"{run}, which the task begin wrote, is not there: clear that task, so that it runs again."
+        ) from None
 
 
 @contextmanager

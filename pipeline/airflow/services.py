@@ -1,0 +1,129 @@
+"""Airflow's processes on one machine, started again when they end, as the scheduler does without its database."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+SERVICES = (
+    # Logs are read from the folder that all of them share. Airflow would serve them on every interface, too.
+    ("airflow", "scheduler", "--skip-serve-logs"),
+    ("airflow", "dag-processor"),
+    ("airflow", "triggerer", "--skip-serve-logs"),
+    ("airflow", "api-server"),
+)
+"""What ``airflow standalone`` runs, too, and does not start again."""
+
+_LOOK_SECONDS = 1.0
+_PAUSE_SECONDS = 5.0
+_STOP_SECONDS = 20.0
+
+
+class PortTaken(Exception):
+    """Something listens where Airflow's server is to."""
+
+
+def supervise(commands: Sequence[Sequence[str]], environment: Mapping[str, str], address: str) -> None:
+    """Runs commands, each anew when it ends, until this process gets SIGINT or SIGTERM; then ends all of them.
+
+    Args:
+        commands: what to run.
+        environment: of all of them.
+        address: of the server that one of them is; it is told when that answers and a scheduler is alive.
+
+    Raises:
+        PortTaken: something answers there already.
+    """
+    _refuse_taken_port(address)
+    with _stopped() as stop:
+        services = [_Service(command, environment) for command in commands]
+        told = False
+        try:
+            while not stop:
+                for service in services:
+                    service.look_after()
+                if not told and _healthy(address):
+                    print(f"Airflow is ready: {address}", flush=True)
+                    told = True
+                time.sleep(_LOOK_SECONDS)
+        finally:
+            print("Stopping Airflow", flush=True)
+            _end([service.process for service in services])
+
+
+class _Service:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._command = command
+        self._environment = environment
+        self._ended: float | None = None
+        self.process = self._start()
+
+    def look_after(self) -> None:
+        """Starts the process again, some seconds after it has ended."""
+        code = self.process.poll()
+        if code is None:
+            return
+        if self._ended is None:
+            self._ended = time.monotonic()
+            print(f"{' '.join(self._command[:2])} ended with {code}; starting it again", flush=True)
+        elif time.monotonic() - self._ended >= _PAUSE_SECONDS:
+            self._ended = None
+            self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # In a session of its own: Ctrl-C in the terminal is this process's to pass on, once.
+        return subprocess.Popen(self._command, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+@contextmanager
+def _stopped() -> Iterator[list[int]]:
+    """A list that a signal which asks for the end puts its number into."""
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + _STOP_SECONDS
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+        process.kill()
+        process.wait()
+
+
+def _refuse_taken_port(address: str) -> None:
+    host, _, port = address.removeprefix("http://").partition(":")
+    with socket.socket() as probe:
+        if probe.connect_ex((host, int(port))) == 0:
+            raise PortTaken(
+                f"Something listens on {address} already, perhaps an Airflow that was killed: end it, or set"
+                " AIRFLOW__API__PORT."
+            )
+
+
+def _healthy(address: str) -> bool:
+    try:
+        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=2)
+        connection.request("GET", "/api/v2/monitor/health")
+        health = json.load(connection.getresponse())
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+    return all(health[name]["status"] == "healthy" for name in ("metadatabase", "scheduler"))
