@@ -19,7 +19,7 @@ from tfx.types.channel import BaseChannel, Channel
 from tfx.types.channel_utils import union
 
 from components.anomaly_gate.component import AnomalyGate
-from components.baseline_resolver.strategy import BaselineModelStrategy
+from components.baseline_resolver.strategy import BaselineModelStrategy, WarmStartStrategy
 from components.evaluator.config import eval_config
 from components.model_check.component import ModelCheck
 from components.model_selector.component import ModelSelector
@@ -31,7 +31,7 @@ from components.sampler.component import Sampler
 from components.schema_import.component import SchemaImport
 from components.track_example_gen.component import TrackExampleGen
 from components.track_example_gen.splits import TEST, TRAIN, VALIDATION
-from components.trainer.hyperparameters import ModelName
+from components.trainer.hyperparameters import ModelName, trained_in_epochs
 from pipeline.code_version import code_version
 from pipeline.settings import Settings
 
@@ -117,10 +117,12 @@ def create_pipeline(
     trainers, evaluators = [], []
     for name in settings.training.models:
         tuner = _tuner(settings, name, examples, transform) if settings.tuning.enabled else None
-        trainer = _trainer(settings, name, examples, transform, tuner)
+        warm = settings.training.warm_start and trained_in_epochs(name)
+        start = _start(settings, name, examples) if warm else None
+        trainer = _trainer(settings, name, _fit_arguments(settings, name, examples, transform), tuner, start)
         trainers.append(trainer)
         evaluators.append(_evaluator(settings, name, examples, trainer))
-        nodes.extend(node for node in (tuner, trainers[-1], evaluators[-1]) if node)
+        nodes.extend(node for node in (tuner, start, trainers[-1], evaluators[-1]) if node)
     models = union([trainer.outputs["model"] for trainer in trainers])
     model_runs = union([trainer.outputs["model_run"] for trainer in trainers])
     selector = ModelSelector(
@@ -226,13 +228,25 @@ def _tuner(settings: Settings, name: ModelName, examples: BaseChannel, transform
     return Tuner(tuner_fn="components.trainer.tuning.tuner_fn", **arguments).with_id(f"{TUNER_PREFIX}{name}")
 
 
+def _start(settings: Settings, name: ModelName, examples: BaseChannel) -> BaseNode:
+    return Resolver(
+        strategy_class=WarmStartStrategy,
+        config={"name": name, "genres": list(settings.genres)},
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        examples=examples,
+    ).with_id(f"WarmStartResolver-{name}")
+
+
 def _trainer(
-    settings: Settings, name: ModelName, examples: BaseChannel, transform: Transform, tuner: BaseNode | None
+    settings: Settings, name: ModelName, arguments: dict[str, Any], tuner: BaseNode | None, start: BaseNode | None
 ) -> Trainer:
+    arguments["custom_config"]["warm_start"] = settings.training.warm_start
     return Trainer(
         run_fn="components.trainer.run.run_fn",
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
-        **_fit_arguments(settings, name, examples, transform),
+        base_model=start.outputs["model"] if start else None,
+        **arguments,
     ).with_id(f"Trainer-{name}")
 
 

@@ -129,6 +129,7 @@ class TrainingSettings(_Section):
     models: Annotated[tuple[ModelName, ...], Field(min_length=1)]
     sampling: Sampling
     balance: Balance
+    warm_start: bool
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
     @field_validator("models")

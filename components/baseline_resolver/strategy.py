@@ -1,12 +1,22 @@
-"""The latest blessed model that a candidate can be compared with."""
+"""The latest blessed model that a candidate can be compared with, or that a training can start from."""
 
 from __future__ import annotations
 
 import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.types import Artifact
 
 from components.trainer.description import ModelDescription, has_description, load_description
+
+INPUTS = (metadata_store_pb2.Event.INPUT, metadata_store_pb2.Event.DECLARED_INPUT)
+"""What ML Metadata calls the reading of an artifact."""
+
+OUTPUTS = (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.DECLARED_OUTPUT)
+"""What ML Metadata calls the making of an artifact."""
+
+_MADE_FROM = ("examples", "models")
+"""What Trainer makes a model from, and ModelSelector."""
 
 
 class BaselineModelStrategy(LatestBlessedModelStrategy):
@@ -35,3 +45,45 @@ class BaselineModelStrategy(LatestBlessedModelStrategy):
 
 def _comparable(one: ModelDescription, other: ModelDescription) -> bool:
     return (one.genres, one.analysers) == (other.genres, other.analysers)
+
+
+class WarmStartStrategy(LatestBlessedModelStrategy):
+    """Resolves ``model`` and ``model_blessing`` to the latest blessed model that a training can start from.
+
+    It is the same network for the same genres, and was trained on other examples: a run that is repeated starts from
+    where it started the first time, and so is taken from the cache.
+    """
+
+    def __init__(self, name: str, genres: list[str]) -> None:
+        """Asks for a model by its name and its genre list."""
+        self._name = name
+        self._genres = genres
+
+    def resolve_artifacts(
+        self, store: mlmd.MetadataStore, input_dict: dict[str, list[Artifact]]
+    ) -> dict[str, list[Artifact]] | None:
+        """See the base class; ``input_dict`` has the further key ``examples``, those to be trained on."""
+        (examples,) = input_dict["examples"]
+        models = [
+            model
+            for model in input_dict["model"]
+            if has_description(model)
+            and self._is_asked_for(load_description(model))
+            and examples.id not in _trained_on(store, [model.id])
+        ]
+        given = {"model": models, "model_blessing": input_dict["model_blessing"]}
+        resolved = super().resolve_artifacts(store, given)
+        return {**resolved, "examples": [examples]} if resolved is not None else None
+
+    def _is_asked_for(self, model: ModelDescription) -> bool:
+        return (model.name, model.genres) == (self._name, self._genres)
+
+
+def _trained_on(store: mlmd.MetadataStore, models: list[int]) -> set[int]:
+    """ML Metadata's numbers of the examples that models were made from, be it by way of ModelSelector."""
+    if not models:
+        return set()
+    makers = [event.execution_id for event in store.get_events_by_artifact_ids(models) if event.type in OUTPUTS]
+    read = [event for event in store.get_events_by_execution_ids(makers) if event.type in INPUTS] if makers else []
+    named = {key: [event.artifact_id for event in read if event.path.steps[0].key == key] for key in _MADE_FROM}
+    return {*named["examples"], *_trained_on(store, named["models"])}

@@ -18,7 +18,8 @@ def notes(data: DataReport, models: Sequence[ModelReport], synthetic: bool) -> l
         " change, and they take tracks for independent, which those of one artist are not: they are rather too narrow.",
         f"There are {test.tracks:,} test tracks: one track more or less is {1 / max(test.tracks, 1):.3f} of accuracy.",
     ]
-    return [*(_SYNTHETIC if synthetic else ()), *_on_data(data), *_on_support(test), *_on_answers(models), *always]
+    on_models = [*_on_training(models), *_on_answers(models)]
+    return [*(_SYNTHETIC if synthetic else ()), *_on_data(data), *_on_support(test), *on_models, *always]
 
 
 _SYNTHETIC = ("The data are synthetic: the generated demo catalogue. No score here says anything about real music.",)
@@ -46,6 +47,15 @@ def _on_support(test: Scores) -> list[str]:
     if not few:
         return []
     return [f"Fewer than {_FEW} test tracks: {', '.join(few)}. Their scores move far with a single track."]
+
+
+def _on_training(models: Sequence[ModelReport]) -> list[str]:
+    return [
+        f"The training of {model.name} began with the weights of an earlier model, {model.training.started_from}: its"
+        " history is not that of a training from the beginning, and it has learned from that model's tracks, too."
+        for model in models
+        if model.training.started_from
+    ]
 
 
 def _on_answers(models: Sequence[ModelReport]) -> list[str]:

@@ -34,12 +34,18 @@ class ModelDescription(msgspec.Struct, frozen=True):
     # Models that do not say it are older than any other analyser.
     analysers: tuple[str, ...] = (ECHO_NEST,)
 
-    def save(self, folder: str, trained_on: Iterable[str]) -> None:
-        """Writes it into a SavedModel's folder, with the hashes of the training tracks' ids."""
+    def save(self, folder: str, trained_on: Iterable[str], earlier: Iterable[bytes] = ()) -> None:
+        """Writes it into a SavedModel's folder, with the hashes of the training tracks' ids.
+
+        Args:
+            folder: the SavedModel's.
+            trained_on: the ids.
+            earlier: hashes of further ones, which the model that the training started from was trained on.
+        """
         fileio.makedirs(os.path.join(folder, _EXTRA))
         write_json(os.path.join(folder, _FILE), self)
         with fileio.open(os.path.join(folder, _TRAINED_ON), "wb") as file:
-            file.write(b"".join(sorted(map(_hash, trained_on))))
+            file.write(b"".join(sorted({*map(track_hash, trained_on), *earlier})))
 
 
 def has_description(model: Artifact) -> bool:
@@ -64,13 +70,19 @@ def read_description(folder: str) -> ModelDescription:
 
 def not_trained_on(model: Artifact, track_ids: Iterable[str]) -> set[str]:
     """Those of the tracks that the model was not trained on."""
-    with fileio.open(_path(model, _TRAINED_ON), "rb") as file:
+    known = trained_on(path_utils.serving_model_path(model.uri))
+    return {track_id for track_id in track_ids if track_hash(track_id) not in known}
+
+
+def trained_on(folder: str) -> set[bytes]:
+    """The hashes of the ids of the tracks that the SavedModel in a folder was trained on, see :func:`track_hash`."""
+    with fileio.open(os.path.join(folder, _TRAINED_ON), "rb") as file:
         content = file.read()
-    known = {content[start : start + _HASH_BYTES] for start in range(0, len(content), _HASH_BYTES)}
-    return {track_id for track_id in track_ids if _hash(track_id) not in known}
+    return {content[start : start + _HASH_BYTES] for start in range(0, len(content), _HASH_BYTES)}
 
 
-def _hash(track_id: str) -> bytes:
+def track_hash(track_id: str) -> bytes:
+    """What a model remembers of a training track's id."""
     return hashlib.blake2b(track_id.encode(), digest_size=_HASH_BYTES).digest()
 
 

@@ -54,6 +54,8 @@ class ServingModule(tf.Module):
         """
         super().__init__()
         self._variables = [variable.value for variable in model.variables]
+        # What a later training starts from: without the random seeds' states.
+        self.weights = [variable.value for variable in model.weights]
         self._genres = tf.constant(description.genres)
         self._analyser = tf.constant(",".join(description.analysers))
         serving_spec = {name: graph.raw_spec[name] for name in SEGMENT_FEATURES}

@@ -15,6 +15,7 @@ import tensorflow as tf
 from components.errors import PipelineInputError
 from components.trainer.hyperparameters import Balance, NetworkHyperparameters
 from components.trainer.input_pipeline import balanced, labels_of, shuffled
+from components.trainer.warm_start import Start
 
 log = logging.getLogger("deepmusic.Trainer")
 
@@ -30,6 +31,7 @@ class Task:
         seed: of all random draws.
         cache: folder for temporary files.
         callbacks: told of each epoch, where there are epochs.
+        start: where a network begins; None for random weights.
     """
 
     train: tf.data.Dataset
@@ -39,6 +41,7 @@ class Task:
     seed: int
     cache: str
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
+    start: Start | None = None
 
     def genre_counts(self) -> list[int]:
         """Training tracks by class index."""
@@ -52,10 +55,12 @@ class Fit:
     Attributes:
         model: from a dictionary of transformed features to probabilities ``[batch, genres]``.
         history: values by epoch, empty where there are no epochs.
+        start: where it began; None for random weights.
     """
 
     model: keras.Model
     history: dict[str, list[float]]
+    start: Start | None = None
 
 
 def class_weights(counts: list[int]) -> dict[int, float]:
@@ -76,6 +81,7 @@ def fit_network(build: Callable[[int, float], keras.Model], task: Task, chosen: 
         PipelineInputError: the loss is no number any more.
     """
     model = build(task.num_genres, chosen.dropout)
+    start = _begin(model, task.start)
     model.compile(keras.optimizers.Adam(chosen.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
     counts = task.genre_counts()
     even = task.balance == "balanced_batches"
@@ -90,7 +96,7 @@ def fit_network(build: Callable[[int, float], keras.Model], task: Task, chosen: 
         verbose=0,
     ).history
     _require_finite(history)
-    return Fit(model, {name: [float(value) for value in values] for name, values in history.items()})
+    return Fit(model, {name: [float(value) for value in values] for name, values in history.items()}, start)
 
 
 class EpochLog(keras.callbacks.Callback):
@@ -108,6 +114,18 @@ class EpochLog(keras.callbacks.Callback):
             epoch + 1,
             *((logs or {})[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")),
         )
+
+
+def _begin(model: keras.Model, start: Start | None) -> Start | None:
+    """Sets the weights to begin with, and answers with where they are from; None if the network's are others."""
+    if start is None:
+        return None
+    if [weight.shape for weight in model.weights] != [weight.shape for weight in start.weights]:
+        log.info("starts cold: the layers of the latest blessed one are not those of this network")
+        return None
+    model.set_weights(start.weights)
+    log.info("starts warm, from %s", start.origin)
+    return start
 
 
 def _stopping(chosen: NetworkHyperparameters) -> list[keras.callbacks.Callback]:

@@ -49,3 +49,8 @@ class ModelsHyperparameters(BaseModel):
     c1m2: NetworkHyperparameters
     c2m1: NetworkHyperparameters
     tangent: TangentHyperparameters
+
+
+def trained_in_epochs(name: ModelName) -> bool:
+    """Whether a model is trained step by step, from weights that it has at the start; tangent is solved at once."""
+    return ModelsHyperparameters.model_fields[name].annotation is NetworkHyperparameters

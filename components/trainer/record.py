@@ -26,6 +26,7 @@ class TrainingRecord(msgspec.Struct, frozen=True):
         temperature: what the logits are divided by, fitted on the validation split; 1 changes nothing.
         history: values by epoch: ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``; empty for a model that is not
             trained in epochs.
+        started_from: the folder of the earlier model whose weights it began with; None if it began with random ones.
     """
 
     model: str
@@ -35,6 +36,7 @@ class TrainingRecord(msgspec.Struct, frozen=True):
     hyperparameters: dict[str, Any]
     temperature: float
     history: dict[str, list[float]]
+    started_from: str | None = None
 
     def save(self, folder: str) -> None:
         """Writes the file into the folder of a model run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,26 +17,30 @@ from tfx.dsl.io import fileio
 from components.scoring.calibration import fit_temperature, with_temperature
 from components.scoring.predictions import Predictions, require_finite
 from components.scoring.tracks import track_table
+from components.track_example_gen.splits import TEST, TRAIN, VALIDATION
 from components.trainer.description import ModelDescription
 from components.trainer.export import ServingModule, save
 from components.trainer.fitting import EpochLog, Task
-from components.trainer.hyperparameters import ModelName
+from components.trainer.hyperparameters import ModelName, trained_in_epochs
 from components.trainer.input_pipeline import TransformedReader, TransformGraph, cached_tracks, raw_examples
 from components.trainer.record import VALIDATION_FILE, TrainingRecord
 from components.trainer.reference import REFERENCE_TRACKS, save_reference
 from components.trainer.registry import MODELS, fit_model
+from components.trainer.warm_start import Start, start_from
 from components.trainer.warmup import save_warmup
 
 _PREDICTED_TOGETHER = 64
 _WARMUP_TRACKS = 2
+
+log = logging.getLogger("deepmusic.Trainer")
 
 
 def run_fn(fn_args: FnArgs) -> None:
     """Trains one model, calibrates it on the validation split and exports it.
 
     Args:
-        fn_args: TFX's arguments; ``custom_config`` has ``genres``, ``model``, ``hyperparameters``, ``balance`` and
-            ``seed``.
+        fn_args: TFX's arguments; ``custom_config`` has ``genres``, ``model``, ``hyperparameters``, ``balance``,
+            ``seed`` and ``warm_start``.
 
     Raises:
         PipelineInputError: the loss is no number any more.
@@ -49,11 +54,14 @@ def run_fn(fn_args: FnArgs) -> None:
     folder = fn_args.model_run_dir
     fileio.makedirs(folder)
     hyperparameters = {**config["hyperparameters"], **_tuned(fn_args)}
+    trained_on = track_table(raw_examples(fn_args.train_files))
+    description = ModelDescription(name, genres, tuple(sorted(set(trained_on["analyser"].to_pylist()))))
+    begin = _start(fn_args, name, description) if config["warm_start"] else None
     with TemporaryDirectory() as cache:
         train = cached_tracks(reader, fn_args.train_files, f"{cache}/train")
         validation = cached_tracks(reader, fn_args.eval_files, f"{cache}/validation")
         callbacks = (EpochLog(), keras.callbacks.TensorBoard(folder))
-        task = Task(train, validation, len(genres), config["balance"], config["seed"], cache, callbacks)
+        task = Task(train, validation, len(genres), config["balance"], config["seed"], cache, callbacks, begin)
         start = time.monotonic()
         fit = fit_model(name, task, hyperparameters)
         seconds = time.monotonic() - start
@@ -62,12 +70,19 @@ def run_fn(fn_args: FnArgs) -> None:
     predictions = Predictions(tuple(genres), track_table(examples), probabilities)
     predictions.save(f"{folder}/{VALIDATION_FILE}")
     temperature = fit_temperature(probabilities, predictions.actual)
-    trained_on = track_table(raw_examples(fn_args.train_files))
-    description = ModelDescription(name, genres, tuple(sorted(set(trained_on["analyser"].to_pylist()))))
     save(ServingModule(fit.model, MODELS[name].inputs, graph, description, temperature), fn_args.serving_model_dir)
-    description.save(fn_args.serving_model_dir, trained_on["track_id"].to_pylist())
+    description.save(
+        fn_args.serving_model_dir, trained_on["track_id"].to_pylist(), fit.start.trained_on if fit.start else ()
+    )
     record = TrainingRecord(
-        name, fit.model.count_params(), seconds, config["seed"], hyperparameters, temperature, fit.history
+        model=name,
+        parameters=fit.model.count_params(),
+        seconds=seconds,
+        seed=config["seed"],
+        hyperparameters=hyperparameters,
+        temperature=temperature,
+        history=fit.history,
+        started_from=fit.start.origin if fit.start else None,
     )
     record.save(folder)
     reference = list(examples.take(REFERENCE_TRACKS).as_numpy_iterator())
@@ -80,6 +95,17 @@ def make_deterministic(seed: int) -> None:
     """Makes equal seeds give equal weights, at no cost on a CPU."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+
+
+def _start(fn_args: FnArgs, name: ModelName, wanted: ModelDescription) -> Start | None:
+    if not trained_in_epochs(name):
+        log.info("is solved in closed form, so there is nothing that it could start from")
+        return None
+    # TFX names the splits to train on and to validate by; the test split lies beside them.
+    (train,) = fn_args.train_files
+    examples = train.removesuffix(f"/Split-{TRAIN}/*")
+    held_out = raw_examples([f"{examples}/Split-{split}/*" for split in (VALIDATION, TEST)])
+    return start_from(fn_args.base_model, wanted, track_table(held_out)["track_id"].to_pylist())
 
 
 def _tuned(fn_args: FnArgs) -> dict[str, Any]:
