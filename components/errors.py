@@ -1,4 +1,4 @@
-"""Faults of the user's input, as opposed to faults of the program."""
+"""What stops a run: faults of the user's input, and components that failed."""
 
 from __future__ import annotations
 
@@ -8,3 +8,11 @@ class PipelineInputError(Exception):
 
     The message is for the person at the terminal: what is wrong, where, and what to do about it.
     """
+
+
+class ComponentFailed(Exception):
+    """A component did not end well; the cause is what it raised."""
+
+    def __init__(self, component: str) -> None:
+        super().__init__(f"{component} failed")
+        self.component = component

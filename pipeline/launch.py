@@ -14,6 +14,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import Artifact
 
 from components.artifacts import COMPONENT_PROPERTY, SECONDS_PROPERTY
+from components.errors import ComponentFailed
 from pipeline.metadata_store import PatientMetadata
 
 Outputs = dict[str, list[Artifact]]
@@ -21,14 +22,6 @@ Outputs = dict[str, list[Artifact]]
 
 _CACHED = metadata_store_pb2.Execution.CACHED
 _COMPLETE = metadata_store_pb2.Execution.COMPLETE
-
-
-class ComponentFailed(Exception):
-    """A component did not end well; the cause is what it raised."""
-
-    def __init__(self, component: str) -> None:
-        super().__init__(f"{component} failed")
-        self.component = component
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from components.errors import PipelineInputError
+from components.errors import ComponentFailed, PipelineInputError
 from pipeline.command_line import add_arguments, settings_of
 from pipeline.console import Terminal, open_terminal, relative
 from pipeline.settings import Settings
@@ -59,7 +59,6 @@ def _run(settings: Settings, terminal: Terminal) -> int:
 
     # TFX takes seconds to import; what can go wrong without it has gone wrong by now.
     terminal.moment("Starting TensorFlow Extended")
-    from pipeline.launch import ComponentFailed
     from pipeline.leftovers import only_run
     from pipeline.local_runner import LocalRunner
     from pipeline.outcome import read_outcome

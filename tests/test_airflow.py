@@ -1,8 +1,15 @@
 """What the DAG's tasks run, in processes of their own as they do, and the DAG file."""
 
 import ast
+import fcntl
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,9 +21,13 @@ from tests.conftest import ROOT
 DAG_FILE = ROOT / "pipeline" / "airflow" / "dags" / "deepmusic.py"
 
 
+_UP_TO_TRANSFORM = ["TrackExampleGen", "StatisticsGen", "SchemaImport", "ExampleValidator", "AnomalyGate", "Transform"]
+
+
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> Steps:
-    return steps_of(tmp_path_factory.mktemp("airflow"), "airflow.schedule=0 3 * * *")
+    endless = ("models.c1m1.epochs=100000", "models.c1m1.patience=100000")
+    return steps_of(tmp_path_factory.mktemp("airflow"), "airflow.schedule=0 3 * * *", *endless)
 
 
 @pytest.fixture(scope="module")
@@ -74,19 +85,93 @@ def test_settings_of_another_folder_are_refused(steps: Steps) -> None:
     assert "the DAG was described for" in failed.stdout
 
 
-@pytest.mark.parametrize(
-    ("settings", "difference"),
-    [
-        ("training.models=[c1m1,c2m1]", "make Trainer-c2m1, Evaluator-c2m1, and make no Trainer-tangent, Evaluator-"),
-        ("training.sampling=downsampled", "make Sampler;"),
-    ],
-    ids=["models", "sampling"],
-)
-def test_a_run_of_other_components_is_refused_at_its_beginning(settings: str, difference: str, steps: Steps) -> None:
-    failed = steps.begin("other", settings)
+def test_a_run_of_other_components_is_refused_at_its_beginning(steps: Steps) -> None:
+    failed = steps.begin("other", "training.models=[c1m1,c2m1]", "training.sampling=downsampled")
     assert failed.returncode == FAULT
-    assert f"The run's settings {difference}" in failed.stdout
+    more, less = "Sampler, Trainer-c2m1, Evaluator-c2m1", "Trainer-tangent, Evaluator-tangent"
+    assert f"The run's settings make {more}, and make no {less}; the DAG was described for others." in failed.stdout
     assert not steps.file("other").exists()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return False
+
+
+def _wait_until_gone(process: int, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while _is_alive(process):
+        assert time.monotonic() < end, f"{process} goes on"
+        time.sleep(0.1)
+
+
+@contextmanager
+def _training(steps: Steps, run: Path) -> Iterator[subprocess.Popen[str]]:
+    """A step in the middle of a training that would go on for hours."""
+    command = steps.command("node", "--run", str(run), "Trainer-c1m1")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        seen = ""
+        while "epoch   2" not in seen:
+            line = process.stdout.readline()
+            assert line, seen
+            seen += line
+        yield process
+        process.kill()
+
+
+def test_a_step_ends_with_its_caller_and_the_next_try_starts_from_nothing(steps: Steps, run: Path) -> None:
+    steps.nodes(run, *_UP_TO_TRANSFORM)
+    models = steps.home / "artifacts" / "Trainer-c1m1" / "model"
+    for _ in ("first try", "second try"):
+        with _training(steps, run) as process:
+            (folder,) = models.iterdir()
+            assert not (folder / "half.txt").exists()
+            (folder / "half.txt").write_text("what the killed execution had written")
+            assert process.stdin is not None
+            process.stdin.close()
+            _wait_until_gone(process.pid)
+        assert process.returncode == -signal.SIGKILL
+    # Killed twice, and TFX has not told of the second time.
+    with _training(steps, run):
+        assert [file.name for folder in models.iterdir() for file in folder.glob("half.txt")] == []
+
+
+def test_a_second_execution_of_a_component_waits_for_the_first(steps: Steps, run: Path) -> None:
+    (steps.home / "locks").mkdir(exist_ok=True)
+    with (steps.home / "locks" / "SchemaImport").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        command = steps.command("node", "--run", str(run), "SchemaImport")
+        with subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            assert process.stdout is not None
+            told = process.stdout.readline()
+            assert f"Another execution of SchemaImport writes to {steps.home}; waiting for it to end" in told
+            assert process.poll() is None
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            rest = process.stdout.read()
+    assert process.returncode == 0, rest
+
+
+def test_what_a_step_has_started_ends_with_it(tmp_path: Path) -> None:
+    source = (
+        "import subprocess, sys, time; from pipeline.airflow.steps import _end_with_stdin; _end_with_stdin();"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
+        "print(child.pid, flush=True); time.sleep(600)"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", source], cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        child = int(process.stdout.readline())
+        assert os.getpgid(child) == process.pid
+        process.stdin.close()
+        _wait_until_gone(child)
+        assert process.wait(30) == -signal.SIGKILL
 
 
 def test_the_dag_file_imports_nothing_but_airflow_and_python() -> None:

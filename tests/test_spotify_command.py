@@ -14,11 +14,10 @@ import pytest
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components.artifacts import IngestReport, SpotifyStore
-from components.errors import PipelineInputError
+from components.errors import ComponentFailed, PipelineInputError
 from components.spotify_crawl.component import SpotifyCrawl
 from components.spotify_crawl.request import CrawlRequest
 from pipeline.create_pipeline import create_pipeline
-from pipeline.launch import ComponentFailed
 from pipeline.local_runner import LocalRunner
 from pipeline.settings import load_settings
 from tests.conftest import ROOT

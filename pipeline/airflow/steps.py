@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from components.errors import PipelineInputError
+from components.errors import ComponentFailed, PipelineInputError
 from pipeline.command_line import add_arguments, settings_of
 from pipeline.console import Terminal, open_terminal
 from pipeline.settings import Settings
@@ -171,18 +171,20 @@ def _node(options: argparse.Namespace) -> None:
     home = options.run.parent.parent
     terminal = Terminal(home / "logs", verbose=False)
     with _shown(terminal, f"{options.component}: "):
+        begun = _begun(options.run)
         from tfx.proto.orchestration import pipeline_pb2
 
-        from pipeline.launch import connection_of, launch
-        from pipeline.leftovers import part_of_run, remove_leftovers
-
-        compiled = pipeline_pb2.Pipeline.FromString(_begun(options.run))
+        compiled = pipeline_pb2.Pipeline.FromString(begun)
         nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in compiled.nodes}
         if options.component not in nodes:
             raise PipelineInputError(
                 f"This run's settings make no {options.component}; the DAG was described anew since it began. Start"
                 " another run."
             )
+        # TFX's launcher takes seconds to import; what can go wrong without it has gone wrong by now.
+        from pipeline.launch import connection_of, launch
+        from pipeline.leftovers import part_of_run, remove_leftovers
+
         with part_of_run(home, options.component):
             remove_leftovers(home, connection_of(compiled), compiled.pipeline_info.id, options.component)
             launched = launch(compiled, nodes[options.component])
@@ -201,8 +203,6 @@ def _begun(run: Path) -> bytes:
 @contextmanager
 def _shown(terminal: Terminal, place: str = "") -> Iterator[None]:
     """Shows what stops a step, and ends it with the exit code that says whether another try makes sense."""
-    from pipeline.launch import ComponentFailed
-
     try:
         yield
     except ComponentFailed as failure:
