@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help run-local fit-timbre airflow airflow-test crawl serve versions rollback drift load-serving predict tag test check lock benchmark benchmark-models benchmark-serving clean
+.PHONY: help run-local fit-timbre airflow airflow-test kill-runs crawl serve versions rollback drift load-serving predict tag test check lock benchmark benchmark-models benchmark-serving clean
 
 # The environment's Python, made on first use.
 python = $$(python3 tools/environment.py)
@@ -38,6 +38,7 @@ help:
 	@echo "make lock        bring requirements.lock up to pyproject.toml; UPGRADE=1 takes the newest of everything"
 	@echo "make airflow     Airflow on this machine with the pipeline as its DAG; what run-local takes"
 	@echo "make airflow-test   the whole DAG once, without a scheduler; what run-local takes"
+	@echo "make kill-runs   kills runs in the middle of every component, and compares what comes out; DATA LABELS"
 	@echo "make clean       remove runs, pushed models and environments"
 
 run-local:
@@ -97,6 +98,9 @@ benchmark-models:
 benchmark-serving:
 	@python=$(python) && "$$python" -W ignore -m tools.benchmark_serving $(if $(NAME),--name "$(NAME)") \
 		$(if $(SETTINGS),--settings "$(SETTINGS)") $(if $(DATA),--data "$(DATA)")
+
+kill-runs:
+	@python=$(python) && "$$python" -m tools.kill_runs $(if $(DATA),--data "$(DATA)") $(if $(LABELS),--labels "$(LABELS)") $(SET)
 
 lock:
 	@uv=$$(python3 -c "from tools.environment import ensure_uv; print(ensure_uv())") && \
