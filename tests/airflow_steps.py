@@ -89,3 +89,11 @@ def steps_of(folder: Path, *settings: str) -> Steps:
     described = steps.run("describe", "--dag", str(steps.dag), *options)
     assert described.returncode == 0, described.stdout
     return steps
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process goes on; one that nobody has waited for does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return False

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.airflow.steps import FAILURE, FAULT, FORMAT
-from tests.airflow_steps import Steps, steps_of
+from tests.airflow_steps import Steps, is_alive, steps_of
 from tests.conftest import ROOT
 
 DAG_FILE = ROOT / "pipeline" / "airflow" / "dags" / "deepmusic.py"
@@ -93,16 +93,9 @@ def test_a_run_of_other_components_is_refused_at_its_beginning(steps: Steps) -> 
     assert not steps.file("other").exists()
 
 
-def _is_alive(process: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return False
-
-
 def _wait_until_gone(process: int, seconds: float = 30) -> None:
     end = time.monotonic() + seconds
-    while _is_alive(process):
+    while is_alive(process):
         assert time.monotonic() < end, f"{process} goes on"
         time.sleep(0.1)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 SERVICES = (
@@ -55,7 +57,7 @@ def supervise(commands: Sequence[Sequence[str]], environment: Mapping[str, str],
                 time.sleep(_LOOK_SECONDS)
         finally:
             print("Stopping Airflow", flush=True)
-            _end([service.process for service in services])
+            _end(services)
 
 
 class _Service:
@@ -63,6 +65,7 @@ class _Service:
         self._command = command
         self._environment = environment
         self._ended: float | None = None
+        self._orphans: list[int] = []
         self.process = self._start()
 
     def look_after(self) -> None:
@@ -72,10 +75,22 @@ class _Service:
             return
         if self._ended is None:
             self._ended = time.monotonic()
+            # Of a scheduler that was killed, tasks go on and come to their end; its idle workers stay for ever.
+            if _members(self.process.pid):
+                self._orphans.append(self.process.pid)
             print(f"{' '.join(self._command[:2])} ended with {code}; starting it again", flush=True)
         elif time.monotonic() - self._ended >= _PAUSE_SECONDS:
             self._ended = None
             self.process = self._start()
+
+    def kill(self) -> None:
+        """Ends at once what is left of the process, of its earlier ones, and of what they have started."""
+        for session in (*self._orphans, self.process.pid):
+            for member in _members(session):
+                with suppress(ProcessLookupError):
+                    os.kill(member, signal.SIGKILL)
+        self.process.kill()
+        self.process.wait()
 
     def _start(self) -> subprocess.Popen[bytes]:
         # In a session of its own: Ctrl-C in the terminal is this process's to pass on, once.
@@ -98,15 +113,27 @@ def _stopped() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        process.terminate()
+def _end(services: Sequence[_Service]) -> None:
+    for service in services:
+        service.process.terminate()
     deadline = time.monotonic() + _STOP_SECONDS
-    for process in processes:
+    for service in services:
+        # A scheduler would wait for hours, until its last task is done; the next run takes what is finished.
         with suppress(subprocess.TimeoutExpired):
-            process.wait(max(0.0, deadline - time.monotonic()))
-        process.kill()
-        process.wait()
+            service.process.wait(max(0.0, deadline - time.monotonic()))
+        service.kill()
+
+
+def _members(session: int) -> list[int]:
+    """The processes of a session, as Linux tells them; elsewhere none."""
+    members = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # pid (name) state parent group session …, and the name may hold anything.
+            fields = status.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] != "Z":
+                members.append(int(status.parent.name))
+    return members
 
 
 def _refuse_taken_port(address: str) -> None:

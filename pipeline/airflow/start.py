@@ -71,6 +71,8 @@ def _settings(home: Path, dag: Path, tfx: Path) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAG_FILE.parent),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        # A process each, and no more steps can be side by side in this DAG than that.
+        "AIRFLOW__CORE__PARALLELISM": "8",
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": "8080",
         # Tasks outlive a database that is away for minutes: what they have done is reported when it is back.
