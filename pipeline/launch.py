@@ -31,7 +31,7 @@ class Launched:
     Attributes:
         outputs: new, or from the cache.
         seconds: wall-clock.
-        cached: whether an earlier run's outputs were taken.
+        cached: whether the outputs of an earlier run, or of an earlier try in this one, were taken.
     """
 
     outputs: Outputs
@@ -72,9 +72,15 @@ def launch(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> 
     seconds = time.monotonic() - start
     # A resolver looks up; it makes nothing, and has no work to take from the cache.
     makes = bool(node.outputs.outputs)
-    if makes and state == _COMPLETE:
+    # An earlier try may have ended well without its runner having heard of it; what that cost stands there already.
+    taken = state == _CACHED or _has_cost(outputs)
+    if makes and not taken:
         _note_cost(connection, outputs, component, seconds)
-    return Launched(outputs, seconds, cached=makes and state == _CACHED)
+    return Launched(outputs, seconds, cached=makes and taken)
+
+
+def _has_cost(outputs: Outputs) -> bool:
+    return any(artifact.has_custom_property(SECONDS_PROPERTY) for found in outputs.values() for artifact in found)
 
 
 def _note_cost(connection: Any, outputs: Outputs, component: str, seconds: float) -> None:
