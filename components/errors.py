@@ -16,3 +16,7 @@ class ComponentFailed(Exception):
     def __init__(self, component: str) -> None:
         super().__init__(f"{component} failed")
         self.component = component
+
+
+class GateClosed(PipelineInputError):
+    """A gate has done what it is there for: the run ends without a model, and is to be looked at by somebody."""

@@ -9,7 +9,7 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher
-from tfx.orchestration.portable.mlmd import execution_lib
+from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import Artifact
 
@@ -81,6 +81,23 @@ def launch(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> 
 
 def _has_cost(outputs: Outputs) -> bool:
     return any(artifact.has_custom_property(SECONDS_PROPERTY) for found in outputs.values() for artifact in found)
+
+
+def outputs_of_run(pipeline: pipeline_pb2.Pipeline) -> dict[str, Outputs]:
+    """The outputs of every component that has ended well in a run, new or from the cache.
+
+    Args:
+        pipeline: compiled, and named after the run.
+    """
+    ended = {}
+    with PatientMetadata(connection_of(pipeline)) as handle:
+        for node in (each.pipeline_node for each in pipeline.nodes):
+            contexts = context_lib.prepare_contexts(handle, node.contexts)
+            for execution in execution_lib.get_executions_associated_with_all_contexts(handle, contexts):
+                if execution.last_known_state in (_CACHED, _COMPLETE):
+                    outputs = execution_lib.get_output_artifacts(handle, execution.id)
+                    ended[node.node_info.id] = {key: list(artifacts) for key, artifacts in outputs.items()}
+    return ended
 
 
 def _note_cost(connection: Any, outputs: Outputs, component: str, seconds: float) -> None:

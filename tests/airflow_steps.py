@@ -74,6 +74,10 @@ class Steps:
         """Runs a component."""
         return self.run("node", "--run", str(run), component)
 
+    def conclude(self, run: Path) -> subprocess.CompletedProcess[str]:
+        """Concludes a run."""
+        return self.run("conclude", "--run", str(run), *self.options)
+
     def nodes(self, run: Path, *components: str) -> None:
         """Runs components in one process, which takes TFX's imports once."""
         command = [sys.executable, "-c", _SEVERAL, str(run), *components]

@@ -1,5 +1,6 @@
 """What the DAG's tasks run, in processes of their own as they do, and the DAG file."""
 
+import argparse
 import ast
 import fcntl
 import json
@@ -12,12 +13,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tfx.dsl.compiler.compiler import Compiler
 
 from pipeline.airflow.steps import FAILURE, FAULT, FORMAT
+from pipeline.command_line import add_arguments, settings_of
+from pipeline.launch import launch, outputs_of_run
+from pipeline.local_runner import name_run
+from pipeline.preparation import prepare
 from tests.airflow_steps import Steps, is_alive, steps_of
-from tests.conftest import ROOT
+from tests.conftest import ROOT, FinishedRun
 
 DAG_FILE = ROOT / "pipeline" / "airflow" / "dags" / "deepmusic.py"
 
@@ -62,6 +69,42 @@ def test_a_fault_of_the_input_is_not_tried_again_and_says_what_it_is(steps: Step
     failed = steps.node(steps.file("gone"), "TrackExampleGen")
     assert failed.returncode == FAULT
     assert f"TrackExampleGen: The data folder {nowhere} is not there." in failed.stdout
+
+
+def test_a_run_that_failed_is_concluded_with_the_reason(steps: Steps) -> None:
+    file = steps.file("concluded")
+    file.with_suffix(".AnomalyGate.json").write_text(
+        json.dumps({"components": ["AnomalyGate"], "reasons": ["Two anomalies."], "gate": True})
+    )
+    concluded = steps.conclude(file)
+    assert concluded.returncode == FAULT
+    assert "gate: AnomalyGate kept the model from being pushed" in concluded.stdout
+
+
+def test_a_component_that_fails_notes_why_until_it_succeeds(steps: Steps, run: Path) -> None:
+    (note,) = steps.file("gone").parent.glob("gone.*.json")
+    noted = json.loads(note.read_text())
+    assert (noted["components"], noted["gate"]) == (["TrackExampleGen"], False)
+    assert "nowhere is not there" in noted["reasons"][0]
+    assert not list(run.parent.glob("one.TrackExampleGen.json"))
+
+
+def test_a_run_that_came_to_its_end_is_concluded_from_its_metadata(finished_run: FinishedRun) -> None:
+    steps = Steps(finished_run.arguments, finished_run.home)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    nobody: Any = None
+    compiled = Compiler().compile(prepare(settings_of(parser.parse_args(finished_run.arguments)), nobody))
+    name_run(compiled, "whole")
+    for node in compiled.nodes:
+        assert outputs_of_run(compiled).keys() < {each.pipeline_node.node_info.id for each in compiled.nodes}
+        launch(compiled, node.pipeline_node)
+    file = steps.file("whole")
+    file.parent.mkdir()
+    file.write_bytes(compiled.SerializeToString(deterministic=True))
+    concluded = steps.conclude(file)
+    assert concluded.returncode == 0, concluded.stdout
+    assert f"Pushed to {finished_run.home / 'pushed'}" in concluded.stdout
 
 
 def test_what_is_no_fault_of_the_input_may_be_tried_again(steps: Steps, run: Path) -> None:

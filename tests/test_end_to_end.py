@@ -13,6 +13,7 @@ import pytest
 
 from components.pusher.folder import WITHDRAWN
 from components.trainer.record import load_training
+from pipeline.exit_codes import GATE
 from pipeline.settings import load_settings
 from tests.conftest import ROOT, FinishedRun, run_local
 from tests.tracks import analysis, write_analysis, write_catalogue
@@ -85,7 +86,8 @@ def test_data_against_the_schema_stop_the_run_until_either_is_mended(tmp_path: P
     arguments = ("--data", str(data), "--labels", str(labels), "--name", "bad", f"output={tmp_path}")
     settings = (f"schema_file={schema}", "models.c1m1.epochs=1")
     result = run_local((*arguments, *settings))
-    assert result.returncode == 1
+    assert result.returncode == GATE
+    assert "gate: AnomalyGate kept the model from being pushed" in result.stdout
     assert re.search(r"^  train: timbre_07: .*>500", result.stdout, re.MULTILINE), result.stdout
     assert "nothing was trained or pushed" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
@@ -146,7 +148,8 @@ def test_an_equal_seed_gives_equal_weights(finished_run: FinishedRun, second_hom
 
 def test_a_worse_model_is_not_pushed_and_the_reason_is_told(second_home: FinishedRun) -> None:
     result = run_local((*second_home.arguments, "training.models=[c1m1]", "models.c1m1.epochs=1"))
-    assert result.returncode == 0, result.stdout
+    assert result.returncode == GATE, result.stdout
+    assert "gate: ModelValidator kept the model from being pushed" in result.stdout
     assert re.search(r"^Transform .*from the cache$", result.stdout, re.MULTILINE), result.stdout
     reason = r"^  change of accuracy is -0\.\d+ \(.*\), asked for: no fall beyond 0.02 and beyond noise"
     assert re.search(reason, result.stdout, re.MULTILINE), result.stdout

@@ -124,6 +124,37 @@ def test_a_genre_without_test_tracks_is_not_compared() -> None:
     assert all("Blues" not in check.name for check in verdict.checks)
 
 
+@pytest.mark.parametrize(
+    ("right", "limits", "failed"),
+    [
+        ([95, 28, 18], {"max_macro_f1_drop": -0.01}, []),
+        ([95, 28, 18], {"max_macro_f1_drop": -0.01, "max_accuracy_drop": -0.5}, ["change of accuracy"]),
+        ([86, 20, 10], {"max_macro_f1_drop": -0.001}, ["change of macro F1"]),
+        ([85, 20, 10], {"max_macro_f1_drop": -0.001}, ["change of macro F1"]),
+        ([85, 20, 10], {}, []),
+    ],
+    ids=["better", "not by so much", "within noise", "equal", "no gain asked for"],
+)
+def test_a_gain_that_is_asked_for_has_to_be_there_beyond_noise(
+    right: list[int], limits: dict[str, Any], failed: list[str]
+) -> None:
+    asked = LIMITS.model_copy(update=limits)
+    verdict = judge(("new", _answers(right)), ("old", _answers([85, 20, 10])), asked)
+    assert [check.name for check in verdict.checks if not check.passed] == failed
+    assert judge(("first", _answers(right)), None, asked).blessed
+
+
+def test_a_model_that_is_no_better_seldom_passes_for_one_that_is() -> None:
+    rng = np.random.default_rng(0)
+    actual = _actual((60, 25, 8))
+    limits = LIMITS.model_copy(update={"max_accuracy_drop": -0.0001, "max_macro_f1_drop": -0.0001})
+    blessed = []
+    for _ in range(100):
+        old, new = (np.where(rng.random(93) < 0.7, actual, rng.integers(0, 3, 93)) for _ in range(2))
+        blessed.append(judge(("n", _predictions(actual, new)), ("o", _predictions(actual, old)), limits).blessed)
+    assert np.mean(blessed) <= 0.05
+
+
 @pytest.mark.parametrize("good", [True, False])
 def test_the_executor_blesses_as_tfx_does(good: bool, tmp_path: Path) -> None:
     model, predictions = standard_artifacts.Model(), TestPredictions()

@@ -12,7 +12,7 @@ from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils
 
 from components.anomaly_gate.anomalies import describe, read_anomalies
-from components.errors import PipelineInputError
+from components.errors import GateClosed
 
 log = logging.getLogger("deepmusic.AnomalyGate")
 
@@ -29,7 +29,7 @@ class Executor(BaseExecutor):
         """Copies the schema to the output.
 
         Raises:
-            PipelineInputError: there are anomalies; the message lists them all.
+            GateClosed: there are anomalies; the message lists them all.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         artifact = artifact_utils.get_single_instance(input_dict["anomalies"])
@@ -37,7 +37,7 @@ class Executor(BaseExecutor):
         lines = describe({split: read_anomalies(artifact_utils.get_split_uri([artifact], split)) for split in splits})
         if lines:
             listed = "".join(f"\n  {line}" for line in lines)
-            raise PipelineInputError(
+            raise GateClosed(
                 f"The data does not agree with the schema, nothing was trained or pushed:{listed}\n"
                 "Mend the data, or the schema if the data is right."
             )

@@ -28,7 +28,8 @@ def judge(model: tuple[str, Predictions], baseline: tuple[str, Predictions] | No
     A fall below the baseline counts when it is larger than allowed and its confidence interval excludes zero. The
     intervals of all falls hold together: a model as good as the baseline passes as often as the confidence says. They
     are too wide for a handful of tracks; so a score of nothing at all counts, too, where the baseline's interval by
-    itself is beyond what may be lost.
+    itself is beyond what may be lost. Where a gain is asked for, a fall of less than zero, it has to be as large as
+    that, and its own interval has to lie above zero.
 
     Args:
         model: name and answers.
@@ -70,6 +71,12 @@ def _changes(answers: Predictions, baseline: Predictions, limits: Limits) -> Ite
     bootstrap = _bootstrap(limits)
     pairs = bootstrap.paired(answers.actual, answers.predicted, baseline.predicted, len(answers.genres))
     for name, score, allowed in compared:
+        if allowed < 0:
+            # Every gain has to be shown, so each may be tested as if it were alone: an intersection-union test.
+            gain = pairs.change(score)
+            risen = gain.value >= -allowed and gain.low > 0
+            yield _check(f"change of {name}", gain, f"a gain of {-allowed:g} and beyond noise", passed=risen)
+            continue
         change = pairs.change(score, len(compared))
         fell = change.value < -allowed and change.high < 0
         lost = score(answers.confusion) == 0 and bootstrap.of(score, baseline.confusion).low > allowed

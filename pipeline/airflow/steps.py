@@ -9,13 +9,16 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 from components.errors import ComponentFailed, PipelineInputError
 from pipeline.command_line import add_arguments, settings_of
+from pipeline.conclusion import Stop, conclude, conclude_stopped, stop_of
 from pipeline.console import Terminal, open_terminal
+from pipeline.exit_codes import OK
 from pipeline.settings import Settings
 
 FAULT = 1
@@ -71,6 +74,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     node.add_argument("--run", type=Path, required=True, help="what begin wrote")
     node.add_argument("component")
     node.set_defaults(step=_node)
+    conclude = steps.add_parser("conclude", help="say what a run came to, when all its components have ended")
+    conclude.add_argument("--run", type=Path, required=True, help="what begin wrote")
+    add_arguments(conclude)
+    conclude.set_defaults(step=_conclude)
     return parser.parse_args(arguments)
 
 
@@ -170,7 +177,7 @@ def _begin(options: argparse.Namespace) -> None:
 def _node(options: argparse.Namespace) -> None:
     home = options.run.parent.parent
     terminal = Terminal(home / "logs", verbose=False)
-    with _shown(terminal, f"{options.component}: "):
+    with _shown(terminal, f"{options.component}: "), _noted(options.run, options.component):
         begun = _begun(options.run)
         from tfx.proto.orchestration import pipeline_pb2
 
@@ -189,6 +196,49 @@ def _node(options: argparse.Namespace) -> None:
             remove_leftovers(home, connection_of(compiled), compiled.pipeline_info.id, options.component)
             launched = launch(compiled, nodes[options.component])
         terminal.finished(options.component, launched.seconds, launched.cached)
+
+
+def _conclude(options: argparse.Namespace) -> None:
+    settings = settings_of(options)
+    terminal = open_terminal(settings, verbose=False)
+    with _shown(terminal):
+        from tfx.proto.orchestration import pipeline_pb2
+
+        from pipeline.launch import outputs_of_run
+        from pipeline.leftovers import next_run
+        from pipeline.outcome import read_outcome
+
+        with next_run(Path(settings.home)):
+            compiled = pipeline_pb2.Pipeline.FromString(options.run.read_bytes()) if options.run.exists() else None
+            outputs = outputs_of_run(compiled) if compiled else {}
+            if compiled and len(outputs) == len(compiled.nodes):
+                code = conclude(settings, read_outcome(outputs), terminal)
+            else:
+                code = conclude_stopped(settings, _stop(options.run), terminal)
+    if code != OK:
+        raise _StepFailed(FAULT)
+
+
+@contextmanager
+def _noted(run: Path, component: str) -> Iterator[None]:
+    """Keeps what ends a component, so that the task that concludes the run can say it."""
+    note = run.with_suffix(f".{component}.json")
+    note.unlink(missing_ok=True)
+    try:
+        yield
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, ComponentFailed) else error
+        _write(note, json.dumps(asdict(stop_of(cause, component))).encode())
+        raise
+
+
+def _stop(run: Path) -> Stop:
+    """What was noted first; a component that was killed, or a run that did not begin, has noted nothing."""
+    notes = sorted(run.parent.glob(f"{run.stem}.*.json"), key=lambda note: note.stat().st_mtime)
+    if not notes:
+        return Stop((), ("not every task has ended well, and none has said why: see their logs",), gate=False)
+    noted = json.loads(notes[0].read_bytes())
+    return Stop(tuple(noted["components"]), tuple(noted["reasons"]), noted["gate"])
 
 
 def _begun(run: Path) -> bytes:

@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[3]
 _DAG, _PYTHON = "DEEPMUSIC_DAG", "DEEPMUSIC_PYTHON"
 _FORMAT = 2
 _FAULT = 1
-_FIRST = "begin"
+_FIRST, _LAST = "begin", "conclude"
 _CRAWL = "SpotifyCrawl"
 _CREDENTIALS = "SPOTIPY_CLIENT_ID", "SPOTIPY_CLIENT_SECRET"
 _CONNECTION = "deepmusic_spotify"
@@ -111,13 +111,19 @@ def _run_file() -> Path:
 
 
 def _begin() -> None:
-    context = get_current_context()
-    parameters = context["params"]
+    begin = _FIRST, "--dag", os.environ[_DAG], "--run", str(_run_file())
+    _step(*begin, "--run-id", str(get_current_context()["run_id"]), *_options())
+
+
+def _conclude() -> None:
+    _step(_LAST, "--run", str(_run_file()), *_options())
+
+
+def _options() -> list[str]:
+    parameters = get_current_context()["params"]
     given = {"--settings": parameters["settings"], "--data": parameters["data"], "--labels": parameters["labels"]}
     given["--name"] = _DESCRIBED["run_name"]
-    options = [text for option, value in given.items() if value for text in (option, str(value))]
-    begin = _FIRST, "--dag", os.environ[_DAG], "--run", str(_run_file()), "--run-id", str(context["run_id"])
-    _step(*begin, *options, *parameters["set"])
+    return [*(text for option, value in given.items() if value for text in (option, str(value))), *parameters["set"]]
 
 
 def _component(name: str) -> None:
@@ -172,3 +178,5 @@ environment, or login and password of the connection `{_CONNECTION}`.""",
     for node in _DESCRIBED["nodes"]:
         upstream = [tasks[name] for name in node["upstream"]] or [begin]
         upstream >> tasks[node["id"]]
+    # Whatever became of the others: it says what the run came to, and fails unless its model may be pushed.
+    list(tasks.values()) >> task(task_id=_LAST, trigger_rule="all_done")(_conclude)()
