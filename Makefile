@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help run-local fit-timbre airflow airflow-test kill-runs crawl serve versions rollback drift load-serving predict tag test check lock benchmark benchmark-models benchmark-serving clean
+.PHONY: help run-local fit-timbre airflow airflow-test kill-runs crawl serve versions rollback drift beam-cluster load-serving predict tag test check lock benchmark benchmark-models benchmark-serving clean
 
 # The environment's Python, made on first use.
 python = $$(python3 tools/environment.py)
@@ -30,6 +30,7 @@ help:
 	@echo "make rollback    make VERSION=… the live one, older or newer; NAME=mine"
 	@echo "make drift       compare the tracks in LOG=folder with what the live version was trained on; THRESHOLD=0.2"
 	@echo "make load-serving   load on a served model while versions change; SECONDS=60"
+	@echo "make beam-cluster   a Beam job server and a worker pool on this machine, for the portable runner; JOB_PORT POOL_PORT"
 	@echo "make test        all tests, the linter and the type checker"
 	@echo "make check       the linter and the type checker alone"
 	@echo "make benchmark   seconds, CPU and memory of each component, as a table; DATA and LABELS needed"
@@ -83,6 +84,10 @@ predict:
 
 tag:
 	@python=$(python) && "$$python" -m tagging $(options) $(if $(OUT),--out "$(OUT)") $(if $(VERSION),--version "$(VERSION)")
+
+beam-cluster:
+	@python=$(python) && "$$python" -m tools.beam_cluster $(if $(JOB_PORT),--job-port $(JOB_PORT)) \
+		$(if $(POOL_PORT),--pool-port $(POOL_PORT))
 
 test: check
 	@python=$(python) && "$$python" -m pytest

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pipeline.settings import Settings, load_settings
+from pipeline.settings import Settings, load_settings, location, of_demo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what says which data are read, and how."""
     parser.add_argument("--settings", type=Path, help="YAML file with what differs from pipeline/defaults.yaml")
-    parser.add_argument("--data", type=Path, help="folder of analyses, or a dump; none: a synthetic demo catalogue")
-    parser.add_argument("--labels", type=Path, help="CSV with track_id,genre, or tagtraum's .cls")
+    parser.add_argument("--data", type=location, help="folder of analyses, or a dump; none: a synthetic demo catalogue")
+    parser.add_argument("--labels", type=location, help="CSV with track_id,genre, or tagtraum's .cls")
     parser.add_argument("--name", help="name of the pipeline")
     parser.add_argument("assignments", nargs="*", metavar="section.key=value", help="a setting")
 
@@ -26,6 +26,4 @@ def settings_of(options: argparse.Namespace) -> Settings:
     given = {"data.path": options.data, "data.labels": options.labels, "name": options.name}
     texts = {key: str(value) for key, value in given.items() if value is not None}
     settings = load_settings(options.settings, options.assignments, texts)
-    # The demo's models and metadata stay apart from those of a catalogue of one's own.
-    demo = settings.catalogue.path is None
-    return settings.model_copy(update={"name": f"{settings.name}-demo"}) if demo else settings
+    return of_demo(settings) if settings.catalogue.path is None else settings

@@ -45,6 +45,11 @@ def connection_of(pipeline: pipeline_pb2.Pipeline) -> Any:
     return getattr(config, config.WhichOneof("connection_config"))
 
 
+def root_of(pipeline: pipeline_pb2.Pipeline) -> str:
+    """The folder of a compiled pipeline's artifacts."""
+    return str(pipeline.runtime_spec.pipeline_root.field_value.string_value)
+
+
 def launch(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> Launched:
     """Runs a node of a compiled pipeline whose upstream nodes have run.
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import constants
+from tfx.dsl.io import fileio
 
 from components.errors import PipelineInputError
 from components.locks import Locked, exclusive, shared
@@ -81,13 +80,13 @@ def _waited_for(lock: Callable[[], AbstractContextManager[None]], reason: str) -
         yield
 
 
-def remove_leftovers(home: Path, connection: Any, pipeline: str, component: str | None = None) -> None:
+def remove_leftovers(artifacts: str, connection: Any, pipeline: str, component: str | None = None) -> None:
     """Removes what executions that did not end well have written, and marks those that never ended as cancelled.
 
     TFX's launcher gives the next try of a component the folders of the last one, with whatever is in them.
 
     Args:
-        home: the folder of the pipeline's runs; what is looked at may not be running there.
+        artifacts: the folder of what components make; what is looked at may not be running there.
         connection: the configuration of its metadata's database.
         pipeline: its name.
         component: whose executions alone are looked at.
@@ -102,10 +101,9 @@ def remove_leftovers(home: Path, connection: Any, pipeline: str, component: str 
         # TFX takes up a cancelled execution again without a word of it: it may have been killed a second time.
         ended_badly = [run for run in executions if run.last_known_state not in _ENDED_WELL]
         for execution in ended_badly:
-            outputs = (home / "artifacts").glob(f"*/*/{execution.id}")
-            working = (home / "artifacts").glob(f"*/.system/*/{execution.id}")
-            for folder in chain(outputs, working):
-                shutil.rmtree(folder)
+            for pattern in ("*/*", "*/.system/*"):
+                for folder in fileio.glob(f"{artifacts}/{pattern}/{execution.id}"):
+                    fileio.rmtree(folder)
         unfinished = [run for run in ended_badly if run.last_known_state in _UNFINISHED]
         for execution in unfinished:
             execution.last_known_state = metadata_store_pb2.Execution.CANCELED

@@ -12,6 +12,7 @@ from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from components.errors import PipelineInputError
+from components.places import exists
 
 _INPUTS = (metadata_store_pb2.Event.INPUT, metadata_store_pb2.Event.DECLARED_INPUT)
 _OUTPUTS = (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.DECLARED_OUTPUT)
@@ -34,8 +35,8 @@ class PushedVersion:
 
     number: int
     pushed_at: datetime
-    verdict: Path
-    predictions: Path
+    verdict: str
+    predictions: str
     examples: int
 
 
@@ -68,7 +69,7 @@ class Lineage:
                 found[int(version)] = self._pushed_version(int(version), artifact)
         return dict(sorted(found.items()))
 
-    def training_statistics(self, version: PushedVersion) -> Path:
+    def training_statistics(self, version: PushedVersion) -> str:
         """The file of TFDV's statistics of the training split of the examples that a version was made from.
 
         Those of all tracks, where the run took a sample of them for the training.
@@ -80,8 +81,8 @@ class Lineage:
         while examples:
             for consumer in self._executions(examples[0], _INPUTS):
                 for statistics in self._artifacts(consumer, _OUTPUTS, _STATISTICS):
-                    path = Path(statistics.uri) / _TRAIN_STATISTICS
-                    if path.is_file():
+                    path = f"{statistics.uri}/{_TRAIN_STATISTICS}"
+                    if exists(path):
                         return path
             # What Sampler made has none of its own.
             producer = self._executions(examples[0], _OUTPUTS)[0]
@@ -101,8 +102,8 @@ class Lineage:
         return PushedVersion(
             number,
             datetime.fromtimestamp(artifact.create_time_since_epoch / 1000),
-            Path(verdict.uri),
-            Path(predictions.uri),
+            verdict.uri,
+            predictions.uri,
             examples.id,
         )
 

@@ -7,11 +7,14 @@ from pathlib import Path
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 
+from components.track_example_gen.span_pattern import SPAN
 from demo.catalogue import generate_catalogue
+from pipeline.beam_check import require_workers
 from pipeline.console import Terminal, relative
 from pipeline.create_pipeline import create_pipeline
 from pipeline.leftovers import remove_leftovers
 from pipeline.settings import Settings
+from pipeline.storage import require_storage
 
 
 def prepare(settings: Settings, terminal: Terminal) -> Pipeline:
@@ -20,10 +23,14 @@ def prepare(settings: Settings, terminal: Terminal) -> Pipeline:
     synthetic = settings.catalogue.path is None
     if synthetic:
         settings = _with_demo_catalogue(settings, terminal)
+    terminal.moment("Looking for where artifacts go")
+    require_storage(settings.artifacts, settings.beam.args)
+    catalogue = settings.catalogue
+    read = [place for place in (catalogue.path, catalogue.labels) if place and not SPAN.search(place)]
+    require_workers(settings.beam.args, settings.artifacts, read, terminal.moment)
     connection = sqlite_metadata_connection_config(str(home / "metadata.sqlite"))
-    remove_leftovers(home, connection, settings.name)
-    folders = str(home / "artifacts"), str(home / "pushed")
-    return create_pipeline(settings, *folders, connection, synthetic=synthetic)
+    remove_leftovers(settings.artifacts, connection, settings.name)
+    return create_pipeline(settings, settings.artifacts, settings.pushed, connection, synthetic=synthetic)
 
 
 def _with_demo_catalogue(settings: Settings, terminal: Terminal) -> Settings:

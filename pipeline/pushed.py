@@ -5,33 +5,57 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.errors import PipelineInputError
+from components.places import children, is_remote
+from pipeline.settings import Settings, of_demo
 from serving.server.versions import VersionPolicy, aspired_versions
 
 
-def pushed_models(home: str) -> Path:
-    """The folder of pushed versions of a pipeline, or of its run on the demo catalogue.
+def pushing_settings(settings: Settings) -> Settings:
+    """The settings under whose name versions were pushed: the ones given, or those of the demo catalogue's runs.
 
     Raises:
         PipelineInputError: no version was pushed.
     """
-    candidates = [Path(home) / "pushed", Path(f"{home}-demo") / "pushed"]
-    for folder in candidates:
-        if folder.is_dir() and any(version.name.isdigit() for version in folder.iterdir()):
-            return folder
-    places = " or ".join(map(str, candidates))
+    candidates = [settings, of_demo(settings)]
+    for candidate in candidates:
+        if any(name.isdigit() for name in _children(candidate.pushed)):
+            return candidate
+    places = " or ".join(candidate.pushed for candidate in candidates)
     raise PipelineInputError(f"No model was pushed to {places}: make run-local pushes one.")
 
 
-def pushed_version(models: Path, version: int | None) -> Path:
+def pushed_models(settings: Settings) -> Path:
+    """The folder of pushed versions, for whatever serves those of this machine alone.
+
+    Raises:
+        PipelineInputError: no version was pushed, or they are on a remote file system.
+    """
+    models = pushing_settings(settings).pushed
+    if is_remote(models):
+        raise PipelineInputError(
+            f"{models} is no folder of this machine: copy a version to one, or give it to TF Serving, which reads it as"
+            f" --model_base_path={models}."
+        )
+    return Path(models)
+
+
+def pushed_version(models: str, version: int | None) -> str:
     """The folder of one version, None for the newest.
 
     Raises:
         PipelineInputError: there is no such version.
     """
-    names = [folder.name for folder in models.iterdir()]
+    names = _children(models)
     policy = VersionPolicy() if version is None else VersionPolicy(specific=frozenset({version}))
     wanted = aspired_versions(names, policy)
     if not wanted:
         there = ", ".join(sorted(filter(str.isdigit, names), key=int))
         raise PipelineInputError(f"No version {version} was pushed to {models}; there are {there}.")
-    return models / max(wanted.items())[1]
+    return f"{models}/{max(wanted.items())[1]}"
+
+
+def _children(folder: str) -> list[str]:
+    try:
+        return children(folder)
+    except OSError as error:
+        raise PipelineInputError(f"{folder} cannot be read: {error.strerror or error}.") from error

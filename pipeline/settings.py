@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from components.errors import PipelineInputError
 from components.model_validator.limits import Limits, Share
+from components.places import is_remote
 from components.sampler.sampling import Sampling
 from components.spotify_crawl.request import ANALYSES_FOLDER, LABELS_FILE, POLICY, CrawlRequest, playlist_id
 from components.track_example_gen.several_genres import SeveralGenres
@@ -27,10 +28,10 @@ class _Section(BaseModel):
 
 
 def location(text: str) -> str:
-    """An absolute path, or the URI of a remote file system as it is; raises ValueError for an empty text."""
-    if not text:
+    """An absolute path, or the URI of a remote file system; raises ValueError for a text that names none."""
+    if not text.rpartition("://")[2].strip("/" if is_remote(text) else ""):
         raise ValueError("it is empty")
-    return text if "://" in text else str(Path(text).absolute())
+    return text.rstrip("/") if is_remote(text) else str(Path(text).absolute())
 
 
 def _no_pattern(text: str) -> str:
@@ -39,8 +40,17 @@ def _no_pattern(text: str) -> str:
     return text
 
 
+def _local(text: str) -> str:
+    if is_remote(text):
+        raise ValueError("it has to be a folder of this machine; storage says where artifacts and pushed models go")
+    return text
+
+
 Location = Annotated[str, AfterValidator(location)]
 """A path that does not depend on the folder that a step happens to run in, or the URI of a remote file system."""
+
+Folder = Annotated[Location, AfterValidator(_no_pattern)]
+"""A place below which names of files are looked for by patterns."""
 
 
 class DataSettings(_Section):
@@ -99,7 +109,7 @@ class SpotifySettings(_Section):
     @field_validator("store")
     @classmethod
     def _on_this_machine(cls, store: str | None) -> str | None:
-        if store is not None and "://" in store:
+        if store is not None and is_remote(store):
             raise ValueError("the store has to be a folder of this machine")
         return store
 
@@ -152,6 +162,13 @@ class BeamSettings(_Section):
 
     args: tuple[str, ...]
 
+    @field_validator("args")
+    @classmethod
+    def _keeps_the_data(cls, args: tuple[str, ...]) -> tuple[str, ...]:
+        if any("dask" in argument.lower() for argument in args):
+            raise ValueError("Beam's Dask runner loses data and says that all went well: choose another one")
+        return args
+
 
 class AirflowSettings(_Section):
     """How Airflow runs the pipeline; see ``defaults.yaml``."""
@@ -174,7 +191,8 @@ class Settings(_Section):
     """Everything a run is told; see ``defaults.yaml``."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
-    output: Annotated[Location, AfterValidator(_no_pattern)]
+    output: Annotated[Folder, AfterValidator(_local)]
+    storage: Folder | None
     genres: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_distinct)]
     data: DataSettings
     spotify: SpotifySettings
@@ -203,14 +221,22 @@ class Settings(_Section):
             raise ValueError(f"playlists names {', '.join(unknown)}, which is not in genres")
         if spotify.enabled and getattr(info.data.get("data"), "path", None) is not None:
             raise ValueError("enabled brings the data, and data.path names others: one of them has to go")
-        if spotify.enabled and spotify.store is None and "://" in info.data.get("output", ""):
-            raise ValueError("output is remote, so store has to name a folder of this machine")
         return spotify
 
     @property
     def home(self) -> str:
-        """The folder of everything that runs of this name write."""
+        """The folder of this machine that runs of this name write to: metadata, locks, logs."""
         return f"{self.output}/{self.name}"
+
+    @property
+    def artifacts(self) -> str:
+        """The folder of what components make, a path of this machine or the URI of a remote one."""
+        return f"{self.storage or self.output}/{self.name}/artifacts"
+
+    @property
+    def pushed(self) -> str:
+        """The folder of pushed versions, beside the artifacts."""
+        return f"{self.storage or self.output}/{self.name}/pushed"
 
     @property
     def spotify_store(self) -> str:
@@ -224,6 +250,11 @@ class Settings(_Section):
             return self.data
         files = {"path": ANALYSES_FOLDER, "labels": LABELS_FILE}
         return self.data.model_copy(update={key: f"{self.spotify_store}/{file}" for key, file in files.items()})
+
+
+def of_demo(settings: Settings) -> Settings:
+    """The settings of a run on the demo catalogue: its models and metadata stay apart from those of one's own."""
+    return settings.model_copy(update={"name": f"{settings.name}-demo"})
 
 
 def load_settings(

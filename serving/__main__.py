@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         texts = {"name": options.name} if options.name else {}
-        models = pushed_models(load_settings(options.settings, texts=texts).home)
+        models = pushed_models(load_settings(options.settings, texts=texts))
     except PipelineInputError as error:
         print(error, file=sys.stderr)
         return 1

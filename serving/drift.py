@@ -21,7 +21,7 @@ from rich.table import Table
 
 from components.errors import PipelineInputError
 from pipeline.lineage import Lineage
-from pipeline.pushed import pushed_models, pushed_version
+from pipeline.pushed import pushed_version, pushing_settings
 from pipeline.settings import load_settings
 from serving.silence import silent_import
 from sources.track import SEGMENT_FEATURES
@@ -59,13 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _compare(options: argparse.Namespace) -> int:
     if not options.log:
         raise PipelineInputError("make drift needs LOG=, the folder that make serve LOG=… logged served tracks to.")
-    settings = load_settings(options.settings, texts={"name": options.name} if options.name else {})
-    pushed = pushed_models(settings.home)
-    number = int(pushed_version(pushed, None).name) if options.model_version is None else options.model_version
-    lineage = Lineage(pushed.parent / "metadata.sqlite")
+    settings = pushing_settings(load_settings(options.settings, texts={"name": options.name} if options.name else {}))
+    number = options.model_version
+    if number is None:
+        number = int(pushed_version(settings.pushed, None).rpartition("/")[2])
+    lineage = Lineage(Path(settings.home) / "metadata.sqlite")
     version = lineage.pushed().get(number)
     if version is None:
-        raise PipelineInputError(f"No run pushed version {number} to {pushed}; make versions lists them.")
+        raise PipelineInputError(f"No run pushed version {number} to {settings.pushed}; make versions lists them.")
     trained_on = lineage.training_statistics(version)
     files = sorted(map(str, Path(options.log).glob(_LOGS)))
     if not files:
@@ -140,10 +141,10 @@ def _statistics(files: Sequence[str], beam_args: Sequence[str]) -> Any:
         return tfdv.load_stats_binary(path)
 
 
-def _distances(trained_on: Path, served: Any) -> dict[str, float]:
+def _distances(trained_on: str, served: Any) -> dict[str, float]:
     """The divergence of each coefficient, the largest first."""
     tfdv = _quietly()
-    anomalies = tfdv.validate_statistics(served, _schema(), previous_statistics=tfdv.load_stats_binary(str(trained_on)))
+    anomalies = tfdv.validate_statistics(served, _schema(), previous_statistics=tfdv.load_stats_binary(trained_on))
     measured = {info.path.step[0]: info.drift_measurements[0].value for info in anomalies.drift_skew_info}
     missing = [name for name in SEGMENT_FEATURES if name not in measured]
     if missing:

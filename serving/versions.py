@@ -15,12 +15,13 @@ from rich.table import Table
 from components.errors import PipelineInputError
 from components.locks import Locked, exclusive
 from components.model_validator.verdict import FILE, Verdict
+from components.places import read
 from components.pusher.folder import Place, known_versions, place, roll_back, version_number
 from components.scoring.predictions import decode_predictions
 from components.scoring.scores import accuracy, macro_f1
 from pipeline.lineage import Lineage, PushedVersion
-from pipeline.pushed import pushed_models
-from pipeline.settings import load_settings
+from pipeline.pushed import pushing_settings
+from pipeline.settings import Settings, load_settings
 
 _UNKNOWN = "-"
 
@@ -42,22 +43,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         texts = {"name": options.name} if options.name else {}
-        pushed = pushed_models(load_settings(options.settings, texts=texts).home)
+        settings = pushing_settings(load_settings(options.settings, texts=texts))
         if options.live is None:
-            _list(pushed)
+            _list(settings)
         else:
-            _make_live(pushed, options.live)
+            _make_live(settings, options.live)
     except PipelineInputError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def _make_live(pushed: Path, text: str) -> None:
+def _make_live(settings: Settings, text: str) -> None:
     version = version_number(text)
     if version is None:
         raise PipelineInputError(f"VERSION={text} is no version; make versions lists them.")
-    home = pushed.parent
+    home, pushed = Path(settings.home), settings.pushed
     try:
         with exclusive(home / "lock"):  # A run that is going on may be about to push.
             live_already = place(pushed, version) is Place.LIVE
@@ -72,9 +73,10 @@ def _make_live(pushed: Path, text: str) -> None:
     print(f"Version {version} is live" + (f"; withdrawn: {', '.join(map(str, withdrawn))}" if withdrawn else ""))
 
 
-def _list(pushed: Path) -> None:
-    known = Lineage(pushed.parent / "metadata.sqlite").pushed()
-    table = Table(title=str(pushed), title_justify="left")
+def _list(settings: Settings) -> None:
+    pushed = settings.pushed
+    known = Lineage(Path(settings.home) / "metadata.sqlite").pushed()
+    table = Table(title=pushed, title_justify="left")
     for name in ("version", "pushed", "model"):
         table.add_column(name)
     for name in ("test accuracy", "macro F1"):
@@ -94,8 +96,8 @@ def _list(pushed: Path) -> None:
 def _scores(version: PushedVersion) -> _Scores:
     """What is known of a version's model; nothing if the run's files were removed."""
     try:
-        verdict = msgspec.json.decode((version.verdict / FILE).read_bytes(), type=Verdict)
-        answers = decode_predictions((version.predictions / f"{verdict.model}.parquet").read_bytes())
+        verdict = msgspec.json.decode(read(f"{version.verdict}/{FILE}"), type=Verdict)
+        answers = decode_predictions(read(f"{version.predictions}/{verdict.model}.parquet"))
     except OSError:
         return _Scores()
     confusion = answers.confusion

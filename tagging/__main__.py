@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import PipelineInputError
+from components.places import is_remote
 from pipeline.console import Terminal, open_terminal, relative
-from pipeline.pushed import pushed_models, pushed_version
+from pipeline.pushed import pushed_version, pushing_settings
 from pipeline.settings import Settings, load_settings, location
 
 if TYPE_CHECKING:
@@ -31,11 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         texts = {"data.path": options.data} | ({"name": options.name} if options.name else {})
-        settings = load_settings(options.settings, options.assignments, texts)
-        models = pushed_models(settings.home)
-        version = pushed_version(models, options.version)
-        # The model may be that of the run on the demo catalogue, which has a name of its own.
-        terminal = open_terminal(settings.model_copy(update={"name": models.parent.name}), options.verbose)
+        settings = pushing_settings(load_settings(options.settings, options.assignments, texts))
+        version = pushed_version(settings.pushed, options.version)
+        terminal = open_terminal(settings, options.verbose)
     except PipelineInputError as error:
         print(error, file=sys.stderr)
         return _FAULT
@@ -64,7 +63,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _tag(settings: Settings, version: Path, out: str, terminal: Terminal) -> None:
+def _tag(settings: Settings, version: str, out: str, terminal: Terminal) -> None:
     start = time.monotonic()
     # TensorFlow takes seconds to import; what can go wrong without it has gone wrong by now.
     terminal.moment("Starting TensorFlow")
@@ -74,9 +73,9 @@ def _tag(settings: Settings, version: Path, out: str, terminal: Terminal) -> Non
 
     data = str(settings.data.path)
     # Two spellings of one folder are one catalogue.
-    job = Job(data if "://" in data else os.path.realpath(data), identify(str(version)))
+    job = Job(data if is_remote(data) else os.path.realpath(data), identify(version))
     terminal.line(f"{job.model}, from {relative(version)}")
-    outcome = tag(job, str(version), out, settings.beam.args, lambda text: terminal.moment(f"Tagging: {text}"))
+    outcome = tag(job, version, out, settings.beam.args, lambda text: terminal.moment(f"Tagging: {text}"))
     terminal.finished("Tagging", time.monotonic() - start, cached=not outcome.tagged)
     _show(outcome, out, terminal)
 

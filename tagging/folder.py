@@ -14,6 +14,7 @@ from tfx.dsl.io import fileio
 from components.errors import PipelineInputError
 from components.json_files import read_json, write_json
 from components.locks import Locked, exclusive
+from components.places import children, is_remote
 from components.track_example_gen.catalogue import FILE_ERRORS
 from tagging.model import PushedModel
 
@@ -59,7 +60,7 @@ def output_folder(out: str, job: Job) -> Iterator[str]:
     with ExitStack() as stack:
         with writing_to(out):
             fileio.makedirs(parts)
-            if "://" not in out:
+            if not is_remote(out):
                 stack.enter_context(_only_run(out))
             _claim(out, parts, job)
         yield parts
@@ -120,7 +121,7 @@ def _require_apart(out: str, data: str) -> None:
 def _claim(out: str, parts: str, job: Job) -> None:
     path = os.path.join(parts, JOB_FILE)
     if not fileio.exists(path):
-        foreign = set(fileio.listdir(out)) - {_LOCK, _PARTS}
+        foreign = set(children(out)) - {_LOCK, _PARTS}
         if foreign:
             raise PipelineInputError(f"{out} holds {min(foreign)} and no answers: choose a new folder.")
         with whole(path, parts) as staging:

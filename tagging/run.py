@@ -18,6 +18,7 @@ from tfx.dsl.io import fileio
 from components.errors import PipelineInputError
 from components.json_files import read_json, write_json
 from components.track_example_gen.catalogue import list_analyses
+from pipeline.beam_check import require_workers
 from pipeline.code_version import code_version
 from tagging.folder import (
     CSV_FILE,
@@ -88,6 +89,7 @@ def tag(job: Job, model_folder: str, out: str, beam_args: Sequence[str], progres
     """
     paths = list_analyses(job.data)
     with output_folder(out, job) as parts:
+        require_workers(beam_args, parts, (job.data, model_folder), progress)
         progress(f"Looking at {len(paths):,} files")
         answered_by = job.model.fingerprint + code_version("sources", "components/track_example_gen", "tagging")
         shards = plan_shards(job.data, paths, answered_by)

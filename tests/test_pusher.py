@@ -81,7 +81,7 @@ def test_a_push_goes_live_whatever_was_withdrawn_and_clears_what_a_stopped_one_l
     write_version(pushed / INCOMING / "5")
     push(tmp_path, pushed)
     assert sorted(child.name for child in pushed.iterdir()) == ["1", str(ahead + 1), WITHDRAWN]
-    assert place(pushed, ahead + 1) is Place.LIVE
+    assert place(str(pushed), ahead + 1) is Place.LIVE
 
 
 def test_a_model_that_is_not_blessed_is_not_pushed(tmp_path: Path) -> None:
@@ -98,20 +98,20 @@ def pushed(tmp_path: Path) -> Path:
 
 
 def places(pushed: Path) -> list[str]:
-    return [place(pushed, version).value for version in (7, 8, 9)]
+    return [place(str(pushed), version).value for version in (7, 8, 9)]
 
 
 def test_back_and_forward(pushed: Path) -> None:
     assert places(pushed) == ["kept", "kept", "live"]
-    assert roll_back(pushed, 7) == [8, 9]
+    assert roll_back(str(pushed), 7) == [8, 9]
     assert places(pushed) == ["live", "withdrawn", "withdrawn"]
-    assert roll_back(pushed, 9) == []
+    assert roll_back(str(pushed), 9) == []
     assert places(pushed) == ["kept", "withdrawn", "live"]
-    assert roll_back(pushed, 8) == [9]
+    assert roll_back(str(pushed), 8) == [9]
     assert places(pushed) == ["kept", "live", "withdrawn"]
-    assert roll_back(pushed, 8) == []
-    assert known_versions(pushed) == [7, 8, 9]
-    assert place(pushed, 1) is Place.REMOVED
+    assert roll_back(str(pushed), 8) == []
+    assert known_versions(str(pushed)) == [7, 8, 9]
+    assert place(str(pushed), 1) is Place.REMOVED
     assert all(is_whole(folder, 1) for folder in (pushed / "7", pushed / "8", pushed / WITHDRAWN / "9"))
 
 
@@ -127,8 +127,8 @@ def test_no_server_sees_a_third_version_on_the_way(pushed: Path) -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     for _ in range(50):
-        roll_back(pushed, 7)
-        roll_back(pushed, 9)
+        roll_back(str(pushed), 7)
+        roll_back(str(pushed), 9)
         write_version(pushed / "8")
         shutil.rmtree(pushed / WITHDRAWN)
     done.set()
@@ -139,18 +139,18 @@ def test_no_server_sees_a_third_version_on_the_way(pushed: Path) -> None:
 def test_going_back_is_gone_on_with_when_it_was_stopped(pushed: Path) -> None:
     (pushed / WITHDRAWN).mkdir()
     (pushed / "8").rename(pushed / WITHDRAWN / "8")
-    assert roll_back(pushed, 7) == [9]
+    assert roll_back(str(pushed), 7) == [9]
     assert places(pushed) == ["live", "withdrawn", "withdrawn"]
 
 
 def test_what_cannot_go_live_says_why(pushed: Path) -> None:
     with pytest.raises(PipelineInputError, match=r"There is no version 5 in .*; there are: 7, 8, 9\."):
-        roll_back(pushed, 5)
+        roll_back(str(pushed), 5)
     (pushed / "7" / "variables" / "variables.index").unlink()
     with pytest.raises(PipelineInputError, match=r"Version 7 is not complete: .*variables\.index is not there\."):
-        roll_back(pushed, 7)
+        roll_back(str(pushed), 7)
     (pushed / WITHDRAWN).write_text("in the way")
     with pytest.raises(PipelineInputError, match=r".*withdrawn cannot be read: Not a directory\."):
-        roll_back(pushed, 8)
+        roll_back(str(pushed), 8)
     assert version_number("0012") == 12
     assert [version_number(name) for name in ("", "-1", "1.0", "²", "9" * 19, "9" * 5000)] == [None] * 6

@@ -10,22 +10,23 @@ import pytest
 
 from components.errors import PipelineInputError
 from pipeline.pushed import pushed_models
+from pipeline.settings import load_settings
 from serving.__main__ import docker_command, main, stand_in_command
 from tests.conftest import ROOT, FinishedRun, free_port
 
 
 def test_the_versions_of_the_pipeline_come_before_those_of_the_demo(tmp_path: Path) -> None:
-    home = tmp_path / "mine"
+    home, settings = tmp_path / "mine", load_settings(texts={"output": str(tmp_path), "name": "mine"})
     (tmp_path / "mine-demo" / "pushed" / "1700000000").mkdir(parents=True)
     (home / "pushed" / "unfinished").mkdir(parents=True)
-    assert pushed_models(str(home)) == tmp_path / "mine-demo" / "pushed"
+    assert pushed_models(settings) == tmp_path / "mine-demo" / "pushed"
     (home / "pushed" / "1700000001").mkdir()
-    assert pushed_models(str(home)) == home / "pushed"
+    assert pushed_models(settings) == home / "pushed"
 
 
 def test_where_nothing_was_pushed_a_line_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(PipelineInputError, match=r"No model was pushed to .*: make run-local pushes one"):
-        pushed_models(str(tmp_path / "none"))
+        pushed_models(load_settings(texts={"output": str(tmp_path / "none")}))
     (tmp_path / "settings.yaml").write_text(f"output: {tmp_path}\n")
     assert main(["--settings", str(tmp_path / "settings.yaml")]) == 1
     assert capsys.readouterr().err.startswith("No model was pushed to ")

@@ -127,7 +127,7 @@ def test_the_statistics_are_those_of_the_training_split(finished_run: FinishedRu
     lineage = Lineage(home.folder / "metadata.sqlite")
     (version,) = lineage.pushed().values()
     statistics = finished_run.artifact("StatisticsGen", "statistics") / "Split-train" / "FeatureStats.pb"
-    assert lineage.training_statistics(version) == statistics
+    assert lineage.training_statistics(version) == str(statistics)
     kept = statistics.rename(statistics.with_name("away"))
     try:
         with pytest.raises(PipelineInputError, match="are not there any more"):

@@ -122,8 +122,8 @@ def _measure(settings: Settings) -> dict[str, Cost]:
     home.mkdir(parents=True)
     pipeline = create_pipeline(
         settings,
-        str(home / "artifacts"),
-        str(home / "pushed"),
+        settings.artifacts,
+        settings.pushed,
         sqlite_metadata_connection_config(str(home / "metadata.sqlite")),
     )
     meter.costs["start"] = Cost(0.0, _cpu_seconds(), _peak_mebibytes())

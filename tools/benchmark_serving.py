@@ -70,9 +70,7 @@ def main(arguments: Sequence[str] | None = None, length: Length | None = None) -
     # Wide enough for the table where there is no terminal to ask.
     console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 140)
     try:
-        models = pushed_models(
-            load_settings(options.settings, texts={"name": options.name} if options.name else {}).home
-        )
+        models = pushed_models(load_settings(options.settings, texts={"name": options.name} if options.name else {}))
         with console.status("reading tracks") as status:
             tracks = _tracks(options.data or (_REAL_DATA if _REAL_DATA.is_dir() else models.parent / "catalogue"))
             results = measure(models, tracks, length or Length(), status.update)
@@ -197,7 +195,7 @@ def _in_process(models: Path, tracks: Sequence[Track]) -> Callable[[int, float],
     from serving.server.signatures import DEFAULT_SIGNATURE
 
     tf.get_logger().setLevel("ERROR")
-    servable = Servable(str(pushed_version(models, None)), SessionThreads())
+    servable = Servable(pushed_version(str(models), None), SessionThreads())
     signature = servable.signatures[DEFAULT_SIGNATURE]
     inputs = [{name: array[np.newaxis] for name, array in _arrays(track).items()} for track in tracks]
 

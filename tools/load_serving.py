@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 140)
     try:
         settings = load_settings(options.settings, texts={"name": options.name} if options.name else {})
-        model = pushed_version(pushed_models(settings.home), None)
+        model = Path(pushed_version(str(pushed_models(settings)), None))
         with tempfile.TemporaryDirectory(prefix="deepmusic-") as folder:
             return _Course(console, model, Path(folder), options.seconds).run()
     except PipelineInputError as error:
@@ -162,7 +162,7 @@ class _Course:
         Path(whole).rename(self._pushed / str(_NEW))
 
     def _roll_back(self) -> None:
-        roll_back(self._pushed, _FIRST)
+        roll_back(str(self._pushed), _FIRST)
 
     def _push_broken(self) -> None:
         broken = self._pushed / str(_BROKEN)

@@ -12,7 +12,8 @@ from tfx.types import Artifact, artifact_utils
 from tfx.types.standard_component_specs import PUSH_DESTINATION_KEY, PUSHED_MODEL_KEY
 from tfx.utils import proto_utils
 
-from components.pusher.folder import INCOMING, WITHDRAWN, versions
+from components.places import move
+from components.pusher.folder import INCOMING, SAVED_MODEL, known_versions
 
 DESTINATION_PROPERTY = "pushed_destination"
 """Custom property of a pushed model, TFX's: its folder among the versions."""
@@ -44,18 +45,8 @@ class Executor(executor.Executor):
         copied = model.get_string_custom_property(DESTINATION_PROPERTY)
         if not copied:
             return
-        version = str(max(int(os.path.basename(copied)), _highest(pushed) + 1))
+        version = str(max(int(os.path.basename(copied)), max(known_versions(pushed), default=0) + 1))
         place = os.path.join(pushed, version)
-        fileio.rename(copied, place)
+        move(copied, place, SAVED_MODEL)
         fileio.rmtree(incoming)
         self._MarkPushed(model, pushed_destination=place, pushed_version=version)
-
-
-def _highest(pushed: str) -> int:
-    folders = (folder for folder in (pushed, os.path.join(pushed, WITHDRAWN)) if fileio.exists(folder))
-    # Of a remote folder, some file systems list the names with a slash behind.
-    return max((number for folder in folders for number in versions(_names(folder))), default=0)
-
-
-def _names(folder: str) -> list[str]:
-    return [name.rstrip("/") for name in fileio.listdir(folder)]

@@ -3,15 +3,18 @@
 A child whose name is a number is a version, and TF Serving serves the highest. Whatever has another name it leaves
 alone: versions are made and withdrawn under such names. Both are inside the folder, not beside it, because only within
 one file system a rename is atomic, and the folder may be a mounted volume.
+
+An object store has no rename. There, a version is copied with the file that TF Serving knows a model by as the last
+one: it tries a version without that file again, and never loads a part of one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from pathlib import Path
 
 from components.errors import PipelineInputError
+from components.places import children, exists, move
 
 INCOMING = "incoming"
 """Here a version is copied to before it gets its number; what a push that was stopped left here goes with the next."""
@@ -19,7 +22,10 @@ INCOMING = "incoming"
 WITHDRAWN = "withdrawn"
 """Here are versions that are not to be served, though they are newer than the one that is."""
 
-_FILES = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
+SAVED_MODEL = "saved_model.pb"
+"""The file that TF Serving knows a model by."""
+
+_FILES = (SAVED_MODEL, "variables/variables.index", "variables/variables.data-00000-of-00001")
 _LARGEST = 2**63 - 1
 
 
@@ -46,20 +52,20 @@ def versions(names: Iterable[str]) -> dict[int, str]:
     return dict(sorted((number, name) for number, name in numbered if number is not None))
 
 
-def place(pushed: Path, version: int) -> Place:
+def place(pushed: str, version: int) -> Place:
     """Where a version is."""
     served = versions(_children(pushed))
     if version in served:
         return Place.LIVE if version == max(served) else Place.KEPT
-    return Place.WITHDRAWN if version in versions(_children(pushed / WITHDRAWN)) else Place.REMOVED
+    return Place.WITHDRAWN if version in versions(_children(f"{pushed}/{WITHDRAWN}")) else Place.REMOVED
 
 
-def known_versions(pushed: Path) -> list[int]:
+def known_versions(pushed: str) -> list[int]:
     """Every version that is there, withdrawn ones as well, lowest first."""
-    return sorted({*versions(_children(pushed)), *versions(_children(pushed / WITHDRAWN))})
+    return sorted({*versions(_children(pushed)), *versions(_children(f"{pushed}/{WITHDRAWN}"))})
 
 
-def roll_back(pushed: Path, version: int) -> list[int]:
+def roll_back(pushed: str, version: int) -> list[int]:
     """Makes a version the live one: brings it back if it was withdrawn, then withdraws the newer ones.
 
     At every moment, the highest version is the one that was live before or the one that is wanted: the newer ones go
@@ -75,32 +81,28 @@ def roll_back(pushed: Path, version: int) -> list[int]:
     Raises:
         PipelineInputError: there is no such version, it is not complete, or the folder cannot be written to.
     """
-    withdrawn = pushed / WITHDRAWN
+    withdrawn = f"{pushed}/{WITHDRAWN}"
     back, served = versions(_children(withdrawn)), versions(_children(pushed))
     if version not in served and version not in back:
         known = ", ".join(map(str, known_versions(pushed))) or "none"
         raise PipelineInputError(f"There is no version {version} in {pushed}; there are: {known}.")
-    folder = pushed / served[version] if version in served else withdrawn / back[version]
-    missing = next((name for name in _FILES if not (folder / name).is_file()), None)
+    folder = f"{pushed}/{served[version]}" if version in served else f"{withdrawn}/{back[version]}"
+    missing = next((name for name in _FILES if not exists(f"{folder}/{name}")), None)
     if missing:
-        raise PipelineInputError(f"Version {version} is not complete: {folder / missing} is not there.")
+        raise PipelineInputError(f"Version {version} is not complete: {folder}/{missing} is not there.")
     newer = [number for number in served if number > version]
     try:
         if version not in served:
-            folder.rename(pushed / folder.name)
-        if newer:
-            withdrawn.mkdir(exist_ok=True)
+            move(folder, f"{pushed}/{back[version]}", SAVED_MODEL)
         for number in newer:
-            (pushed / served[number]).rename(withdrawn / served[number])
+            move(f"{pushed}/{served[number]}", f"{withdrawn}/{served[number]}", SAVED_MODEL)
     except OSError as error:
         raise PipelineInputError(f"Versions in {pushed} cannot be moved: {error.strerror}.") from error
     return newer
 
 
-def _children(folder: Path) -> list[str]:
+def _children(folder: str) -> list[str]:
     try:
-        return [child.name for child in folder.iterdir()]
-    except FileNotFoundError:
-        return []
+        return children(folder)
     except OSError as error:
         raise PipelineInputError(f"{folder} cannot be read: {error.strerror}.") from error

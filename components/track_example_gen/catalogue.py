@@ -31,7 +31,7 @@ def list_analyses(folder: str) -> list[str]:
     Raises:
         PipelineInputError: the folder is not there, or holds no analysis.
     """
-    if not fileio.exists(folder):
+    if not _is_there(folder, "data folder"):
         raise PipelineInputError(f"The data folder {folder} is not there.")
     if not fileio.isdir(folder):
         if source_for(folder) is None:
@@ -113,8 +113,15 @@ def fingerprint(folder: str, labels: str | None) -> str:
 
 
 def _require_labels(path: str) -> None:
-    if not fileio.exists(path):
+    if not _is_there(path, "labels file"):
         raise PipelineInputError(f"The labels file {path} is not there.")
+
+
+def _is_there(place: str, what: str) -> bool:
+    try:
+        return bool(fileio.exists(place))
+    except FILE_ERRORS as error:  # As of a remote file system that is not known or does not answer.
+        raise PipelineInputError(f"The {what} {place} cannot be looked for: {error}.") from error
 
 
 def content_digest(path: str, moments: Moments) -> bytes:

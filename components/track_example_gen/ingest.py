@@ -85,14 +85,14 @@ def ingest_shard(
         paths: the shard's files.
         labels: rows by track id; None takes the genre from the folders.
         config: how tracks become examples.
-        folder: where the files go; it appears only when all of them are whole, and a Beam runner that tries a bundle
-            again then does nothing.
+        folder: where the files go; that of the verdicts comes last, when all the others are whole, and a Beam runner
+            that tries a bundle again then does nothing.
         progress: told of each track.
 
     Raises:
         OSError, tf.errors.OpError: something cannot be written.
     """
-    if fileio.exists(folder):
+    if fileio.exists(os.path.join(folder, verdict_files.FILE)):
         return
     staging = f"{folder}.part"
     if fileio.exists(staging):
@@ -107,10 +107,16 @@ def ingest_shard(
             progress.track_read()
     for writer in writers.values():
         writer.close()
+    names = [*SPLITS, verdict_files.FILE]
     if complete:
         with fileio.open(os.path.join(staging, verdict_files.LABELS_FILE), "wb") as file:
             file.write(verdict_files.labels_digest(read_verdicts(staging), labels).encode())
-    fileio.rename(staging, folder)
+        names.append(verdict_files.LABELS_FILE)
+    # File by file: an object store cannot give a whole folder its name at once.
+    fileio.makedirs(folder)
+    for name in names:
+        fileio.rename(os.path.join(staging, name), os.path.join(folder, name), overwrite=True)
+    fileio.rmtree(staging)
 
 
 class _SplitWriter:

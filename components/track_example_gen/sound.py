@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from components.places import is_remote
 from components.track_example_gen.progress import Moments
 from sources.audio import MAX_AUDIO_BYTES, AudioFile
 
 
 def analyse_sound(paths: Sequence[str]) -> None:
     """Analyses those of the files that are sound and lie on this machine, so that reading them finds it done."""
-    sounds = (path for path in paths if path.lower().endswith(AudioFile.suffixes) and "://" not in path)
+    sounds = (path for path in paths if path.lower().endswith(AudioFile.suffixes) and not is_remote(path))
     files = [path for path in sounds if _is_taken(path)]
     if not files:
         return

@@ -107,8 +107,8 @@ def _describe(options: argparse.Namespace) -> None:
             "run_name": options.name,
             "parameters": {
                 "settings": _text(options.settings),
-                "data": _text(options.data),
-                "labels": _text(options.labels),
+                "data": options.data,
+                "labels": options.labels,
                 "set": list(options.assignments),
             },
             "heavy_pool": _HEAVY_POOL,
@@ -189,11 +189,12 @@ def _node(options: argparse.Namespace) -> None:
                 " another run."
             )
         # TFX's launcher takes seconds to import; what can go wrong without it has gone wrong by now.
-        from pipeline.launch import connection_of, launch
+        from pipeline.launch import connection_of, launch, root_of
         from pipeline.leftovers import part_of_run, remove_leftovers
 
         with part_of_run(home, options.component):
-            remove_leftovers(home, connection_of(compiled), compiled.pipeline_info.id, options.component)
+            name = compiled.pipeline_info.id
+            remove_leftovers(root_of(compiled), connection_of(compiled), name, options.component)
             launched = launch(compiled, nodes[options.component])
         terminal.finished(options.component, launched.seconds, launched.cached)
 
