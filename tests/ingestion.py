@@ -1,6 +1,7 @@
 """Runs TrackExampleGen for the tests, and reads what it wrote."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,19 @@ class Run:
         return sum(map(len, self.examples.values()))
 
 
-def execute(root: Path, data: Path, labels: Path | None, **properties: Any) -> Run:
+IN_PROCESS = ("--runner=FnApiRunner", "--sdk_container_image=none")
+
+
+def execute(
+    root: Path, data: Path, labels: Path | None, beam_args: Sequence[str] = IN_PROCESS, **properties: Any
+) -> Run:
     """Runs the real executor; what it writes goes below ``root``."""
     examples, report = standard_artifacts.Examples(), IngestReport()
     examples.uri, report.uri = str(root / "examples"), str(root / "report")
     for folder in ("examples", "report", "tmp"):
         (root / folder).mkdir(parents=True)
     context = BaseBeamExecutor.Context(
-        beam_pipeline_args=["--runner=FnApiRunner", "--sdk_container_image=none"],
+        beam_pipeline_args=list(beam_args),
         tmp_dir=str(root / "tmp"),
         unique_id="1",
     )
