@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help run-local fit-timbre airflow airflow-test kill-runs crawl serve versions rollback drift beam-cluster load-serving predict tag test check lock benchmark benchmark-models benchmark-serving clean
+.PHONY: help run-local fit-timbre airflow airflow-test kill-runs kubeflow kubeflow-local crawl serve versions rollback drift beam-cluster load-serving predict tag test check lock benchmark benchmark-models benchmark-serving clean
 
 # The environment's Python, made on first use.
 python = $$(python3 tools/environment.py)
@@ -40,12 +40,12 @@ help:
 	@echo "make airflow     Airflow on this machine with the pipeline as its DAG; what run-local takes"
 	@echo "make airflow-test   the whole DAG once, without a scheduler; what run-local takes"
 	@echo "make kill-runs   kills runs in the middle of every component, and compares what comes out; DATA LABELS"
+	@echo "make kubeflow    compile the pipeline for Kubeflow Pipelines or Vertex AI; what run-local takes, and the settings kubeflow.*"
+	@echo "make kubeflow-local  run the compiled pipeline here, each step by its own command; what run-local takes"
 	@echo "make clean       remove runs, pushed models and environments"
 
-# 3 says that a gate kept the model from being pushed, and has been told: no fault for make to report.
 run-local:
-	@python=$(python) && { "$$python" -m pipeline.local $(if $(LABELS),--labels "$(LABELS)") $(options) || \
-		[ $$? = 3 ]; }
+	@python=$(python) && "$$python" -m pipeline.local $(if $(LABELS),--labels "$(LABELS)") $(options)
 
 fit-timbre:
 	@python=$(python) && "$$python" -m analyser.fit $(if $(DATA),--data "$(DATA)")
@@ -59,6 +59,12 @@ airflow:
 
 airflow-test:
 	@python3 -m pipeline.airflow.start test $(if $(LABELS),--labels "$(LABELS)") $(options)
+
+kubeflow:
+	@python=$(python) && "$$python" -m pipeline.kubeflow.compile $(if $(LABELS),--labels "$(LABELS)") $(options)
+
+kubeflow-local:
+	@python=$(python) && "$$python" -m pipeline.kubeflow.local $(if $(LABELS),--labels "$(LABELS)") $(options)
 
 serve:
 	@python=$(python) && "$$python" -m serving $(named) \

@@ -86,8 +86,7 @@ class Terminal:
             self.error(f"{place}{cause}")
         else:
             log.error("%sfailed", place, exc_info=cause)
-            reason = f"{type(cause).__name__}: {cause}".splitlines()[0] if cause else "its input is not there"
-            self.error(f"{place}failed, {reason}")
+            self.error(f"{place}failed, {reason(cause) if cause else 'its input is not there'}")
         self.line(f"log: {relative(self.log_file)}")
 
     def counts(self, by_genre: Mapping[str, int]) -> None:
@@ -141,6 +140,11 @@ def open_terminal(settings: Settings, verbose: bool) -> Terminal:
         return Terminal(Path(settings.home) / "logs", verbose)
     except OSError as error:
         raise PipelineInputError(f"Nothing can be written to output = {settings.output}: {error.strerror}.") from error
+
+
+def reason(cause: BaseException) -> str:
+    """What was raised, in a line."""
+    return f"{type(cause).__name__}: {cause}".splitlines()[0]
 
 
 def relative(path: Path | str | None) -> str:

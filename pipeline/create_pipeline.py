@@ -19,6 +19,7 @@ from tfx.types.channel import BaseChannel, Channel
 from tfx.types.channel_utils import union
 
 from components.anomaly_gate.component import AnomalyGate
+from components.baseline_resolver.component import PushedBaseline
 from components.baseline_resolver.strategy import BaselineModelStrategy, WarmStartStrategy
 from components.evaluator.config import eval_config
 from components.model_check.component import ModelCheck
@@ -49,6 +50,7 @@ def create_pipeline(
     metadata_connection_config: ConnectionConfigType | None = None,
     *,
     synthetic: bool = False,
+    resolves: bool = True,
 ) -> Pipeline:
     """Builds the pipeline from its arguments alone; nothing is read or written but the code's own version.
 
@@ -58,6 +60,8 @@ def create_pipeline(
         push_folder: where versions of the model go.
         metadata_connection_config: where metadata go, for runners that do not have their own.
         synthetic: whether the data are the demo catalogue, which the report says.
+        resolves: whether the runner can look for earlier artifacts in ML Metadata; if not, the baseline is looked for
+            among the pushed versions.
     """
     catalogue = settings.catalogue
     if catalogue.path is None:
@@ -130,12 +134,7 @@ def create_pipeline(
         model_runs=model_runs,
         code_version=code_version("components/model_selector", "components/scoring"),
     )
-    baseline = Resolver(
-        strategy_class=BaselineModelStrategy,
-        model=Channel(type=standard_artifacts.Model),
-        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-        candidate=selector.outputs["model"],
-    ).with_id("BaselineResolver")
+    baseline = _baseline(selector.outputs["model"], push_folder, resolves)
     predictor = Predictor(
         examples=examples,
         models=models,
@@ -199,6 +198,22 @@ def _spotify_crawl(settings: Settings) -> BaseNode:
         max_wait_seconds=settings.spotify.max_wait_seconds,
         code_version=code_version("components/spotify_crawl"),
     )
+
+
+def _baseline(candidate: BaseChannel, push_folder: str, resolves: bool) -> BaseNode:
+    node = (
+        Resolver(
+            strategy_class=BaselineModelStrategy,
+            model=Channel(type=standard_artifacts.Model),
+            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+            candidate=candidate,
+        )
+        if resolves
+        else PushedBaseline(
+            candidate=candidate, push_folder=push_folder, code_version=code_version("components/baseline_resolver")
+        )
+    )
+    return node.with_id("BaselineResolver")
 
 
 def _fit_arguments(settings: Settings, name: ModelName, examples: BaseChannel, transform: Transform) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def prepare(settings: Settings, terminal: Terminal) -> Pipeline:
     home = Path(settings.home)
     synthetic = settings.catalogue.path is None
     if synthetic:
-        settings = _with_demo_catalogue(settings, terminal)
+        settings = with_demo_catalogue(settings, terminal)
     terminal.moment("Looking for where artifacts go")
     require_storage(settings.artifacts, settings.beam.args)
     catalogue = settings.catalogue
@@ -33,7 +33,8 @@ def prepare(settings: Settings, terminal: Terminal) -> Pipeline:
     return create_pipeline(settings, settings.artifacts, settings.pushed, connection, synthetic=synthetic)
 
 
-def _with_demo_catalogue(settings: Settings, terminal: Terminal) -> Settings:
+def with_demo_catalogue(settings: Settings, terminal: Terminal) -> Settings:
+    """Makes the demo catalogue, if it is not there yet, and names it as the data."""
     folder = Path(settings.home) / "catalogue"
     if not folder.exists():
         terminal.line(f"  making it in {relative(folder)}")

@@ -178,6 +178,21 @@ class AirflowSettings(_Section):
     heavy_slots: Annotated[int, Field(ge=1)]
 
 
+def _mount_path(path: str) -> str:
+    if not path.startswith("/") or path == "/":
+        raise ValueError("a claim is mounted at an absolute path, as /data")
+    return path.rstrip("/")
+
+
+class KubeflowSettings(_Section):
+    """How the pipeline is compiled for Kubeflow; see ``defaults.yaml``."""
+
+    image: str | None
+    pipeline_root: Annotated[str, Field(pattern=r"^[a-z0-9]+://.+")] | None
+    push_folder: Location | None
+    volumes: dict[str, Annotated[str, AfterValidator(_mount_path)]]
+
+
 def _distinct(genres: tuple[str, ...]) -> tuple[str, ...]:
     keys = {genre_key(genre) for genre in genres}
     if "" in keys:
@@ -203,6 +218,7 @@ class Settings(_Section):
     evaluation: Limits
     beam: BeamSettings
     airflow: AirflowSettings
+    kubeflow: KubeflowSettings
 
     @field_validator("evaluation")
     @classmethod

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from tfx.types import Artifact, standard_artifacts
 
+from components.baseline_resolver.executor import Executor, find_baseline
 from components.baseline_resolver.strategy import BaselineModelStrategy
-from components.trainer.description import ModelDescription, load_description
+from components.trainer.description import ModelDescription, has_description, load_description
 from tests.tracks import GENRES
 
 CANDIDATE = ModelDescription("c1m1", list(GENRES))
@@ -49,3 +50,52 @@ def test_model_that_names_no_analyser_is_echo_nests(tmp_path: Path) -> None:
     file = Path(model.uri, "Format-Serving", "assets.extra", "description.json")
     file.write_text('{"name": "c1m1", "genres": ["Jazz", "Rock"]}')
     assert load_description(model).analysers == ("echo_nest",)
+
+
+# Without ML Metadata
+
+
+def _push(folder: Path, version: str, description: ModelDescription, weights: str) -> None:
+    description.save(str(folder / version), [])
+    (folder / version / "variables").mkdir()
+    (folder / version / "variables" / "variables.data-00000-of-00001").write_text(weights)
+
+
+@pytest.mark.parametrize(
+    ("pushed", "baseline"),
+    [
+        ({}, None),
+        ({"9": CANDIDATE, "10": CANDIDATE}, "10"),
+        ({"1": CANDIDATE, "2": ModelDescription("c1m1", list(GENRES[:3]))}, "1"),
+        ({"1": ModelDescription("tangent", list(GENRES)), "incoming": CANDIDATE, "withdrawn": CANDIDATE}, "1"),
+        ({"1": ModelDescription("c1m1", list(GENRES), ("deepmusic-1",))}, None),
+    ],
+    ids=["none", "the latest", "other genres", "versions only", "another analyser"],
+)
+def test_the_latest_comparable_version_is_the_baseline(
+    tmp_path: Path, pushed: dict[str, ModelDescription], baseline: str | None
+) -> None:
+    _push(tmp_path, "candidate/Format-Serving", CANDIDATE, "new")
+    for version, description in pushed.items():
+        _push(tmp_path / "pushed", version, description, f"of {version}")
+    found = find_baseline(str(tmp_path / "candidate/Format-Serving"), str(tmp_path / "pushed"))
+    assert found == (baseline and str(tmp_path / "pushed" / baseline))
+
+
+def test_a_version_of_the_candidates_weights_is_passed_over(tmp_path: Path) -> None:
+    _push(tmp_path, "candidate/Format-Serving", CANDIDATE, "equal")
+    for version, weights in (("1", "other"), ("2", "equal")):
+        _push(tmp_path / "pushed", version, CANDIDATE, weights)
+    candidate, output = standard_artifacts.Model(), standard_artifacts.Model()
+    candidate.uri, output.uri = str(tmp_path / "candidate"), str(tmp_path / "baseline")
+    Executor().Do({"candidate": [candidate]}, {"model": [output]}, {"push_folder": str(tmp_path / "pushed")})
+    copied = Path(output.uri) / "Format-Serving" / "variables" / "variables.data-00000-of-00001"
+    assert copied.read_text() == "other"
+
+
+def test_no_version_leaves_an_artifact_that_is_no_model(tmp_path: Path) -> None:
+    _push(tmp_path, "candidate/Format-Serving", CANDIDATE, "new")
+    candidate, output = standard_artifacts.Model(), standard_artifacts.Model()
+    candidate.uri, output.uri = str(tmp_path / "candidate"), str(tmp_path / "baseline")
+    Executor().Do({"candidate": [candidate]}, {"model": [output]}, {"push_folder": str(tmp_path / "pushed")})
+    assert not has_description(output)

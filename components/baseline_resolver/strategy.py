@@ -36,15 +36,11 @@ class BaselineModelStrategy(LatestBlessedModelStrategy):
         comparable = [
             model
             for model in input_dict["model"]
-            if model.id != candidate.id and has_description(model) and _comparable(load_description(model), own)
+            if model.id != candidate.id and has_description(model) and load_description(model).comparable_with(own)
         ]
         others = {"model": comparable, "model_blessing": input_dict["model_blessing"]}
         resolved = super().resolve_artifacts(store, others)
         return {**resolved, "candidate": [candidate]} if resolved is not None else None
-
-
-def _comparable(one: ModelDescription, other: ModelDescription) -> bool:
-    return (one.genres, one.analysers) == (other.genres, other.analysers)
 
 
 class WarmStartStrategy(LatestBlessedModelStrategy):

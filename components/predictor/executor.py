@@ -15,7 +15,7 @@ from components.scoring.predictions import Predictions, require_finite
 from components.scoring.saved_model import predict_examples
 from components.scoring.tracks import track_table
 from components.track_example_gen.splits import TEST
-from components.trainer.description import load_description, not_trained_on
+from components.trainer.description import has_description, load_description, not_trained_on
 from components.trainer.export import EXAMPLES_SIGNATURE
 from components.trainer.input_pipeline import raw_examples
 
@@ -39,7 +39,8 @@ class Executor(BaseExecutor):
         output = artifact_utils.get_single_uri(output_dict["predictions"])
 
         models = {load_description(model).name: model for model in input_dict["models"]}
-        for model in input_dict.get("baseline_model") or []:
+        # A runner that hands on an artifact in any case hands on an empty one.
+        for model in filter(has_description, input_dict.get("baseline_model") or []):
             models[TestPredictions.BASELINE] = model
         for name, model in models.items():
             folder = path_utils.serving_model_path(model.uri)

@@ -19,6 +19,10 @@ class ReportGenSpec(ComponentSpec):
         "settings": ExecutionParameter(type=str),
         "synthetic": ExecutionParameter(type=int),
         "code_version": ExecutionParameter(type=str),
+        # What a run was given in place of its settings, where the pipeline was compiled before.
+        "path": ExecutionParameter(type=str, optional=True),
+        "labels": ExecutionParameter(type=str, optional=True),
+        "max_rejected_share": ExecutionParameter(type=float, optional=True),
     }
     INPUTS = {
         "ingest_report": ChannelParameter(type=IngestReport),

@@ -13,6 +13,8 @@ from tfx.types import Artifact, artifact_utils
 
 from components.artifacts import RunReport
 
+_GIVEN = ("path", "labels", "max_rejected_share")
+
 
 class Executor(BaseExecutor):
     """Executor of ReportGen."""
@@ -30,8 +32,10 @@ class Executor(BaseExecutor):
         from components.report_gen.page import render
 
         self._log_startup(input_dict, output_dict, exec_properties)
+        settings = json.loads(exec_properties["settings"])
+        settings["data"].update({key: exec_properties[key] for key in _GIVEN if exec_properties.get(key) is not None})
         run = Run(
-            settings=json.loads(exec_properties["settings"]),
+            settings=settings,
             synthetic=bool(exec_properties["synthetic"]),
             code_version=exec_properties["code_version"],
             run_id=self._context.pipeline_run_id if self._context else None,

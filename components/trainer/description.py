@@ -34,6 +34,10 @@ class ModelDescription(msgspec.Struct, frozen=True):
     # Models that do not say it are older than any other analyser.
     analysers: tuple[str, ...] = (ECHO_NEST,)
 
+    def comparable_with(self, other: ModelDescription) -> bool:
+        """Whether both models' answers to a track mean the same: their genre lists and analysers are equal."""
+        return (self.genres, self.analysers) == (other.genres, other.analysers)
+
     def save(self, folder: str, trained_on: Iterable[str], earlier: Iterable[bytes] = ()) -> None:
         """Writes it into a SavedModel's folder, with the hashes of the training tracks' ids.
 
@@ -50,7 +54,12 @@ class ModelDescription(msgspec.Struct, frozen=True):
 
 def has_description(model: Artifact) -> bool:
     """Whether a Model artifact's files are there, and are a model of this pipeline."""
-    return bool(fileio.exists(_path(model, _FILE)))
+    return is_described(path_utils.serving_model_path(model.uri))
+
+
+def is_described(folder: str) -> bool:
+    """Whether a folder holds a SavedModel of this pipeline."""
+    return bool(fileio.exists(os.path.join(folder, _FILE)))
 
 
 def load_description(model: Artifact) -> ModelDescription:

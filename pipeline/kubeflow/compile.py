@@ -1,0 +1,132 @@
+"""``make kubeflow``: the pipeline's specification, for Kubeflow Pipelines' page, its client or Vertex AI."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from components.errors import PipelineInputError
+from pipeline.command_line import add_arguments, settings_of
+from pipeline.console import Terminal, open_terminal, relative
+from pipeline.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+"""The project, and the image's working folder."""
+
+_FAULT = 1
+_NAME = re.compile("[a-z0-9][a-z0-9-]*")
+_REMOTE = "gs://"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes the specification; 1 if the settings ask for what a cluster cannot do."""
+    options = parse(arguments, __doc__)
+    try:
+        settings = settings_of(options)
+        image, push_folder = require_cluster(settings)
+        terminal = open_terminal(settings, options.verbose)
+    except PipelineInputError as error:
+        print(error, file=sys.stderr)
+        return _FAULT
+    try:
+        return _compile(settings, image, push_folder, terminal)
+    except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
+        terminal.failure("", error)
+        return _FAULT
+
+
+def parse(arguments: Sequence[str] | None, description: str | None) -> argparse.Namespace:
+    """What the two command lines for Kubeflow take."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--verbose", action="store_true", help="show what TFX, Beam and TensorFlow log")
+    add_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def _compile(settings: Settings, image: str, push_folder: str, terminal: Terminal) -> int:
+    terminal.moment("Starting TensorFlow Extended")
+    from pipeline.kubeflow.specification import PARAMETERS, specification
+
+    documents = specification(settings, image, push_folder)
+    file = write_specification(Path(settings.home) / "kubeflow", documents)
+    steps = len(documents[0]["root"]["dag"]["tasks"])
+    terminal.line(f"{relative(file)}: {steps} steps in {image}; parameters {', '.join(PARAMETERS)}")
+    return 0
+
+
+def write_specification(folder: Path, documents: list[dict[str, Any]]) -> Path:
+    """Writes ``pipeline.yaml`` into a folder, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "pipeline.yaml"
+    part = folder / "pipeline.yaml.part"
+    part.write_text(yaml.safe_dump_all(documents), encoding="utf-8")
+    part.replace(file)
+    return file
+
+
+def require_name(settings: Settings) -> None:
+    """Raises PipelineInputError for a name that Kubeflow does not take."""
+    if not _NAME.fullmatch(settings.name):
+        raise PipelineInputError(
+            f"Settings: name = {settings.name!r}: Kubeflow takes small letters, digits and hyphens, a hyphen not first."
+        )
+
+
+def require_cluster(settings: Settings) -> tuple[str, str]:
+    """The image and the folder of pushed versions of settings that a cluster can do.
+
+    Raises:
+        PipelineInputError: it cannot; with a line for each setting.
+    """
+    require_name(settings)
+    image, push_folder = settings.kubeflow.image, settings.kubeflow.push_folder
+    faults = list(_faults(settings))
+    if faults or image is None or push_folder is None:
+        raise PipelineInputError("Settings, for Kubeflow: " + "\n  ".join(faults))
+    return image, push_folder
+
+
+def _faults(settings: Settings) -> Iterator[str]:
+    if settings.kubeflow.image is None:
+        yield "kubeflow.image is not set: build one from pipeline/kubeflow/Dockerfile, push it, and name it."
+    if settings.kubeflow.push_folder is None:
+        yield "kubeflow.push_folder is not set: name where versions of the model go."
+    if settings.spotify.enabled:
+        yield (
+            "spotify.enabled: the store is a folder of this machine. Crawl here (make crawl), copy the store to where"
+            " the cluster sees it, and name its analyses and labels in data.path and data.labels."
+        )
+    elif settings.data.path is None:
+        yield "data.path is not set: the demo catalogue is made on this machine, which a cluster's pods cannot see."
+    for key, path in _paths(settings).items():
+        if path is not None and not _seen(path, settings):
+            yield (
+                f"{key} = {path!r}: a cluster's pods cannot see it. Name a place on {_REMOTE}, or below the path of a"
+                " claim in kubeflow.volumes."
+            )
+
+
+def _paths(settings: Settings) -> dict[str, str | None]:
+    paths = {
+        "data.path": settings.data.path,
+        "data.labels": settings.data.labels,
+        "kubeflow.push_folder": settings.kubeflow.push_folder,
+    }
+    # What is in the project is in the image.
+    own = Path(settings.schema_file).is_relative_to(ROOT)
+    return paths if own else {**paths, "schema_file": settings.schema_file}
+
+
+def _seen(path: str, settings: Settings) -> bool:
+    mounted = any(PurePosixPath(path).is_relative_to(mount) for mount in settings.kubeflow.volumes.values())
+    return mounted or path.startswith(_REMOTE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""``make kubeflow-local``: the compiled pipeline on this machine, each step by its own command, without Kubeflow."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.errors import PipelineInputError
+from pipeline.command_line import settings_of
+from pipeline.conclusion import conclude
+from pipeline.console import Terminal, open_terminal, relative
+from pipeline.exit_codes import FAULT, INTERRUPTED
+from pipeline.kubeflow.compile import parse, require_name, write_specification
+from pipeline.settings import Settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compiles the pipeline and runs the file that came out.
+
+    Returns:
+        One of :mod:`pipeline.exit_codes`.
+    """
+    options = parse(arguments, __doc__)
+    try:
+        settings = settings_of(options)
+        require_name(settings)
+        terminal = open_terminal(settings, options.verbose)
+    except PipelineInputError as error:
+        print(error, file=sys.stderr)
+        return FAULT
+    try:
+        return _run(settings, terminal)
+    except KeyboardInterrupt:
+        terminal.error("Interrupted. The next run goes on from the last finished step.")
+        return INTERRUPTED
+    except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
+        terminal.failure("", error)
+        return FAULT
+
+
+def _run(settings: Settings, terminal: Terminal) -> int:
+    terminal.moment("Starting TensorFlow Extended")
+    from tfx.orchestration.kubeflow.v2.container.kubeflow_v2_entrypoint_utils import parse_raw_artifact_dict
+
+    from pipeline.kubeflow.engine import Engine, StepFailed, read_specification
+    from pipeline.kubeflow.specification import specification
+    from pipeline.leftovers import only_run
+    from pipeline.outcome import read_outcome
+    from pipeline.preparation import with_demo_catalogue
+
+    home = Path(settings.home) / "kubeflow"
+    home.mkdir(parents=True, exist_ok=True)
+    synthetic = settings.catalogue.path is None
+    with only_run(home):
+        if synthetic:
+            settings = with_demo_catalogue(settings, terminal)
+        file = write_specification(
+            home, specification(settings, settings.kubeflow.image or "this", str(home / "pushed"), synthetic)
+        )
+        pipeline = read_specification(file)
+        terminal.line(f"{relative(file)}: {len(pipeline.root.dag.tasks)} steps, each in a process of its own")
+        try:
+            made = Engine(home / "runs", terminal).run(pipeline)
+        except StepFailed as failure:
+            terminal.error(f"{failure.step}: {failure}")
+            terminal.line(f"not run: {', '.join(failure.not_run) or 'none'}")
+            terminal.line(f"log: {relative(failure.log)}")
+            return FAULT
+    outcome = read_outcome({step: parse_raw_artifact_dict(each.artifacts) for step, each in made.items()})
+    terminal.line(f"runs: {relative(home / 'runs')}")
+    return conclude(settings, outcome, terminal)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
