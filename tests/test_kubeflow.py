@@ -29,7 +29,7 @@ CLUSTER = (
     "name=cluster",
     "data.path=gs://music/tracks",
     "kubeflow.image=registry.example.com/deepmusic:1",
-    "kubeflow.push_folder=gs://music/pushed",
+    "kubeflow.storage=gs://music",
 )
 PLAYLISTS = "spotify={enabled: true, accept_policy: true, playlists: {Jazz: [37i9dQZF1DXbITWG1ZJKYt]}}"
 
@@ -54,12 +54,13 @@ class Told:
     ("settings", "reasons"),
     [
         (["kubeflow.image=null"], ["kubeflow.image is not set"]),
-        (["kubeflow.push_folder=null"], ["kubeflow.push_folder is not set"]),
+        (["kubeflow.storage=null"], ["kubeflow.storage is not set"]),
+        (["training.warm_start=true"], ["training.warm_start: the model to start from"]),
         (["data.path=null"], ["data.path is not set: the demo catalogue"]),
         (["data.path=null", PLAYLISTS], ["spotify.enabled: the store is a folder of this machine"]),
         (["data.path=/music"], ["data.path = '/music': a cluster's pods cannot see it"]),
         (["data.labels=/l.csv"], ["data.labels = '/l.csv': a cluster's pods cannot see it"]),
-        (["kubeflow.push_folder=/a", "data.path=/b"], ["kubeflow.push_folder = '/a'", "data.path = '/b'"]),
+        (["kubeflow.storage=/a", "data.path=/b"], ["kubeflow.storage = '/a'", "data.path = '/b'"]),
         (["schema_file=/my.pbtxt"], ["schema_file = '/my.pbtxt'"]),
         (["data.path=/music2", "kubeflow.volumes={claim: /music}"], ["data.path = '/music2'"]),
         (["name=My_Music"], ["name = 'My_Music'", "small letters"]),
@@ -87,7 +88,7 @@ def documents() -> list[dict[str, Any]]:
     settings = load_settings(
         assignments=[*CLUSTER, "kubeflow.pipeline_root=gs://music/runs", "data.labels=gs://music/l"]
     )
-    return specification(settings, "registry.example.com/deepmusic:1", "gs://music/pushed")
+    return specification(settings, "registry.example.com/deepmusic:1", "gs://music/cluster")
 
 
 @pytest.fixture(scope="module")
@@ -158,16 +159,15 @@ def test_places_are_the_clusters(documents: list[dict[str, Any]], tasks: dict[st
         "schemas/track.pbtxt"
     )
     destination = tasks["Pusher"]["inputs"]["parameters"]["push_destination"]["runtimeValue"]["constant"]
-    assert json.loads(destination)["filesystem"]["base_directory"] == "gs://music/pushed"
-    # ReportGen keeps all settings, in which a path of this machine would be a leak.
-    assert str(Path.home()) not in yaml.safe_dump(tasks["TrackExampleGen"])
+    assert json.loads(destination)["filesystem"]["base_directory"] == "gs://music/cluster/pushed"
+    store = tasks["TrackExampleGen"]["inputs"]["parameters"]["store"]["runtimeValue"]["constant"]
+    assert store.startswith("gs://music/cluster/artifacts/")
 
 
 def test_volumes_are_mounted_by_every_step_in_a_document_of_their_own() -> None:
-    here = ("data.path=/music/tracks", "kubeflow.push_folder=/music/pushed", "kubeflow.volumes={claim: /music}")
+    here = ("data.path=/music/tracks", "kubeflow.storage=/music", "kubeflow.volumes={claim: /music}")
     settings = load_settings(assignments=[*CLUSTER, *here])
-    compile_command.require_cluster(settings)
-    document, platforms = specification(settings, "image", "/music/pushed")
+    document, platforms = specification(settings, *compile_command.require_cluster(settings))
     executors = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert set(executors) == set(document["deploymentSpec"]["executors"])
     mounts = [executor["pvcMount"] for executor in executors.values()]
@@ -244,7 +244,7 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Engine, Tol
     folder = tmp_path_factory.mktemp("kubeflow")
     data, labels = write_catalogue(folder)
     settings = load_settings(assignments=["name=small"], texts={"data.path": str(folder / "nowhere")})
-    file = write_specification(folder, specification(settings, "none", str(folder / "pushed")))
+    file = write_specification(folder, specification(settings, "none", str(folder)))
     pipeline = read_specification(file)
     for name in set(pipeline.root.dag.tasks) - {"TrackExampleGen", "StatisticsGen"}:
         del pipeline.root.dag.tasks[name]

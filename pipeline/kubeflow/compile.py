@@ -29,13 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments, __doc__)
     try:
         settings = settings_of(options)
-        image, push_folder = require_cluster(settings)
+        image, folder = require_cluster(settings)
         terminal = open_terminal(settings, options.verbose)
     except PipelineInputError as error:
         print(error, file=sys.stderr)
         return _FAULT
     try:
-        return _compile(settings, image, push_folder, terminal)
+        return _compile(settings, image, folder, terminal)
     except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
         terminal.failure("", error)
         return _FAULT
@@ -49,11 +49,11 @@ def parse(arguments: Sequence[str] | None, description: str | None) -> argparse.
     return parser.parse_args(arguments)
 
 
-def _compile(settings: Settings, image: str, push_folder: str, terminal: Terminal) -> int:
+def _compile(settings: Settings, image: str, folder: str, terminal: Terminal) -> int:
     terminal.moment("Starting TensorFlow Extended")
     from pipeline.kubeflow.specification import PARAMETERS, specification
 
-    documents = specification(settings, image, push_folder)
+    documents = specification(settings, image, folder)
     file = write_specification(Path(settings.home) / "kubeflow", documents)
     steps = len(documents[0]["root"]["dag"]["tasks"])
     terminal.line(f"{relative(file)}: {steps} steps in {image}; parameters {', '.join(PARAMETERS)}")
@@ -79,24 +79,26 @@ def require_name(settings: Settings) -> None:
 
 
 def require_cluster(settings: Settings) -> tuple[str, str]:
-    """The image and the folder of pushed versions of settings that a cluster can do.
+    """The image, and the folder of what outlives runs, of settings that a cluster can do.
 
     Raises:
         PipelineInputError: it cannot; with a line for each setting.
     """
     require_name(settings)
-    image, push_folder = settings.kubeflow.image, settings.kubeflow.push_folder
+    image, storage = settings.kubeflow.image, settings.kubeflow.storage
     faults = list(_faults(settings))
-    if faults or image is None or push_folder is None:
+    if faults or image is None or storage is None:
         raise PipelineInputError("Settings, for Kubeflow: " + "\n  ".join(faults))
-    return image, push_folder
+    return image, f"{storage}/{settings.name}"
 
 
 def _faults(settings: Settings) -> Iterator[str]:
     if settings.kubeflow.image is None:
         yield "kubeflow.image is not set: build one from pipeline/kubeflow/Dockerfile, push it, and name it."
-    if settings.kubeflow.push_folder is None:
-        yield "kubeflow.push_folder is not set: name where versions of the model go."
+    if settings.kubeflow.storage is None:
+        yield "kubeflow.storage is not set: name where versions of the model go."
+    if settings.training.warm_start:
+        yield "training.warm_start: the model to start from is looked for in ML Metadata, which Kubeflow lacks."
     if settings.spotify.enabled:
         yield (
             "spotify.enabled: the store is a folder of this machine. Crawl here (make crawl), copy the store to where"
@@ -116,7 +118,7 @@ def _paths(settings: Settings) -> dict[str, str | None]:
     paths = {
         "data.path": settings.data.path,
         "data.labels": settings.data.labels,
-        "kubeflow.push_folder": settings.kubeflow.push_folder,
+        "kubeflow.storage": settings.kubeflow.storage,
     }
     # What is in the project is in the image.
     own = Path(settings.schema_file).is_relative_to(ROOT)

@@ -56,7 +56,7 @@ def _run(settings: Settings, terminal: Terminal) -> int:
         if synthetic:
             settings = with_demo_catalogue(settings, terminal)
         file = write_specification(
-            home, specification(settings, settings.kubeflow.image or "this", str(home / "pushed"), synthetic)
+            home, specification(settings, settings.kubeflow.image or "this", str(home), synthetic)
         )
         pipeline = read_specification(file)
         terminal.line(f"{relative(file)}: {len(pipeline.root.dag.tasks)} steps, each in a process of its own")

@@ -71,13 +71,13 @@ PARAMETERS = {
 }
 
 
-def specification(settings: Settings, image: str, push_folder: str, synthetic: bool = False) -> list[dict[str, Any]]:
+def specification(settings: Settings, image: str, folder: str, synthetic: bool = False) -> list[dict[str, Any]]:
     """Compiles the pipeline.
 
     Args:
         settings: with data.
         image: what the steps run in.
-        push_folder: where versions of the model go.
+        folder: where versions of the model go, and what else outlives a run.
         synthetic: whether the data are the demo catalogue.
 
     Returns:
@@ -87,9 +87,9 @@ def specification(settings: Settings, image: str, push_folder: str, synthetic: b
         PipelineInputError: the settings ask for what Kubeflow cannot do.
     """
     settings = settings.model_copy(update={"schema_file": _in_image(settings.schema_file)})
-    pipeline = create_pipeline(
-        settings, settings.kubeflow.pipeline_root or "", push_folder, synthetic=synthetic, resolves=False
-    )
+    # Where artifacts go is Kubeflow's business; what is kept beside them has to be in a place that steps can open.
+    places = f"{folder}/artifacts", f"{folder}/pushed"
+    pipeline = create_pipeline(settings, *places, synthetic=synthetic, resolves=False)
     for node in pipeline.components:
         _adapt(node)
     compiled = _compile(pipeline, image)
