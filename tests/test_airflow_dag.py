@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,19 +16,29 @@ AIRFLOW_PYTHON = ROOT / ".venv" / "airflow" / "bin" / "python"
 
 pytestmark = pytest.mark.skipif(not AIRFLOW_PYTHON.exists(), reason="make airflow-test sets up Airflow's environment")
 
-_PARSE = """
-import json, sys
+_CASES = """
+import json, os, runpy, sys
 from airflow.dag_processing.dagbag import DagBag
-bag = DagBag(sys.argv[1], collect_dags=True)
-tasks = {task.task_id: [sorted(task.upstream_task_ids), task.pool] for dag in bag.dags.values() for task in dag.tasks}
-print(json.dumps({"errors": list(bag.import_errors.values()), "tasks": tasks}))
-"""
-_STEP = """
-import sys, runpy
-try:
-    runpy.run_path(sys.argv[1])["_step"](*sys.argv[2:])
-except SystemExit as ended:
-    print(f"{type(ended).__name__}: {ended.code}")
+
+def parsed(file):
+    bag = DagBag(file, collect_dags=True)
+    found = [task for dag in bag.dags.values() for task in dag.tasks]
+    tasks = {task.task_id: [sorted(task.upstream_task_ids), task.pool] for task in found}
+    return {"errors": list(bag.import_errors.values()), "tasks": tasks}
+
+def step(file):
+    try:
+        runpy.run_path(file)["_step"]("begin")
+    except SystemExit as ended:
+        return f"{type(ended).__name__}: {ended.code}"
+
+answers = []
+for do, variables in json.loads(sys.argv[2]):
+    os.environ.update(variables)
+    answers.append({"parse": parsed, "step": step}[do](sys.argv[1]))
+    for name in variables:
+        del os.environ[name]
+print(json.dumps(answers))
 """
 _DESCRIBED = {
     "format": FORMAT,
@@ -46,27 +57,55 @@ _DESCRIBED = {
 }
 
 
-def _in_airflow(home: Path, source: str, *arguments: str, **variables: str) -> str:
-    known = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "DEEPMUSIC"))}
-    ours = {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACKS": "False"}
-    command = [str(AIRFLOW_PYTHON), "-c", source, str(DAG_FILE), *arguments]
-    done = subprocess.run(
-        command, env={**known, **ours, **variables}, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1]
+_BROKEN = {
+    "no variable of the dag": ("DEEPMUSIC_DAG", None, "DEEPMUSIC_DAG is not set in the environment of Airflow's"),
+    "no variable of the python": ("DEEPMUSIC_PYTHON", None, "DEEPMUSIC_PYTHON is not set in the environment of"),
+    "no file": ("DEEPMUSIC_DAG", "", "DEEPMUSIC_DAG = {file} cannot be read: No such file or directory. make airflow"),
+    "no JSON": ("DEEPMUSIC_DAG", "{", "DEEPMUSIC_DAG = {file} is no description of a DAG: it is not JSON. make air"),
+    "another version": ("DEEPMUSIC_DAG", '{"name": "old"}', "DEEPMUSIC_DAG = {file} is of another version of the pro"),
+}
+_STEPS = {
+    "refused": ("echo why; echo log: there; exit 1", "_StepRefused: why"),
+    "failed": ("echo why; exit 75", "_StepFailed: why"),
+    "killed": ("kill -9 $$", "_StepFailed: begin was ended by SIGKILL"),
+    "killed, and what it has started goes on": ("sleep 600 & kill -9 $$", "_StepFailed: begin was ended by SIGKILL"),
+}
 
 
-@pytest.fixture
-def described(tmp_path: Path) -> dict[str, str]:
-    dag = tmp_path / "dag.json"
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dag")
+
+
+@pytest.fixture(scope="module")
+def answers(folder: Path) -> dict[str, Any]:
+    """What Airflow makes of the DAG file, and of a step, in each case; it takes seconds to import."""
+    dag = folder / "dag.json"
     dag.write_text(json.dumps(_DESCRIBED))
-    return {"DEEPMUSIC_DAG": str(dag), "DEEPMUSIC_PYTHON": "/no/such/python"}
+    variables = {"DEEPMUSIC_DAG": str(dag), "DEEPMUSIC_PYTHON": "/no/such/python"}
+    cases: dict[str, tuple[str, dict[str, str]]] = {"whole": ("parse", variables), "no python": ("step", variables)}
+    for name, (variable, content, _) in _BROKEN.items():
+        given = folder / f"{name}.json"
+        if content:
+            given.write_text(content)
+        others = {key: value for key, value in variables.items() if key != variable}
+        cases[name] = ("parse", others if content is None else {**others, variable: str(given)})
+    for name, (script, _) in _STEPS.items():
+        python = folder / name
+        # setsid, as a step makes a group of its own of itself.
+        python.write_text(f"#!/bin/sh\nexec setsid /bin/sh -c '{script}'\n")
+        python.chmod(0o755)
+        cases[name] = ("step", {**variables, "DEEPMUSIC_PYTHON": str(python)})
+    known = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "DEEPMUSIC"))}
+    ours = {"AIRFLOW_HOME": str(folder), "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACKS": "False"}
+    command = [str(AIRFLOW_PYTHON), "-c", _CASES, str(DAG_FILE), json.dumps(list(cases.values()))]
+    done = subprocess.run(command, env={**known, **ours}, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(cases, json.loads(done.stdout.splitlines()[-1]), strict=True))
 
 
-def test_a_task_waits_for_what_its_component_reads(described: dict[str, str], tmp_path: Path) -> None:
-    parsed = json.loads(_in_airflow(tmp_path, _PARSE, **described))
-    assert parsed == {
+def test_a_task_waits_for_what_its_component_reads(answers: dict[str, Any]) -> None:
+    assert answers["whole"] == {
         "errors": [],
         "tasks": {
             "begin": [[], "default_pool"],
@@ -76,50 +115,18 @@ def test_a_task_waits_for_what_its_component_reads(described: dict[str, str], tm
     }
 
 
-@pytest.mark.parametrize(
-    ("variable", "content", "message"),
-    [
-        ("DEEPMUSIC_DAG", None, "DEEPMUSIC_DAG is not set in the environment of Airflow's processes."),
-        ("DEEPMUSIC_PYTHON", None, "DEEPMUSIC_PYTHON is not set in the environment of Airflow's processes."),
-        ("DEEPMUSIC_DAG", "", "DEEPMUSIC_DAG = {file} cannot be read: No such file or directory. make airflow, or "),
-        ("DEEPMUSIC_DAG", "{", "DEEPMUSIC_DAG = {file} is no description of a DAG: it is not JSON. make airflow, or "),
-        ("DEEPMUSIC_DAG", '{"name": "old"}', "DEEPMUSIC_DAG = {file} is of another version of the project. make "),
-    ],
-    ids=["no variable of the dag", "no variable of the python", "no file", "no JSON", "another version"],
-)
-def test_what_is_missing_is_the_import_error_in_one_line(
-    variable: str, content: str | None, message: str, described: dict[str, str], tmp_path: Path
-) -> None:
-    if content is None:
-        del described[variable]
-    else:
-        described[variable] = str(tmp_path / "given.json")
-    if content:
-        (tmp_path / "given.json").write_text(content)
-    (error,) = json.loads(_in_airflow(tmp_path, _PARSE, **described))["errors"]
-    assert error.startswith(message.format(file=tmp_path / "given.json"))
+@pytest.mark.parametrize("case", _BROKEN)
+def test_what_is_missing_is_the_import_error_in_one_line(case: str, answers: dict[str, Any], folder: Path) -> None:
+    (error,) = answers[case]["errors"]
+    assert error.startswith(_BROKEN[case][2].format(file=folder / f"{case}.json"))
     assert "\n" not in error
 
 
-def test_a_python_that_is_not_there_is_named_and_not_tried_again(described: dict[str, str], tmp_path: Path) -> None:
-    ended = _in_airflow(tmp_path, _STEP, "begin", **described)
-    assert ended == "_StepRefused: DEEPMUSIC_PYTHON = /no/such/python cannot be run: No such file or directory."
+def test_a_python_that_is_not_there_is_named_and_not_tried_again(answers: dict[str, Any]) -> None:
+    message = "DEEPMUSIC_PYTHON = /no/such/python cannot be run: No such file or directory."
+    assert answers["no python"] == f"_StepRefused: {message}"
 
 
-@pytest.mark.parametrize(
-    ("script", "ended"),
-    [
-        ("echo why; echo log: there; exit 1", "_StepRefused: why"),
-        ("echo why; exit 75", "_StepFailed: why"),
-        ("kill -9 $$", "_StepFailed: begin was ended by SIGKILL"),
-        ("sleep 600 & kill -9 $$", "_StepFailed: begin was ended by SIGKILL"),
-    ],
-    ids=["refused", "failed", "killed", "killed, and what it has started goes on"],
-)
-def test_a_step_says_how_it_ended(script: str, ended: str, described: dict[str, str], tmp_path: Path) -> None:
-    python = tmp_path / "python"
-    # setsid, as a step makes a group of its own of itself.
-    python.write_text(f"#!/bin/sh\nexec setsid /bin/sh -c '{script}'\n")
-    python.chmod(0o755)
-    described["DEEPMUSIC_PYTHON"] = str(python)
-    assert _in_airflow(tmp_path, _STEP, "begin", **described) == ended
+@pytest.mark.parametrize("case", _STEPS)
+def test_a_step_says_how_it_ended(case: str, answers: dict[str, Any]) -> None:
+    assert answers[case] == _STEPS[case][1]

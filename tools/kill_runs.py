@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,13 @@ _TRIES = 4
 _SHORTEST_SECONDS = 0.02
 # Of a report: when and how long, which a second run cannot have in common with the first.
 _OF_THE_RUN = {"timings", "run_id", "seconds"}
+# The graph is not among them: TensorFlow writes it with other bytes at each export, even of runs that are left alone.
+_EQUAL = {
+    "the pushed model's weights": "pushed/*/variables/*",
+    "the pushed model's assets": "pushed/*/assets*/**/*",
+    "the answers to the test split": "artifacts/Predictor/predictions/*/*.parquet",
+}
+_SAME = "The pushed model's weights and answers, the report and the artifacts are those of the run that was left alone."
 _CHILD = "import sys; from tools.kill_runs import run_until; sys.exit(run_until(*sys.argv[1:]))"
 
 
@@ -71,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints a table of the kills.
 
     Returns:
-        0 if every kill hit its component, everything that was finished came from the cache, and model, report and
-        artifacts are those of the run that was left alone.
+        0 if every kill hit its component, everything that was finished came from the cache, and weights, answers,
+        report and artifacts are those of the run that was left alone.
     """
     parser = argparse.ArgumentParser(prog="python -m tools.kill_runs", description=__doc__)
     parser.add_argument("--data", type=Path, help="as for run-local; none: the synthetic demo catalogue")
@@ -100,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             last = _run(["-m", "pipeline.local", *run])
         faults = [*_not_taken_up(kills, last), *_differences(_home(alone), _home(output))]
     console.print(_table(kills, last))
-    for line in faults or ["The pushed model, the report and the artifacts are those of the run that was left alone."]:
+    for line in faults or [_SAME]:
         console.print(line, markup=False)
     return 1 if last.code or faults else 0
 
@@ -169,25 +177,32 @@ def _home(output: Path) -> Path:
 
 def _differences(alone: Path, killed: Path) -> Iterator[str]:
     """What is in one home of runs and not in the other, or otherwise there."""
-    models, reports = (
-        [_only(home, place) for home in (alone, killed)] for place in ("pushed/*", "artifacts/ReportGen/report/*")
-    )
-    files = [sorted(str(file.relative_to(model)) for file in model.rglob("*") if file.is_file()) for model in models]
-    if files[0] != files[1]:
-        yield f"the pushed models have other files: {', '.join(set(files[0]) ^ set(files[1]))}"
-    for file in set(files[0]) & set(files[1]):
-        if not filecmp.cmp(models[0] / file, models[1] / file, shallow=False):
-            yield f"the pushed models differ in {file}"
-    contents = [_comparable(json.loads((report / "report.json").read_text(encoding="utf-8"))) for report in reports]
-    for key in contents[0]:
-        if contents[0][key] != contents[1][key]:
-            yield f"the reports differ in {key}"
-    folders = [
-        sorted(str(folder.parent.relative_to(home)) for folder in home.glob("artifacts/*/*/*"))
-        for home in (alone, killed)
-    ]
-    if folders[0] != folders[1]:
-        yield f"the artifacts are not one of each: {', '.join(map(str, folders))}"
+    for what, pattern in _EQUAL.items():
+        yield from _different_files(what, *(_files(home, pattern) for home in (alone, killed)))
+    places = [_only(home, "artifacts/ReportGen/report/*") / "report.json" for home in (alone, killed)]
+    first, second = (_comparable(json.loads(place.read_text(encoding="utf-8"))) for place in places)
+    yield from (f"the reports differ in {key}" for key in first if first[key] != second[key])
+    fewer, more = (_artifacts(home) for home in (alone, killed))
+    yield from (f"{count} too many in {folder}" for folder, count in (more - fewer).items())
+    yield from (f"{count} missing in {folder}" for folder, count in (fewer - more).items())
+
+
+def _artifacts(home: Path) -> Counter[str]:
+    """How many artifacts there are of each component's outputs."""
+    return Counter(str(each.parent.relative_to(home)) for each in home.glob("artifacts/*/*/*"))
+
+
+def _files(home: Path, pattern: str) -> dict[str, Path]:
+    # Without the numbers of versions and executions.
+    return {re.sub(r"/\d+/", "/", str(file.relative_to(home))): file for file in home.glob(pattern) if file.is_file()}
+
+
+def _different_files(what: str, alone: dict[str, Path], killed: dict[str, Path]) -> Iterator[str]:
+    if not alone or alone.keys() != killed.keys():
+        yield f"{what}: other files, {', '.join(sorted(alone.keys() ^ killed.keys())) or 'none at all'}"
+    for name in sorted(alone.keys() & killed.keys()):
+        if not filecmp.cmp(alone[name], killed[name], shallow=False):
+            yield f"{what}: {name} differs"
 
 
 def _only(home: Path, pattern: str) -> Path:
