@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help run-local fit-timbre airflow airflow-test kill-runs kubeflow kubeflow-local crawl serve versions rollback drift beam-cluster load-serving predict tag test check lock benchmark benchmark-models benchmark-serving clean
+.PHONY: help run-local fit-timbre airflow airflow-test kill-runs kubeflow kubeflow-local crawl serve versions rollback drift beam-cluster load-serving predict tag test check lock benchmark benchmark-models benchmark-serving clean clean-old
 
 # The environment's Python, made on first use.
 python = $$(python3 tools/environment.py)
@@ -42,10 +42,13 @@ help:
 	@echo "make kill-runs   kills runs in the middle of every component, and compares what comes out; DATA LABELS"
 	@echo "make kubeflow    compile the pipeline for Kubeflow Pipelines or Vertex AI; what run-local takes, and the settings kubeflow.*"
 	@echo "make kubeflow-local  run the compiled pipeline here, each step by its own command; what run-local takes"
+	@echo "make clean-old   remove old runs' artifacts and old versions, as keep in SETTINGS or SET='keep.runs=3 keep.versions=2' says"
 	@echo "make clean       remove runs, pushed models and environments"
 
+# 3 says that a gate kept the model from being pushed, and has been told: no fault for make to report.
 run-local:
-	@python=$(python) && "$$python" -m pipeline.local $(if $(LABELS),--labels "$(LABELS)") $(options)
+	@python=$(python) && { "$$python" -m pipeline.local $(if $(LABELS),--labels "$(LABELS)") $(options) || \
+		[ $$? = 3 ]; }
 
 fit-timbre:
 	@python=$(python) && "$$python" -m analyser.fit $(if $(DATA),--data "$(DATA)")
@@ -121,6 +124,9 @@ lock:
 		$(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml && \
 	"$$uv" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 		$(if $(UPGRADE),--upgrade) --output-file pipeline/airflow/requirements.lock pipeline/airflow/requirements.in
+
+clean-old:
+	@python=$(python) && "$$python" -m pipeline.clean_old $(named) $(SET)
 
 clean:
 	rm -rf output .venv .tools

@@ -50,6 +50,7 @@ def conclude(settings: Settings, outcome: Outcome, terminal: Terminal) -> int:
         The exit code.
     """
     _show(settings, outcome, terminal)
+    _clean(settings, terminal)
     closed = {"ModelCheck": outcome.faults, "ModelValidator": outcome.verdict.reasons}
     gates = tuple(gate for gate, reasons in closed.items() if reasons)
     return conclude_stopped(settings, Stop(gates, tuple(outcome.reasons), gate=True), terminal) if gates else OK
@@ -81,6 +82,17 @@ def conclude_stopped(settings: Settings, stop: Stop, terminal: Terminal) -> int:
     if untold:
         terminal.line(untold)
     return code
+
+
+def _clean(settings: Settings, terminal: Terminal) -> None:
+    if settings.keep.keeps_everything:
+        return
+    from pipeline.cleaning import ERRORS, clean
+
+    try:
+        terminal.line(str(clean(settings)))
+    except ERRORS as error:  # The run's result stays what it is.
+        terminal.line(f"Not everything old could be removed: {error}. make clean-old goes on.")
 
 
 def _show(settings: Settings, outcome: Outcome, terminal: Terminal) -> None:

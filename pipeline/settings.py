@@ -157,6 +157,18 @@ class TuningSettings(_Section):
     trials: Annotated[int, Field(ge=1)]
 
 
+class KeepSettings(_Section):
+    """What of old runs stays; see ``defaults.yaml``."""
+
+    runs: Annotated[int, Field(ge=1)] | None
+    versions: Annotated[int, Field(ge=1)] | None
+
+    @property
+    def keeps_everything(self) -> bool:
+        """Whether nothing is ever removed."""
+        return self.runs is None and self.versions is None
+
+
 class BeamSettings(_Section):
     """Where Beam runs; see ``defaults.yaml``."""
 
@@ -216,6 +228,7 @@ class Settings(_Section):
     models: ModelsHyperparameters
     tuning: TuningSettings
     evaluation: Limits
+    keep: KeepSettings
     beam: BeamSettings
     airflow: AirflowSettings
     kubeflow: KubeflowSettings

@@ -101,6 +101,26 @@ def roll_back(pushed: str, version: int) -> list[int]:
     return newer
 
 
+def old_versions(pushed: str, keep: int) -> list[int]:
+    """The versions, withdrawn ones as well, that are neither live nor among so many of the newest."""
+    known = known_versions(pushed)
+    return sorted(set(known) - {*known[-keep:], live_version(pushed)})
+
+
+def live_version(pushed: str) -> int | None:
+    """The version that is served, None if there is none."""
+    return max(versions(_children(pushed)), default=None)
+
+
+def folders_of(pushed: str, version: int) -> list[str]:
+    """The folders of a version: one, or two where a move between them was stopped."""
+    return [
+        f"{folder}/{found[version]}"
+        for folder in (pushed, f"{pushed}/{WITHDRAWN}")
+        if version in (found := versions(_children(folder)))
+    ]
+
+
 def _children(folder: str) -> list[str]:
     try:
         return children(folder)

@@ -23,6 +23,9 @@ from sources.labels import GenreNames, Label, apply_label, label_of
 from sources.registry import read
 from sources.track import InvalidTrack, Rejection, Track, Unreadable
 
+STAGING = ".part"
+"""Behind the name of a shard's folder that is not whole, or not any more."""
+
 
 @dataclass(frozen=True)
 class IngestConfig:
@@ -94,7 +97,7 @@ def ingest_shard(
     """
     if fileio.exists(os.path.join(folder, verdict_files.FILE)):
         return
-    staging = f"{folder}.part"
+    staging = folder + STAGING
     if fileio.exists(staging):
         fileio.rmtree(staging)
     fileio.makedirs(staging)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from tfx.dsl.io import fileio
 
+from components.track_example_gen import verdicts as verdict_files
 from components.track_example_gen.catalogue import content_digest, list_analyses
 from components.track_example_gen.chunks import cut
-from components.track_example_gen.ingest import IngestConfig
+from components.track_example_gen.ingest import STAGING, IngestConfig
 from components.track_example_gen.progress import Moments
 from components.track_example_gen.spans import Span
 from components.track_example_gen.verdicts import LABELS_FILE, labels_digest, read_verdicts
@@ -82,5 +83,29 @@ class ShardStore:
             with fileio.open(labelled_by, "rb") as file:
                 if file.read().decode() == labels_digest(read_verdicts(folder), labels):
                     return True
-        fileio.rmtree(folder)
+        discard(folder)
         return False
+
+
+def shard_folders(store: str) -> list[str]:
+    """The folders of all shards in a store, those that are not whole as well."""
+    # Of a remote folder, some file systems list the names with a slash behind.
+    return [os.path.join(store, name.rstrip("/")) for name in sorted(fileio.listdir(store))]
+
+
+def read_at(folder: str) -> float:
+    """When a shard was written, in seconds since 1970; 0 for one that is not whole."""
+    verdicts = os.path.join(folder, verdict_files.FILE)
+    whole = not folder.endswith(STAGING) and fileio.exists(verdicts)
+    return float(fileio.stat(verdicts).mtime_nsec / 1e9) if whole else 0.0
+
+
+def discard(folder: str) -> None:
+    """Removes a shard; one that is removed by half is not taken for a whole one."""
+    if not folder.endswith(STAGING):
+        half = folder + STAGING
+        if fileio.exists(half):
+            fileio.rmtree(half)
+        fileio.rename(folder, half)
+        folder = half
+    fileio.rmtree(folder)

@@ -93,7 +93,3 @@ def trained_on(folder: str) -> set[bytes]:
 def track_hash(track_id: str) -> bytes:
     """What a model remembers of a training track's id."""
     return hashlib.blake2b(track_id.encode(), digest_size=_HASH_BYTES).digest()
-
-
-def _path(model: Artifact, file: str) -> str:
-    return os.path.join(path_utils.serving_model_path(model.uri), file)
