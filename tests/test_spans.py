@@ -106,14 +106,14 @@ def _new(run: Run) -> int:
     return int(run.summary["new"])
 
 
-def _spanned(folder: Path, spans: int, tracks: int = 24) -> tuple[str, str]:
+def spanned(folder: Path, spans: int, tracks: int = 24) -> tuple[str, str]:
     """Catalogues of so many tracks each in folders 1, 2..., and their labels beside them."""
     for number in range(1, spans + 1):
-        _add_span(folder, number, tracks)
+        add_span(folder, number, tracks)
     return str(folder / "{SPAN}" / "tracks"), str(folder / "{SPAN}" / "labels.csv")
 
 
-def _add_span(folder: Path, number: int, tracks: int = 24) -> None:
+def add_span(folder: Path, number: int, tracks: int = 24) -> None:
     data, labels = write_catalogue(folder / "all", tracks * number, tracks_per_artist=1)
     own = sorted(data.iterdir())[tracks * (number - 1) :]
     for path in own:
@@ -125,9 +125,9 @@ def _add_span(folder: Path, number: int, tracks: int = 24) -> None:
 
 
 def test_new_span_costs_its_own_reading_and_the_examples_are_those_of_a_first_run(tmp_path: Path) -> None:
-    data, labels = _spanned(tmp_path / "spans", 2)
+    data, labels = spanned(tmp_path / "spans", 2)
     assert _new(_again(tmp_path, data, labels)) == 48
-    _add_span(tmp_path / "spans", 3)
+    add_span(tmp_path / "spans", 3)
     grown = _again(tmp_path, data, labels)
     assert (_new(grown), grown.count, grown.summary["spans"]) == (24, 72, [1, 2, 3])
     fresh = execute(tmp_path / "fresh", Path(data), Path(labels))
@@ -136,14 +136,14 @@ def test_new_span_costs_its_own_reading_and_the_examples_are_those_of_a_first_ru
 
 
 def test_rolling_window_reads_nothing_that_was_read(tmp_path: Path) -> None:
-    data, labels = _spanned(tmp_path / "spans", 3)
+    data, labels = spanned(tmp_path / "spans", 3)
     _again(tmp_path, data, labels)
     window = _again(tmp_path, data, labels, spans=2)
     assert (_new(window), window.count, window.summary["spans"]) == (0, 48, [2, 3])
 
 
 def test_track_in_two_spans_stays_in_the_first(tmp_path: Path) -> None:
-    data, labels = _spanned(tmp_path / "spans", 2)
+    data, labels = spanned(tmp_path / "spans", 2)
     again = tmp_path / "spans" / "2" / "tracks" / "track-000.json.gz"
     shutil.copy(tmp_path / "spans" / "1" / "tracks" / "track-000.json.gz", again)
     run = _again(tmp_path, data, labels)
@@ -240,7 +240,7 @@ def test_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_driver_names_the_newest_span_and_its_content(tmp_path: Path) -> None:
-    data, labels = _spanned(tmp_path / "spans", 2)
+    data, labels = spanned(tmp_path / "spans", 2)
     properties = {"data": data, "labels": labels, "spans": None}
 
     def resolved(**settings: Any) -> tuple[Any, Any]:
@@ -251,7 +251,7 @@ def test_driver_names_the_newest_span_and_its_content(tmp_path: Path) -> None:
     assert before[0] == 2
     assert resolved() == before
     assert resolved(spans=1)[1] != before[1]
-    _add_span(tmp_path / "spans", 3)
+    add_span(tmp_path / "spans", 3)
     assert resolved()[0] == 3
     # Another number for the same content is another span.
     newest = resolved(spans=1)
@@ -261,7 +261,7 @@ def test_driver_names_the_newest_span_and_its_content(tmp_path: Path) -> None:
 
 
 def test_labels_of_a_span_that_are_not_there_are_named(tmp_path: Path) -> None:
-    data, labels = _spanned(tmp_path / "spans", 2)
+    data, labels = spanned(tmp_path / "spans", 2)
     Path(labels.replace("{SPAN}", "2")).unlink()
     with pytest.raises(PipelineInputError, match=r"The labels file .*/2/labels\.csv is not there"):
         FingerprintDriver(None).resolve_exec_properties({"data": data, "labels": labels}, None, None)
