@@ -76,6 +76,7 @@ def test_what_a_cluster_cannot_do_is_refused_by_setting(
     told = capsys.readouterr()
     for reason in reasons:
         assert reason in told.err
+    assert "Traceback" not in told.err
     assert told.out == ""
     assert list(tmp_path.iterdir()) == []
 
@@ -162,6 +163,15 @@ def test_places_are_the_clusters(documents: list[dict[str, Any]], tasks: dict[st
     assert json.loads(destination)["filesystem"]["base_directory"] == "gs://music/cluster/pushed"
     store = tasks["TrackExampleGen"]["inputs"]["parameters"]["store"]["runtimeValue"]["constant"]
     assert store.startswith("gs://music/cluster/artifacts/")
+
+
+def test_a_crawl_on_this_machine_is_a_step_and_its_store_the_data(tmp_path: Path) -> None:
+    settings = load_settings(assignments=["name=crawled", PLAYLISTS, f"output={tmp_path}"])
+    (document,) = specification(settings, "none", str(tmp_path))
+    tasks = document["root"]["dag"]["tasks"]
+    assert "SpotifyCrawl" in tasks["TrackExampleGen"]["dependentTasks"]
+    data = document["root"]["inputDefinitions"]["parameters"]["data"]["defaultValue"]
+    assert data.startswith(settings.spotify_store)
 
 
 def test_volumes_are_mounted_by_every_step_in_a_document_of_their_own() -> None:

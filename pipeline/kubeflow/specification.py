@@ -53,13 +53,13 @@ PARAMETERS = {
     "data": Parameter(
         str,
         "Folder of audio analyses, searched recursively, or one file of many",
-        lambda settings: settings.data.path,
+        lambda settings: settings.catalogue.path,
         {"TrackExampleGen": "data", "ReportGen": "path"},
     ),
     "labels": Parameter(
         str,
         "CSV with track_id,genre, or .cls; empty: genres are in the files or the names of folders",
-        lambda settings: settings.data.labels or "",
+        lambda settings: settings.catalogue.labels or "",
         {"TrackExampleGen": "labels", "ReportGen": "labels"},
     ),
     "max_rejected_share": Parameter(
