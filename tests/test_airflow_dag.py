@@ -111,6 +111,7 @@ def test_a_task_waits_for_what_its_component_reads(answers: dict[str, Any]) -> N
             "begin": [[], "default_pool"],
             "TrackExampleGen": [["begin"], "heavy"],
             "StatisticsGen": [["TrackExampleGen"], "default_pool"],
+            "conclude": [["StatisticsGen", "TrackExampleGen"], "default_pool"],
         },
     }
 
