@@ -201,7 +201,6 @@ class KubeflowSettings(_Section):
 
     image: str | None
     pipeline_root: Annotated[str, Field(pattern=r"^[a-z0-9]+://.+")] | None
-    storage: Location | None
     volumes: dict[str, Annotated[str, AfterValidator(_mount_path)]]
 
 

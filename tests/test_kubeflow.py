@@ -29,7 +29,7 @@ CLUSTER = (
     "name=cluster",
     "data.path=gs://music/tracks",
     "kubeflow.image=registry.example.com/deepmusic:1",
-    "kubeflow.storage=gs://music",
+    "storage=gs://music",
 )
 PLAYLISTS = "spotify={enabled: true, accept_policy: true, playlists: {Jazz: [37i9dQZF1DXbITWG1ZJKYt]}}"
 
@@ -54,13 +54,13 @@ class Told:
     ("settings", "reasons"),
     [
         (["kubeflow.image=null"], ["kubeflow.image is not set"]),
-        (["kubeflow.storage=null"], ["kubeflow.storage is not set"]),
+        (["storage=null"], ["storage is not set"]),
         (["training.warm_start=true"], ["training.warm_start: the model to start from"]),
         (["data.path=null"], ["data.path is not set: the demo catalogue"]),
         (["data.path=null", PLAYLISTS], ["spotify.enabled: the store is a folder of this machine"]),
         (["data.path=/music"], ["data.path = '/music': a cluster's pods cannot see it"]),
         (["data.labels=/l.csv"], ["data.labels = '/l.csv': a cluster's pods cannot see it"]),
-        (["kubeflow.storage=/a", "data.path=/b"], ["kubeflow.storage = '/a'", "data.path = '/b'"]),
+        (["storage=/a", "data.path=/b"], ["storage = '/a'", "data.path = '/b'"]),
         (["schema_file=/my.pbtxt"], ["schema_file = '/my.pbtxt'"]),
         (["data.path=/music2", "kubeflow.volumes={claim: /music}"], ["data.path = '/music2'"]),
         (["name=My_Music"], ["name = 'My_Music'", "small letters"]),
@@ -89,7 +89,8 @@ def documents() -> list[dict[str, Any]]:
     settings = load_settings(
         assignments=[*CLUSTER, "kubeflow.pipeline_root=gs://music/runs", "data.labels=gs://music/l"]
     )
-    return specification(settings, "registry.example.com/deepmusic:1", "gs://music/cluster")
+    clusters = compile_command.for_cluster(settings)
+    return specification(clusters, clusters.home)
 
 
 @pytest.fixture(scope="module")
@@ -163,11 +164,12 @@ def test_places_are_the_clusters(documents: list[dict[str, Any]], tasks: dict[st
     assert json.loads(destination)["filesystem"]["base_directory"] == "gs://music/cluster/pushed"
     store = tasks["TrackExampleGen"]["inputs"]["parameters"]["store"]["runtimeValue"]["constant"]
     assert store.startswith("gs://music/cluster/artifacts/")
+    assert str(ROOT) not in yaml.safe_dump_all(documents)
 
 
 def test_a_crawl_on_this_machine_is_a_step_and_its_store_the_data(tmp_path: Path) -> None:
     settings = load_settings(assignments=["name=crawled", PLAYLISTS, f"output={tmp_path}"])
-    (document,) = specification(settings, "none", str(tmp_path))
+    (document,) = specification(settings, str(tmp_path))
     tasks = document["root"]["dag"]["tasks"]
     assert "SpotifyCrawl" in tasks["TrackExampleGen"]["dependentTasks"]
     data = document["root"]["inputDefinitions"]["parameters"]["data"]["defaultValue"]
@@ -175,9 +177,9 @@ def test_a_crawl_on_this_machine_is_a_step_and_its_store_the_data(tmp_path: Path
 
 
 def test_volumes_are_mounted_by_every_step_in_a_document_of_their_own() -> None:
-    here = ("data.path=/music/tracks", "kubeflow.storage=/music", "kubeflow.volumes={claim: /music}")
+    here = ("data.path=/music/tracks", "storage=/music", "kubeflow.volumes={claim: /music}")
     settings = load_settings(assignments=[*CLUSTER, *here])
-    document, platforms = specification(settings, *compile_command.require_cluster(settings))
+    document, platforms = specification(compile_command.for_cluster(settings), "/music/cluster")
     executors = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert set(executors) == set(document["deploymentSpec"]["executors"])
     mounts = [executor["pvcMount"] for executor in executors.values()]
@@ -254,7 +256,7 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Engine, Tol
     folder = tmp_path_factory.mktemp("kubeflow")
     data, labels = write_catalogue(folder)
     settings = load_settings(assignments=["name=small"], texts={"data.path": str(folder / "nowhere")})
-    file = write_specification(folder, specification(settings, "none", str(folder)))
+    file = write_specification(folder, specification(settings, str(folder)))
     pipeline = read_specification(file)
     for name in set(pipeline.root.dag.tasks) - {"TrackExampleGen", "StatisticsGen"}:
         del pipeline.root.dag.tasks[name]

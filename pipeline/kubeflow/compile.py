@@ -14,12 +14,12 @@ import yaml
 from components.errors import PipelineInputError
 from pipeline.command_line import add_arguments, settings_of
 from pipeline.console import Terminal, open_terminal, relative
+from pipeline.exit_codes import FAULT
 from pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 """The project, and the image's working folder."""
 
-_FAULT = 1
 _NAME = re.compile("[a-z0-9][a-z0-9-]*")
 _REMOTE = "gs://"
 
@@ -29,16 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments, __doc__)
     try:
         settings = settings_of(options)
-        image, folder = require_cluster(settings)
+        clusters = for_cluster(settings)
         terminal = open_terminal(settings, options.verbose)
     except PipelineInputError as error:
         print(error, file=sys.stderr)
-        return _FAULT
+        return FAULT
     try:
-        return _compile(settings, image, folder, terminal)
+        return _compile(clusters, Path(settings.home), terminal)
     except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
         terminal.failure("", error)
-        return _FAULT
+        return FAULT
 
 
 def parse(arguments: Sequence[str] | None, description: str | None) -> argparse.Namespace:
@@ -49,14 +49,14 @@ def parse(arguments: Sequence[str] | None, description: str | None) -> argparse.
     return parser.parse_args(arguments)
 
 
-def _compile(settings: Settings, image: str, folder: str, terminal: Terminal) -> int:
+def _compile(settings: Settings, home: Path, terminal: Terminal) -> int:
     terminal.moment("Starting TensorFlow Extended")
     from pipeline.kubeflow.specification import PARAMETERS, specification
 
-    documents = specification(settings, image, folder)
-    file = write_specification(Path(settings.home) / "kubeflow", documents)
+    documents = specification(settings, settings.home)
+    file = write_specification(home / "kubeflow", documents)
     steps = len(documents[0]["root"]["dag"]["tasks"])
-    terminal.line(f"{relative(file)}: {steps} steps in {image}; parameters {', '.join(PARAMETERS)}")
+    terminal.line(f"{relative(file)}: {steps} steps in {settings.kubeflow.image}; parameters {', '.join(PARAMETERS)}")
     return 0
 
 
@@ -78,25 +78,24 @@ def require_name(settings: Settings) -> None:
         )
 
 
-def require_cluster(settings: Settings) -> tuple[str, str]:
-    """The image, and the folder of what outlives runs, of settings that a cluster can do.
+def for_cluster(settings: Settings) -> Settings:
+    """The settings as a cluster has them, whose only folder is the storage.
 
     Raises:
-        PipelineInputError: it cannot; with a line for each setting.
+        PipelineInputError: a cluster cannot do what they ask for; with a line for each setting.
     """
     require_name(settings)
-    image, storage = settings.kubeflow.image, settings.kubeflow.storage
     faults = list(_faults(settings))
-    if faults or image is None or storage is None:
+    if faults:
         raise PipelineInputError("Settings, for Kubeflow: " + "\n  ".join(faults))
-    return image, f"{storage}/{settings.name}"
+    return settings.model_copy(update={"output": settings.storage})
 
 
 def _faults(settings: Settings) -> Iterator[str]:
     if settings.kubeflow.image is None:
         yield "kubeflow.image is not set: build one from pipeline/kubeflow/Dockerfile, push it, and name it."
-    if settings.kubeflow.storage is None:
-        yield "kubeflow.storage is not set: name where versions of the model go."
+    if settings.storage is None:
+        yield "storage is not set: name where versions of the model go."
     if settings.training.warm_start:
         yield "training.warm_start: the model to start from is looked for in ML Metadata, which Kubeflow lacks."
     if settings.spotify.enabled:
@@ -118,7 +117,7 @@ def _paths(settings: Settings) -> dict[str, str | None]:
     paths = {
         "data.path": settings.data.path,
         "data.labels": settings.data.labels,
-        "kubeflow.storage": settings.kubeflow.storage,
+        "storage": settings.storage,
     }
     # What is in the project is in the image.
     own = Path(settings.schema_file).is_relative_to(ROOT)

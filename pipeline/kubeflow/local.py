@@ -55,9 +55,10 @@ def _run(settings: Settings, terminal: Terminal) -> int:
     with only_run(home):
         if synthetic:
             settings = with_demo_catalogue(settings, terminal)
-        file = write_specification(
-            home, specification(settings, settings.kubeflow.image or "this", str(home), synthetic)
-        )
+        # Apart from what run-local pushes, whose versions ML Metadata knows.
+        folder = f"{settings.storage or settings.output}/{settings.name}/kubeflow"
+        documents = specification(settings, folder, synthetic)
+        file = write_specification(home, documents)
         pipeline = read_specification(file)
         terminal.line(f"{relative(file)}: {len(pipeline.root.dag.tasks)} steps, each in a process of its own")
         try:

@@ -29,6 +29,9 @@ from pipeline.kubeflow.compile import ROOT
 from pipeline.kubeflow.inputs import part_of
 from pipeline.settings import Settings
 
+_NO_IMAGE = "none"
+"""Where steps run on this machine; TFX wants a name."""
+
 COMMAND = ("python", "-m", "pipeline.kubeflow.step")
 
 
@@ -71,12 +74,11 @@ PARAMETERS = {
 }
 
 
-def specification(settings: Settings, image: str, folder: str, synthetic: bool = False) -> list[dict[str, Any]]:
+def specification(settings: Settings, folder: str, synthetic: bool = False) -> list[dict[str, Any]]:
     """Compiles the pipeline.
 
     Args:
         settings: with data.
-        image: what the steps run in.
         folder: where versions of the model go, and what else outlives a run.
         synthetic: whether the data are the demo catalogue.
 
@@ -92,7 +94,7 @@ def specification(settings: Settings, image: str, folder: str, synthetic: bool =
     pipeline = create_pipeline(settings, *places, synthetic=synthetic, resolves=False)
     for node in pipeline.components:
         _adapt(node)
-    compiled = _compile(pipeline, image)
+    compiled = _compile(pipeline, settings.kubeflow.image or _NO_IMAGE)
     for name, parameter in PARAMETERS.items():
         compiled["root"]["inputDefinitions"]["parameters"][name] |= {
             "defaultValue": parameter.default(settings),
