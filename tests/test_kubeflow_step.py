@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
+from pipeline.exit_codes import GATE
 from pipeline.kubeflow import step
 from pipeline.kubeflow.inputs import join_parts, part_of
 
 IMPORT = "tfx.components.schema_gen.import_schema_gen.executor.Executor"
-GATE = "components.anomaly_gate.executor.Executor"
+CHECK = "components.anomaly_gate.executor.Executor"
 
 
 def _artifact(uri: str, title: str, **metadata: Any) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def _gate(bucket: Path, anomaly: str | None) -> list[str]:
     }
     declared = json.dumps({"parameters": {"code_version": {"parameterType": "STRING"}}})
     return [
-        *("--component=AnomalyGate", "--executor_class_path", GATE),
+        *("--component=AnomalyGate", "--executor_class_path", CHECK),
         *("--json_serialized_invocation_args", json.dumps(asked)),
         *("--json_serialized_inputs_spec_args", declared),
     ]
@@ -68,7 +69,7 @@ def test_an_object_store_is_read_and_written_where_the_launcher_has_it(bucket: P
 
 
 def test_a_gate_that_stops_is_told_in_lines_without_a_trace(bucket: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert step.main(_gate(bucket, "Too large.")) == 1
+    assert step.main(_gate(bucket, "Too large.")) == GATE
     told = capfd.readouterr().err
     assert "AnomalyGate: The data does not agree with the schema" in told
     assert "train: timbre_07: Too large." in told

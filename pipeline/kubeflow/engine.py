@@ -38,13 +38,15 @@ class StepFailed(Exception):
 
     Attributes:
         step: its name.
+        code: what its command ended with.
         log: all that it said.
         not_run: the steps that so did not run.
     """
 
-    def __init__(self, step: str, reason: str, log: Path) -> None:
-        super().__init__(reason)
+    def __init__(self, step: str, code: int, log: Path) -> None:
+        super().__init__(_reason(step, log, code))
         self.step = step
+        self.code = code
         self.log = log
         self.not_run: list[str] = []
 
@@ -190,7 +192,7 @@ def _execute(step: _Step) -> tuple[dict[str, Any], dict[str, str]]:
             if said := _SAID.match(line):
                 logging.getLogger(said[1]).info("%s", said[2], extra={"progress": True})
     if process.returncode:
-        raise StepFailed(step.name, _reason(step.name, log, process.returncode), log)
+        raise StepFailed(step.name, process.returncode, log)
     told = json_format.Parse(Path(step.asked.outputs.output_file).read_bytes(), ExecutorOutput())
     artifacts = dict(_merged(step.asked.outputs.artifacts, told.artifacts))
     return artifacts, {key: digest_of(found) for key, found in artifacts.items()}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from components.errors import PipelineInputError
 from pipeline.command_line import settings_of
-from pipeline.conclusion import conclude
+from pipeline.conclusion import Stop, conclude, conclude_stopped
 from pipeline.console import Terminal, open_terminal, relative
-from pipeline.exit_codes import FAULT, INTERRUPTED
+from pipeline.exit_codes import FAULT, GATE, INTERRUPTED
 from pipeline.kubeflow.compile import parse, require_name, write_specification
 from pipeline.settings import Settings
 
@@ -53,11 +53,10 @@ def _run(settings: Settings, terminal: Terminal) -> int:
     home.mkdir(parents=True, exist_ok=True)
     synthetic = settings.catalogue.path is None
     with only_run(home):
-        if synthetic:
-            settings = with_demo_catalogue(settings, terminal)
+        read = with_demo_catalogue(settings, terminal) if synthetic else settings
         # Apart from what run-local pushes, whose versions ML Metadata knows.
         folder = f"{settings.storage or settings.output}/{settings.name}/kubeflow"
-        documents = specification(settings, folder, synthetic)
+        documents = specification(read, folder, synthetic)
         file = write_specification(home, documents)
         pipeline = read_specification(file)
         terminal.line(f"{relative(file)}: {len(pipeline.root.dag.tasks)} steps, each in a process of its own")
@@ -67,7 +66,8 @@ def _run(settings: Settings, terminal: Terminal) -> int:
             terminal.error(f"{failure.step}: {failure}")
             terminal.line(f"not run: {', '.join(failure.not_run) or 'none'}")
             terminal.line(f"log: {relative(failure.log)}")
-            return FAULT
+            stop = Stop((failure.step,), (str(failure),), gate=failure.code == GATE)
+            return conclude_stopped(settings, stop, terminal)
     outcome = read_outcome({step: parse_raw_artifact_dict(each.artifacts) for step, each in made.items()})
     terminal.line(f"runs: {relative(home / 'runs')}")
     return conclude(settings, outcome, terminal)

@@ -17,8 +17,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from components.errors import PipelineInputError
+from components.errors import GateClosed, PipelineInputError
 from pipeline.console import reason
+from pipeline.exit_codes import FAULT, GATE, OK
 from pipeline.kubeflow.inputs import join_parts
 
 MOUNTS = {"minio://": "/minio/", "s3://": "/s3/"}
@@ -28,20 +29,20 @@ log = logging.getLogger("deepmusic")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one step; 1 if it failed."""
+    """Runs one step; returns one of :mod:`pipeline.exit_codes`."""
     options, beam_args = _parse(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     try:
         _run(options, beam_args)
     except PipelineInputError as error:
-        told = str(error)
+        code, told = GATE if isinstance(error, GateClosed) else FAULT, str(error)
     except Exception as error:  # Whatever a component raises, the log ends with the reason.
         log.exception("%s failed", options.component)
-        told = f"failed, {reason(error)}"
+        code, told = FAULT, f"failed, {reason(error)}"
     else:
-        return 0
+        return OK
     print(f"{options.component}: {told}", file=sys.stderr, flush=True)
-    return 1
+    return code
 
 
 def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
