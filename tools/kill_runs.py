@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 kills.append(_kill(component, seconds / 2, run, output))
         with console.status("the last run"):
             last = _run(["-m", "pipeline.local", *run])
-        faults = [*_not_taken_up(kills, last), *_differences(_home(alone), _home(output))]
+        faults = [*_not_taken_up(kills, last), *differences(_home(alone), _home(output))]
     console.print(_table(kills, last))
     for line in faults or [_SAME]:
         console.print(line, markup=False)
@@ -175,7 +175,7 @@ def _home(output: Path) -> Path:
     return home
 
 
-def _differences(alone: Path, killed: Path) -> Iterator[str]:
+def differences(alone: Path, killed: Path) -> Iterator[str]:
     """What is in one home of runs and not in the other, or otherwise there."""
     for what, pattern in _EQUAL.items():
         yield from _different_files(what, *(_files(home, pattern) for home in (alone, killed)))
@@ -188,8 +188,9 @@ def _differences(alone: Path, killed: Path) -> Iterator[str]:
 
 
 def _artifacts(home: Path) -> Counter[str]:
-    """How many artifacts there are of each component's outputs."""
-    return Counter(str(each.parent.relative_to(home)) for each in home.glob("artifacts/*/*/*"))
+    """How many artifacts there are of each component's outputs, and how many pushed versions."""
+    places = (*home.glob("artifacts/*/*/*"), *home.glob("pushed/*"))
+    return Counter(str(place.parent.relative_to(home)) for place in places)
 
 
 def _files(home: Path, pattern: str) -> dict[str, Path]:
