@@ -35,6 +35,10 @@ class Stop:
     reasons: tuple[str, ...]
     gate: bool
 
+    def __str__(self) -> str:
+        reasons = "\n".join(self.reasons)
+        return f"{' and '.join(self.components)}: {reasons}" if self.components else reasons
+
 
 def stop_of(cause: BaseException | None, *components: str) -> Stop:
     """What ended a run, by what was raised; None where a component was left without its input."""

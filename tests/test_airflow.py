@@ -78,7 +78,7 @@ def test_a_run_that_failed_is_concluded_with_the_reason(steps: Steps) -> None:
     )
     concluded = steps.conclude(file)
     assert concluded.returncode == FAULT
-    assert "gate: AnomalyGate kept the model from being pushed" in concluded.stdout
+    assert "AnomalyGate: Two anomalies.\ngate: AnomalyGate kept the model from being pushed\n" in concluded.stdout
 
 
 def test_a_component_that_fails_notes_why_until_it_succeeds(steps: Steps, run: Path) -> None:

@@ -215,7 +215,9 @@ def _conclude(options: argparse.Namespace) -> None:
             if compiled and len(outputs) == len(compiled.nodes):
                 code = conclude(settings, read_outcome(outputs), terminal)
             else:
-                code = conclude_stopped(settings, _stop(options.run), terminal)
+                stop = _stop(options.run)
+                terminal.error(str(stop))
+                code = conclude_stopped(settings, stop, terminal)
     if code != OK:
         raise _StepFailed(FAULT)
 
