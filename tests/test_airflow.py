@@ -73,6 +73,7 @@ def test_a_fault_of_the_input_is_not_tried_again_and_says_what_it_is(steps: Step
 
 def test_a_run_that_failed_is_concluded_with_the_reason(steps: Steps) -> None:
     file = steps.file("concluded")
+    file.parent.mkdir(exist_ok=True)
     file.with_suffix(".AnomalyGate.json").write_text(
         json.dumps({"components": ["AnomalyGate"], "reasons": ["Two anomalies."], "gate": True})
     )
