@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -70,12 +70,9 @@ def write_specification(folder: Path, documents: list[dict[str, Any]]) -> Path:
     return file
 
 
-def require_name(settings: Settings) -> None:
-    """Raises PipelineInputError for a name that Kubeflow does not take."""
-    if not _NAME.fullmatch(settings.name):
-        raise PipelineInputError(
-            f"Settings: name = {settings.name!r}: Kubeflow takes small letters, digits and hyphens, a hyphen not first."
-        )
+def require_kubeflow(settings: Settings) -> None:
+    """Raises PipelineInputError for settings that no run of the compiled pipeline can do, with a line for each."""
+    _refuse(_faults(settings))
 
 
 def for_cluster(settings: Settings) -> Settings:
@@ -84,20 +81,30 @@ def for_cluster(settings: Settings) -> Settings:
     Raises:
         PipelineInputError: a cluster cannot do what they ask for; with a line for each setting.
     """
-    require_name(settings)
-    faults = list(_faults(settings))
-    if faults:
-        raise PipelineInputError("Settings, for Kubeflow: " + "\n  ".join(faults))
+    _refuse([*_faults(settings), *_faults_of_cluster(settings)])
     return settings.model_copy(update={"output": settings.storage})
 
 
+def _refuse(faults: Iterable[str]) -> None:
+    lines = "\n  ".join(faults)
+    if lines:
+        raise PipelineInputError(f"Settings, for Kubeflow: {lines}")
+
+
 def _faults(settings: Settings) -> Iterator[str]:
+    if not _NAME.fullmatch(settings.name):
+        yield f"name = {settings.name!r}: it takes small letters, digits and hyphens, a hyphen not first."
+    if settings.training.warm_start:
+        yield "training.warm_start: the model to start from is looked for in ML Metadata, which steps there cannot ask."
+    if not settings.keep.keeps_everything:
+        yield "keep: what is old is known by ML Metadata, which is not there. Let the storage expire it."
+
+
+def _faults_of_cluster(settings: Settings) -> Iterator[str]:
     if settings.kubeflow.image is None:
         yield "kubeflow.image is not set: build one from pipeline/kubeflow/Dockerfile, push it, and name it."
     if settings.storage is None:
         yield "storage is not set: name where versions of the model go."
-    if settings.training.warm_start:
-        yield "training.warm_start: the model to start from is looked for in ML Metadata, which Kubeflow lacks."
     if settings.spotify.enabled:
         yield (
             "spotify.enabled: the store is a folder of this machine. Crawl here (make crawl), copy the store to where"

@@ -11,7 +11,7 @@ from pipeline.command_line import settings_of
 from pipeline.conclusion import Stop, conclude, conclude_stopped
 from pipeline.console import Terminal, open_terminal, relative
 from pipeline.exit_codes import FAULT, GATE, INTERRUPTED
-from pipeline.kubeflow.compile import parse, require_name, write_specification
+from pipeline.kubeflow.compile import parse, require_kubeflow, write_specification
 from pipeline.settings import Settings
 
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments, __doc__)
     try:
         settings = settings_of(options)
-        require_name(settings)
+        require_kubeflow(settings)
         terminal = open_terminal(settings, options.verbose)
     except PipelineInputError as error:
         print(error, file=sys.stderr)

@@ -15,7 +15,6 @@ from typing import Any
 
 from tfx.dsl.components.base.base_driver import BaseDriver
 from tfx.dsl.components.base.base_node import BaseNode
-from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
 from tfx.orchestration.pipeline import Pipeline
@@ -23,7 +22,6 @@ from tfx.types.channel import UnionChannel
 from tfx.utils.name_utils import get_full_name
 
 from components.baseline_resolver.component import PushedBaseline
-from components.errors import PipelineInputError
 from pipeline.create_pipeline import create_pipeline
 from pipeline.kubeflow.compile import ROOT
 from pipeline.kubeflow.inputs import part_of
@@ -84,9 +82,6 @@ def specification(settings: Settings, folder: str, synthetic: bool = False) -> l
 
     Returns:
         The YAML documents of the specification: the pipeline, and what of it only Kubernetes can do, if anything.
-
-    Raises:
-        PipelineInputError: the settings ask for what Kubeflow cannot do.
     """
     settings = settings.model_copy(update={"schema_file": _in_image(settings.schema_file)})
     # Where artifacts go is Kubeflow's business; what is kept beside them has to be in a place that steps can open.
@@ -113,10 +108,6 @@ def specification(settings: Settings, folder: str, synthetic: bool = False) -> l
 
 def _adapt(node: BaseNode) -> None:
     """Takes out of a node what TFX's compiler refuses, and makes its properties run-time parameters."""
-    if isinstance(node, Resolver):
-        raise PipelineInputError(
-            f"{node.id} looks for earlier artifacts in ML Metadata, which steps on Kubeflow cannot."
-        )
     inputs = node.spec.inputs
     for key, channel in list(inputs.items()):
         if isinstance(channel, UnionChannel):
