@@ -79,9 +79,30 @@ def test_a_push_goes_live_whatever_was_withdrawn_and_clears_what_a_stopped_one_l
     write_version(pushed / "1")
     write_version(pushed / WITHDRAWN / str(ahead))
     write_version(pushed / INCOMING / "5")
-    push(tmp_path, pushed)
+    push(tmp_path, pushed, size=2)
     assert sorted(child.name for child in pushed.iterdir()) == ["1", str(ahead + 1), WITHDRAWN]
     assert place(str(pushed), ahead + 1) is Place.LIVE
+
+
+def test_a_push_that_was_killed_before_it_was_noted_is_not_made_twice(tmp_path: Path) -> None:
+    pushed = tmp_path / "pushed"
+    push(tmp_path, pushed)
+    shutil.rmtree(tmp_path / "pushed_model")
+    output = push(tmp_path, pushed)
+    (version,) = pushed.iterdir()
+    assert output.get_string_custom_property("pushed_version") == version.name
+    assert output.get_string_custom_property("pushed_destination") == str(version)
+    assert is_whole(tmp_path / "pushed_model", 1)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_model_that_differs_in_a_file_is_another_version(name: str, tmp_path: Path) -> None:
+    pushed = tmp_path / "pushed"
+    push(tmp_path, pushed)
+    (version,) = pushed.iterdir()
+    (version / name).write_bytes(b"x")
+    push(tmp_path, pushed)
+    assert len(list(pushed.iterdir())) == 2
 
 
 def test_a_model_that_is_not_blessed_is_not_pushed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import Any
 
@@ -13,7 +14,7 @@ from tfx.types.standard_component_specs import PUSH_DESTINATION_KEY, PUSHED_MODE
 from tfx.utils import proto_utils
 
 from components.places import move
-from components.pusher.folder import INCOMING, SAVED_MODEL, known_versions
+from components.pusher.folder import INCOMING, SAVED_MODEL, known_versions, live_version
 
 DESTINATION_PROPERTY = "pushed_destination"
 """Custom property of a pushed model, TFX's: its folder among the versions."""
@@ -32,7 +33,10 @@ class Executor(executor.Executor):
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Pushes the model if it is blessed; its number is higher than any, even of a version that was withdrawn."""
+        """Pushes the model if it is blessed and not the live version already.
+
+        Its number is higher than any, even of a version that was withdrawn.
+        """
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties[PUSH_DESTINATION_KEY], destination)
         pushed = destination.filesystem.base_directory
@@ -45,8 +49,32 @@ class Executor(executor.Executor):
         copied = model.get_string_custom_property(DESTINATION_PROPERTY)
         if not copied:
             return
-        version = str(max(int(os.path.basename(copied)), max(known_versions(pushed), default=0) + 1))
-        place = os.path.join(pushed, version)
-        move(copied, place, SAVED_MODEL)
+        live = live_version(pushed)
+        # An execution that was killed between the version's getting its number and the note of it is made again.
+        if live is not None and _equal(copied, os.path.join(pushed, str(live))):
+            place = os.path.join(pushed, str(live))
+        else:
+            highest = max(known_versions(pushed), default=0)
+            place = os.path.join(pushed, str(max(int(os.path.basename(copied)), highest + 1)))
+            move(copied, place, SAVED_MODEL)
         fileio.rmtree(incoming)
-        self._MarkPushed(model, pushed_destination=place, pushed_version=version)
+        self._MarkPushed(model, pushed_destination=place, pushed_version=os.path.basename(place))
+
+
+def _equal(model: str, other: str) -> bool:
+    """Whether two folders hold the same files; no two exports of one network do."""
+    graphs = [os.path.join(folder, SAVED_MODEL) for folder in (model, other)]
+    # The graph first: where that differs, the weights need not be read, from a remote file system least of all.
+    if not all(map(fileio.exists, graphs)) or _digest(graphs[0]) != _digest(graphs[1]):
+        return False
+    return _digests(model) == _digests(other)
+
+
+def _digests(folder: str) -> dict[str, str]:
+    files = [os.path.join(place, name) for place, _, names in fileio.walk(folder) for name in names]
+    return {os.path.relpath(file, folder): _digest(file) for file in files}
+
+
+def _digest(file: str) -> str:
+    with fileio.open(file, "rb") as stream:
+        return hashlib.blake2b(stream.read()).hexdigest()
