@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -94,7 +95,7 @@ def test_a_run_that_came_to_its_end_is_concluded_from_its_metadata(finished_run:
     steps = Steps(finished_run.arguments, finished_run.home)
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    nobody: Any = None
+    nobody: Any = SimpleNamespace(moment=print)
     compiled = Compiler().compile(prepare(settings_of(parser.parse_args(finished_run.arguments)), nobody))
     name_run(compiled, "whole")
     for node in compiled.nodes:

@@ -139,7 +139,7 @@ def test_what_is_wrong_with_the_input_is_said_from_there_too(
 
 def test_no_worker_is_asked_where_this_process_does_the_work(tmp_path: Path) -> None:
     told: list[str] = []
-    modes = (
+    modes: tuple[Sequence[str], ...] = (
         load_settings().beam.args,
         ["--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"],
         [],
