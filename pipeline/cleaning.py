@@ -62,7 +62,7 @@ def clean(settings: Settings) -> Cleaned:
         history = History(handle, settings.name)
         kept = _kept(history, keep.runs, set(known_versions(pushed)) - set(old), live_version(pushed))
         # The cache would take a push for done whose version is not there any more.
-        kept -= {number for version, number in history.pushed().items() if version in old}
+        kept -= {number for number, version in history.pushed().items() if version in old}
         artifacts = history.artifacts.values()
         _mark(handle, [artifact for artifact in artifacts if _is_old(artifact, kept, settings.artifacts)])
         freed = sum(_remove_version(folder) for version in old for folder in folders_of(pushed, version))
@@ -87,11 +87,11 @@ def _kept(history: History, runs: int | None, versions: set[int], live: int | No
     # What a run that was stopped since has made is what the next one goes on with.
     recent = history.runs[ends[-runs] if len(ends) >= runs else 0 :]
     latest_blessed = {repr(description): number for number, description in history.blessed_models().items()}
-    pushed = {version: number for version, number in history.pushed().items() if version in versions}
-    served = [number for version, number in pushed.items() if version == live]
+    pushed = {number: version for number, version in history.pushed().items() if version in versions}
+    served = [number for number, version in pushed.items() if version == live]
     whole = [*recent, *_runs(history, [*latest_blessed.values(), *served])]
     kept = {number for run in whole for number in run.artifacts}
-    return kept | {number for run in _runs(history, pushed.values()) for number in run.of_a_version}
+    return kept | {number for run in _runs(history, pushed) for number in run.of_a_version}
 
 
 def _runs(history: History, artifacts: Iterable[int]) -> list[Run]:

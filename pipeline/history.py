@@ -70,10 +70,13 @@ class History:
         return {number: read_description(folder) for number, folder in folders.items() if is_described(folder)}
 
     def pushed(self) -> dict[int, int]:
-        """The pushed versions, with the numbers of their artifacts, removed ones as well."""
+        """The versions by the numbers of the artifacts of their pushes, removed ones as well.
+
+        A version has several where a push found its model to be the live one already.
+        """
         pushed = self._store.get_artifacts_by_type("PushedModel")
         versions = {artifact.id: _property(artifact, "pushed_version").string_value for artifact in pushed}
-        return {int(version): number for number, version in versions.items() if version}
+        return {number: int(version) for number, version in versions.items() if version}
 
     def run_that_made(self, artifact: int) -> Run | None:
         """The run that made an artifact, not those that took it from the cache."""

@@ -190,6 +190,18 @@ def test_live_version_stays_with_its_run_and_others_with_what_is_said_of_them(ho
     assert home.there("verdict") == home.there("statistics") == [1, 2, 3, 4, 5]
 
 
+def test_version_that_was_pushed_again_as_it_is_stays_with_both_runs_and_goes_with_both(home: _Home) -> None:
+    home.run(version=1)
+    home.run(version=1)
+    home.run(blessed=True)
+    home.run()
+    home.clean(runs=1)
+    assert home.there("model") == [1, 2, 3, 4]
+    write_version(home.pushed / "2", 100)
+    home.clean(versions=1)
+    assert home.there("pushed_model") == []
+
+
 @pytest.mark.parametrize(
     ("rolled_back_to", "keep", "served", "withdrawn"),
     [
