@@ -31,7 +31,7 @@ def list_analyses(folder: str) -> list[str]:
     Raises:
         PipelineInputError: the folder is not there, or holds no analysis.
     """
-    if not _is_there(folder, "data folder"):
+    if not is_there(folder, "data folder"):
         raise PipelineInputError(f"The data folder {folder} is not there.")
     if not fileio.isdir(folder):
         if source_for(folder) is None:
@@ -44,8 +44,8 @@ def list_analyses(folder: str) -> list[str]:
 
 
 def holds_analyses(place: str) -> bool:
-    """Whether there is anything in a place that :func:`list_analyses` would list."""
-    if not fileio.exists(place):
+    """Whether there is anything in a place that :func:`list_analyses` would list; raises as that does."""
+    if not is_there(place, "data folder"):
         return False
     return next(_walk(place), None) is not None if fileio.isdir(place) else source_for(place) is not None
 
@@ -113,11 +113,12 @@ def fingerprint(folder: str, labels: str | None) -> str:
 
 
 def _require_labels(path: str) -> None:
-    if not _is_there(path, "labels file"):
+    if not is_there(path, "labels file"):
         raise PipelineInputError(f"The labels file {path} is not there.")
 
 
-def _is_there(place: str, what: str) -> bool:
+def is_there(place: str, what: str) -> bool:
+    """Whether a file or a folder is there; raises PipelineInputError, which says what it is, if nobody can tell."""
     try:
         return bool(fileio.exists(place))
     except FILE_ERRORS as error:  # As of a remote file system that is not known or does not answer.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tfx.dsl.io import fileio
 
 from components.errors import PipelineInputError
-from components.track_example_gen.catalogue import FILE_ERRORS, fingerprint, holds_analyses
+from components.track_example_gen.catalogue import FILE_ERRORS, fingerprint, holds_analyses, is_there
 from components.track_example_gen.span_pattern import SPAN, with_span
 
 
@@ -87,7 +87,7 @@ def _called_like(pattern: str) -> Iterator[tuple[str, str]]:
 
 
 def _children(folder: str) -> list[str]:
-    if not fileio.exists(folder):
+    if not is_there(folder, "folder of the spans"):
         raise PipelineInputError(f"The folder of the spans, {folder}, is not there.")
     try:
         # Of a remote folder, some file systems list the names with a slash behind.
