@@ -59,6 +59,7 @@ def _push(folder: Path, version: str, description: ModelDescription, weights: st
     description.save(str(folder / version), [])
     (folder / version / "variables").mkdir()
     (folder / version / "variables" / "variables.data-00000-of-00001").write_text(weights)
+    (folder / version / "saved_model.pb").touch()
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,15 @@ def test_a_version_of_the_candidates_weights_is_passed_over(tmp_path: Path) -> N
     Executor().Do({"candidate": [candidate]}, {"model": [output]}, {"push_folder": str(tmp_path / "pushed")})
     copied = Path(output.uri) / "Format-Serving" / "variables" / "variables.data-00000-of-00001"
     assert copied.read_text() == "other"
+
+
+def test_a_version_that_is_not_whole_is_passed_over(tmp_path: Path) -> None:
+    for version in ("candidate/Format-Serving", "pushed/1"):
+        _push(tmp_path, version, CANDIDATE, version)
+    # As a push that was stopped on an object store leaves it.
+    CANDIDATE.save(str(tmp_path / "pushed" / "2"), [])
+    found = find_baseline(str(tmp_path / "candidate/Format-Serving"), str(tmp_path / "pushed"))
+    assert found == str(tmp_path / "pushed" / "1")
 
 
 def test_no_version_leaves_an_artifact_that_is_no_model(tmp_path: Path) -> None:

@@ -288,6 +288,16 @@ def test_stopped_removal_of_a_version_goes_on(home: _Home) -> None:
     assert sorted(child.name for child in home.pushed.iterdir()) == ["2"]
 
 
+def test_version_that_is_not_whole_pushes_none_out_that_is(home: _Home) -> None:
+    for version in (1, 2):
+        home.run(version=version)
+    # As a push that was stopped on an object store leaves it.
+    (home.pushed / "3" / "variables").mkdir(parents=True)
+    home.clean(runs=1, versions=1)
+    assert [child.name for child in home.pushed.iterdir()] == ["2"]
+    assert home.there("pushed_model") == [2]
+
+
 # The command
 
 

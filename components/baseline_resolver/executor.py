@@ -11,7 +11,7 @@ from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.pusher.folder import versions
+from components.pusher.folder import is_whole, versions
 from components.trainer.description import is_described, read_description
 
 _WEIGHTS = os.path.join("variables", "variables.data-00000-of-00001")
@@ -43,7 +43,7 @@ def find_baseline(candidate: str, push_folder: str) -> str | None:
     """The folder of the latest pushed version with the candidate's genres and analysers.
 
     A version with the candidate's own weights is passed over: where a run is repeated, a model would be compared with
-    itself.
+    itself. So is one that is not whole.
 
     Args:
         candidate: the folder of its SavedModel.
@@ -53,7 +53,7 @@ def find_baseline(candidate: str, push_folder: str) -> str | None:
     names = [name.rstrip("/") for name in fileio.listdir(push_folder)] if fileio.exists(push_folder) else []
     for name in reversed(versions(names).values()):
         folder = os.path.join(push_folder, name)
-        if not is_described(folder) or not read_description(folder).comparable_with(own):
+        if not is_whole(folder) or not is_described(folder) or not read_description(folder).comparable_with(own):
             continue
         if _weights(folder) != _weights(candidate):
             return folder

@@ -102,14 +102,31 @@ def roll_back(pushed: str, version: int) -> list[int]:
 
 
 def old_versions(pushed: str, keep: int) -> list[int]:
-    """The versions, withdrawn ones as well, that are neither live nor among so many of the newest."""
+    """The versions, withdrawn ones as well, that are neither live nor among so many of the newest.
+
+    One that is not whole is old: counted among the newest, it would push out a version that is served.
+    """
     known = known_versions(pushed)
-    return sorted(set(known) - {*known[-keep:], live_version(pushed)})
+    whole = [version for version in known if any(map(is_whole, folders_of(pushed, version)))]
+    return sorted(set(known) - {*whole[-keep:], live_version(pushed)})
 
 
 def live_version(pushed: str) -> int | None:
-    """The version that is served, None if there is none."""
-    return max(versions(_children(pushed)), default=None)
+    """The version that is served, None if there is none; servers pass over one that is not whole."""
+    served = versions(_children(pushed))
+    return max((number for number, name in served.items() if is_whole(f"{pushed}/{name}")), default=None)
+
+
+def is_whole(folder: str) -> bool:
+    """Whether a version has come completely to its place: the file that servers know a model by comes last.
+
+    Raises:
+        PipelineInputError: nobody can tell.
+    """
+    try:
+        return exists(f"{folder}/{SAVED_MODEL}")
+    except OSError as error:
+        raise PipelineInputError(f"{folder} cannot be read: {error.strerror or error}.") from error
 
 
 def folders_of(pushed: str, version: int) -> list[str]:
