@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import tensorflow as tf
 from ml_metadata.proto import metadata_store_pb2
 from rich.filesize import decimal
 from tfx.dsl.io import fileio
@@ -23,8 +22,6 @@ from pipeline.settings import Settings
 
 _MARKED = metadata_store_pb2.Artifact.MARKED_FOR_DELETION
 _DELETED = metadata_store_pb2.Artifact.DELETED
-ERRORS = (OSError, tf.errors.OpError)
-"""What a file that cannot be removed raises."""
 
 
 @dataclass(frozen=True)

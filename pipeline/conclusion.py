@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from components.errors import GateClosed, PipelineInputError
-from pipeline.console import Terminal, relative
+from pipeline.console import Terminal, reason, relative
 from pipeline.exit_codes import FAULT, GATE, OK
 from pipeline.settings import Settings
 from pipeline.webhook import tell
@@ -91,12 +91,13 @@ def conclude_stopped(settings: Settings, stop: Stop, terminal: Terminal) -> int:
 def _clean(settings: Settings, terminal: Terminal) -> None:
     if settings.keep.keeps_everything:
         return
-    from pipeline.cleaning import ERRORS, clean
+    from pipeline.cleaning import clean
 
     try:
         terminal.line(str(clean(settings)))
-    except ERRORS as error:  # The run's result stays what it is.
-        terminal.line(f"Not everything old could be removed: {error}. make clean-old goes on.")
+    except Exception as error:  # Whatever it is, files or the metadata: the run's result stays what it is.
+        log.warning("cleaning failed", exc_info=error)
+        terminal.line(f"Not everything old could be removed: {reason(error)}. make clean-old goes on.")
 
 
 def _show(settings: Settings, outcome: Outcome, terminal: Terminal) -> None:

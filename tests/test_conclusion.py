@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.errors import GateClosed, PipelineInputError
-from pipeline import webhook
+from pipeline import conclusion, webhook
 from pipeline.conclusion import Stop, conclude_stopped, stop_of
 from pipeline.exit_codes import FAULT, GATE
 from pipeline.settings import load_settings
@@ -126,6 +127,17 @@ def test_without_a_webhook_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> No
         GATE,
         ["gate: ModelCheck kept the model from being pushed"],
     )
+
+
+def test_a_clean_that_fails_changes_nothing_and_is_said(tmp_path: Path) -> None:
+    home = tmp_path / "mine"
+    home.mkdir()
+    (home / "metadata.sqlite").write_text("damaged" * 100)
+    terminal: Any = _Lines()
+    settings = load_settings(assignments=["keep.runs=1"], texts={"name": "mine", "output": str(tmp_path)})
+    conclusion._clean(settings, terminal)
+    (line,) = terminal.lines
+    assert line.startswith("Not everything old could be removed: DatabaseError: file is not a database")
 
 
 @pytest.mark.parametrize(
