@@ -8,7 +8,7 @@ from pathlib import Path
 
 from components.errors import PipelineInputError
 from pipeline.command_line import settings_of
-from pipeline.conclusion import Stop, conclude, conclude_stopped
+from pipeline.conclusion import Stop, conclude, conclude_stopped, stop_of
 from pipeline.console import Terminal, open_terminal, relative
 from pipeline.exit_codes import FAULT, GATE, INTERRUPTED
 from pipeline.kubeflow.compile import parse, require_kubeflow, write_specification
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
         terminal.failure("", error)
-        return FAULT
+        return conclude_stopped(settings, stop_of(error), terminal)
 
 
 def _run(settings: Settings, terminal: Terminal) -> int:
