@@ -68,6 +68,13 @@ def test_an_object_store_is_read_and_written_where_the_launcher_has_it(bucket: P
     assert approved["metadata"]["component"] == "AnomalyGate"
 
 
+def test_what_a_try_that_was_killed_left_is_removed(bucket: Path) -> None:
+    (bucket / "run" / "approved").mkdir(parents=True)
+    (bucket / "run" / "approved" / "half.pbtxt").touch()
+    assert step.main(_gate(bucket, None)) == 0
+    assert [file.name for file in (bucket / "run" / "approved").iterdir()] == ["schema.pbtxt"]
+
+
 def test_a_gate_that_stops_is_told_in_lines_without_a_trace(bucket: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert step.main(_gate(bucket, "Too large.")) == GATE
     told = capfd.readouterr().err

@@ -3,7 +3,7 @@
 Takes the flags of ``tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor``, the component's name and its
 driver, if it has one of its own: Kubeflow runs none. Inputs from several steps are put together again; artifacts that
 Kubeflow's launcher copies between this container and an object store that TensorFlow cannot open are read and written
-where the launcher has them; folders for outputs are made; and what stops the step is told where the log ends.
+where the launcher has them; folders for outputs are made anew; and what stops the step is told where the log ends.
 """
 
 from __future__ import annotations
@@ -66,6 +66,9 @@ def _run(options: argparse.Namespace, beam_args: list[str]) -> None:
     for artifact in (*_artifacts(asked.get("inputs", {})), *outputs):
         artifact["uri"] = _local(artifact["uri"])
     for uri in original:
+        # A pod that is tried again is given the same folders, with what the first try has left in them.
+        if fileio.exists(uri):
+            fileio.rmtree(uri)
         fileio.makedirs(uri)
     if options.driver_class_path:
         _drive(options, asked)
