@@ -200,7 +200,7 @@ def test_a_second_execution_of_a_component_waits_for_the_first(steps: Steps, run
 
 def test_what_a_step_has_started_ends_with_it(tmp_path: Path) -> None:
     source = (
-        "import subprocess, sys, time; from pipeline.airflow.steps import _end_with_stdin; _end_with_stdin();"
+        "import subprocess, sys, time; from pipeline.orphans import end_with_stdin; end_with_stdin();"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
         "print(child.pid, flush=True); time.sleep(600)"
     )

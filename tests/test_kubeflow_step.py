@@ -1,6 +1,10 @@
 """The command of a step's container, where Kubeflow does otherwise than TFX expects."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from pipeline.exit_codes import GATE
 from pipeline.kubeflow import step
 from pipeline.kubeflow.inputs import join_parts, part_of
+from tests.conftest import ROOT
 
 IMPORT = "tfx.components.schema_gen.import_schema_gen.executor.Executor"
 CHECK = "components.anomaly_gate.executor.Executor"
@@ -118,6 +123,18 @@ def test_a_driver_says_what_is_not_there(tmp_path: Path, capfd: pytest.CaptureFi
         capfd.readouterr().err.splitlines()[-1]
         == f"SchemaImport: The schema file {tmp_path / 'none.pbtxt'} is not there."
     )
+
+
+def test_a_step_ends_with_its_caller(bucket: Path) -> None:
+    environment = {**os.environ, step.END_WITH_STDIN: "1"}
+    command = [sys.executable, "-m", "pipeline.kubeflow.step", *_gate(bucket, None)]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdin
+        process.stdin.close()
+        assert process.wait(timeout=120) == -signal.SIGKILL
+    assert not (bucket / "run").exists()
 
 
 def test_parts_of_an_input_are_put_together_in_their_order() -> None:

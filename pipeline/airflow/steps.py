@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from components.errors import ComponentFailed, PipelineInputError
@@ -19,6 +16,7 @@ from pipeline.command_line import add_arguments, settings_of
 from pipeline.conclusion import Stop, conclude, conclude_stopped, stop_of
 from pipeline.console import Terminal, open_terminal
 from pipeline.exit_codes import OK
+from pipeline.orphans import end_with_stdin
 from pipeline.settings import Settings
 
 FAULT = 1
@@ -39,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one step; the reason of a failure is what it prints last."""
     options = _parse(arguments)
     if options.end_with_stdin:
-        _end_with_stdin()
+        end_with_stdin()
     try:
         options.step(options)
     except PipelineInputError as error:
@@ -79,21 +77,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add_arguments(conclude)
     conclude.set_defaults(step=_conclude)
     return parser.parse_args(arguments)
-
-
-def _end_with_stdin() -> None:
-    """Ends this process and all that it starts as soon as nobody holds the other end of its standard input.
-
-    A runner that is killed ends nothing that it has started, and its next try must not find this one still writing.
-    """
-    os.setpgid(0, 0)
-    Thread(target=_end_at_eof, args=(os.dup(sys.stdin.fileno()),), daemon=True).start()
-
-
-def _end_at_eof(caller: int) -> None:
-    while os.read(caller, 1):
-        pass
-    os.killpg(0, signal.SIGKILL)
 
 
 def _describe(options: argparse.Namespace) -> None:

@@ -24,6 +24,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import ExecutorInput, ExecutorOutput, P
 
 from components.errors import PipelineInputError
 from pipeline.kubeflow.compile import ROOT
+from pipeline.kubeflow.step import END_WITH_STDIN
 from pipeline.kubeflow.store import Made, Store, digest_of, key_of
 
 if TYPE_CHECKING:
@@ -180,7 +181,8 @@ def _execute(step: _Step) -> tuple[dict[str, Any], dict[str, str]]:
         subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, **path},
+            env={**os.environ, **path, END_WITH_STDIN: "1"},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

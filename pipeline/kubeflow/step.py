@@ -21,9 +21,13 @@ from components.errors import GateClosed, PipelineInputError
 from pipeline.console import reason
 from pipeline.exit_codes import FAULT, GATE, OK
 from pipeline.kubeflow.inputs import join_parts
+from pipeline.orphans import end_with_stdin
 
 MOUNTS = {"minio://": "/minio/", "s3://": "/s3/"}
 """Where Kubeflow's launcher has the artifacts of an object store: their URIs begin otherwise, the rest is the same."""
+
+END_WITH_STDIN = "DEEPMUSIC_END_WITH_STDIN"
+"""Environment variable: whether the step is to end when its standard input does, because its caller died."""
 
 log = logging.getLogger("deepmusic")
 
@@ -31,6 +35,8 @@ log = logging.getLogger("deepmusic")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one step; returns one of :mod:`pipeline.exit_codes`."""
     options, beam_args = _parse(arguments)
+    if os.environ.get(END_WITH_STDIN):
+        end_with_stdin()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     try:
         _run(options, beam_args)
