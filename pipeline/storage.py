@@ -24,28 +24,38 @@ def require_storage(folder: str, beam_arguments: Sequence[str]) -> None:
         beam_arguments: Beam's options, which may hold what its client needs.
 
     Raises:
-        PipelineInputError: TensorFlow cannot write there, or Beam cannot read it.
+        PipelineInputError: one of them cannot write there, or read what the other one wrote.
     """
     if not is_remote(folder):
         return
-    file = f"{folder}/.try-{uuid4().hex}"
-    with _told("TensorFlow cannot write to", folder):
-        fileio.makedirs(folder)
-        with fileio.open(file, "wb") as written:
-            written.write(_CONTENT)
+    by_beam, by_tensorflow = (f"{folder}/.try-{uuid4().hex}" for _ in range(2))
     FileSystems.set_options(PipelineOptions(list(beam_arguments)))
-    with _told("Beam cannot read from", folder), FileSystems.open(file) as found:
-        if found.read() != _CONTENT:
-            raise OSError("it holds something else than TensorFlow wrote")
-    fileio.remove(file)
+    # Beam first: TensorFlow asks for a bucket that is not there for minutes.
+    with _told("Beam", folder), FileSystems.create(by_beam) as file:
+        file.write(_CONTENT)
+    with _told("TensorFlow", folder):
+        with fileio.open(by_beam, "rb") as file:
+            _require_whole(file.read())
+        with fileio.open(by_tensorflow, "wb") as file:
+            file.write(_CONTENT)
+    with _told("Beam", folder), FileSystems.open(by_tensorflow) as file:
+        _require_whole(file.read())
+    for written in (by_beam, by_tensorflow):
+        fileio.remove(written)
+
+
+def _require_whole(content: bytes) -> None:
+    if content != _CONTENT:
+        raise OSError("what was written comes back as something else")
 
 
 @contextmanager
-def _told(what: str, folder: str) -> Iterator[None]:
+def _told(client: str, folder: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # Each client raises what it likes.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise PipelineInputError(
-            f"{what} {folder}: {reason}. Both know gs://; mount any other object store as a folder, and name that."
+            f"{client} cannot write to {folder} and read it: {reason} (both know gs://; mount any other object store"
+            " as a folder, and name that)"
         ) from error

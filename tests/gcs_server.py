@@ -9,7 +9,7 @@ import json
 import re
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -22,12 +22,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from google_crc32c import value as crc32c
 
 BUCKET = "bucket"
 
 _HOSTS = ("www.googleapis.com", "storage.googleapis.com")
+_TOKENS = "/token"
 _API = f"(?:/download)?/storage/v1/b/{BUCKET}"
 _COPY = re.compile(rf"{_API}/o/([^/]+)/(rewrite|copy)To/b/{BUCKET}/o/(.+)")
 _OBJECT = re.compile(rf"{_API}/o/(.+)")
@@ -62,11 +63,16 @@ def _missing(name: str) -> Answer:
 
 
 class Bucket:
-    """The objects of the one bucket by name, and the JSON API to them."""
+    """The one bucket, and the JSON API to it.
+
+    Attributes:
+        objects: content and generation by name.
+        seen: is called after each request.
+    """
 
     def __init__(self) -> None:
         self.objects: dict[str, tuple[bytes, int]] = {}
-        self.requests: list[str] = []
+        self.seen: Callable[[], None] = lambda: None
         self._uploads: list[tuple[str, bytearray]] = []
         self._generations = count(1)
 
@@ -74,8 +80,12 @@ class Bucket:
         return sorted(name for name in list(self.objects) if name.startswith(prefix))
 
     def answer(self, request: Request) -> Answer:
-        self.requests.append(f"{request.method} {request.path}")
-        if request.path.startswith("/upload/"):
+        answer = self._answer(request)
+        self.seen()
+        return answer
+
+    def _answer(self, request: Request) -> Answer:
+        if request.path == f"/upload/storage/v1/b/{BUCKET}/o":
             return self._upload(request)
         if copy := _COPY.fullmatch(request.path):
             return self._copy(unquote(copy[1]), unquote(copy[3]), rewrite=copy[2] == "rewrite")
@@ -83,11 +93,14 @@ class Bucket:
             return self._object(request, unquote(found[1]), content=found.re is _CONTENT)
         if re.fullmatch(f"{_API}/o", request.path):
             return self._list(request.query.get("prefix", ""), request.query.get("delimiter", ""))
+        if request.path == _TOKENS:
+            return _json({"access_token": "tests", "expires_in": 3600, "token_type": "Bearer"})
         if re.fullmatch(_API, request.path):
             return _json({"kind": "storage#bucket", "name": BUCKET, "location": "US", "projectNumber": "1"})
         return _missing(request.path)
 
-    def _put(self, name: str, content: bytes) -> dict[str, Any]:
+    def put(self, name: str, content: bytes) -> dict[str, Any]:
+        """Makes an object, and answers with what the API says of it."""
         self.objects[name] = (content, next(self._generations))
         return self._resource(name)
 
@@ -119,7 +132,7 @@ class Bucket:
     def _copy(self, source: str, target: str, *, rewrite: bool) -> Answer:
         if source not in self.objects:
             return _missing(source)
-        resource = self._put(target, self.objects[source][0])
+        resource = self.put(target, self.objects[source][0])
         if not rewrite:
             return _json(resource)
         sizes = {"totalBytesRewritten": resource["size"], "objectSize": resource["size"]}
@@ -138,10 +151,10 @@ class Bucket:
     def _upload(self, request: Request) -> Answer:
         kind, name = request.query.get("uploadType"), request.query.get("name")
         if kind == "media" and name:
-            return _json(self._put(name, request.body))
+            return _json(self.put(name, request.body))
         if kind == "multipart":
             about, content = (cast(bytes, part.get_payload(decode=True)) for part in _parts(request))
-            return _json(self._put(json.loads(about)["name"], content))
+            return _json(self.put(json.loads(about)["name"], content))
         if request.method == "POST":
             self._uploads.append((name or json.loads(request.body)["name"], bytearray()))
             host = request.headers["host"]
@@ -153,7 +166,7 @@ class Bucket:
         total = request.headers.get("content-range", "/0").rpartition("/")[2]
         if total == "*" or int(total) > len(received):
             return Answer(308, headers={"range": f"bytes=0-{len(received) - 1}"} if received else {})
-        return _json(self._put(name, bytes(received)))
+        return _json(self.put(name, bytes(received)))
 
 
 def _checksum(content: bytes) -> str:
@@ -262,6 +275,21 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
     return public, private
 
 
+def _credentials(folder: Path, url: str) -> Path:
+    """A service account's: without any, Beam looks for some for twenty seconds."""
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    account = {
+        "type": "service_account",
+        "project_id": "tests",
+        "client_email": "tests@example.org",
+        "private_key": rsa.generate_private_key(65537, 2048).private_bytes(*form).decode(),
+        "token_uri": f"{url}{_TOKENS}",
+    }
+    file = folder / "account.json"
+    file.write_text(json.dumps(account))
+    return file
+
+
 @contextmanager
 def gcs_server(folder: Path) -> Iterator[tuple[Bucket, dict[str, str]]]:
     """Serves a bucket for as long as the context lasts.
@@ -284,6 +312,7 @@ def gcs_server(folder: Path) -> Iterator[tuple[Bucket, dict[str, str]]]:
                 "STORAGE_EMULATOR_HOST": url,
                 "https_proxy": url,
                 "CURL_CA_BUNDLE": str(public),
+                "GOOGLE_APPLICATION_CREDENTIALS": str(_credentials(folder, url)),
                 "GOOGLE_AUTH_TOKEN_FOR_TESTING": "tests",
                 "NO_GCE_CHECK": "true",
             },

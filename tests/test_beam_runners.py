@@ -162,9 +162,7 @@ def test_workers_that_die_while_they_start_do_not_hang_the_run(cluster: list[str
     venv.create(tmp_path / "bare", with_pip=False)
     with another_pool(cluster, ROOT, tmp_path / "bare" / "bin") as arguments:
         start = time.monotonic()
-        with pytest.raises(
-            PipelineInputError, match=r"None of Beam's workers answered within 4 s\. The pool at .*python"
-        ):
+        with pytest.raises(PipelineInputError, match=r"^None of Beam's workers answered within 4 s\."):
             require_workers(arguments, str(tmp_path / "artifacts"), (), print, limit=4)
     assert time.monotonic() - start < 60
 

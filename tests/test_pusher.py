@@ -28,7 +28,7 @@ def is_whole(folder: Path, size: int) -> bool:
     return all((folder / name).is_file() and (folder / name).stat().st_size == size for name in FILES)
 
 
-def push(folder: Path, pushed: Path, size: int = 1, blessed: int = 1) -> Any:
+def push(folder: Path, pushed: Path | str, size: int = 1, blessed: int = 1) -> Any:
     """Runs the executor on real artifacts; answers with the pushed model."""
     model, blessing, checked = (
         standard_artifacts.Model(),

@@ -94,8 +94,25 @@ def test_absolute_paths_stay(tmp_path: Path) -> None:
 
 
 def test_addresses_of_a_remote_file_system_stay() -> None:
-    settings = load_settings(texts={"data.path": "gs://bucket/music", "output": "s3://bucket/out", "name": "mine"})
-    assert (settings.data.path, settings.home) == ("gs://bucket/music", "s3://bucket/out/mine")
+    assert load_settings(texts={"data.path": "gs://bucket/music/"}).data.path == "gs://bucket/music"
+
+
+def test_artifacts_and_pushed_versions_go_to_the_storage_if_there_is_one() -> None:
+    settings = load_settings(texts={"output": "/out", "name": "mine"})
+    assert (settings.artifacts, settings.pushed) == ("/out/mine/artifacts", "/out/mine/pushed")
+    settings = load_settings(texts={"output": "/out", "name": "mine", "storage": "gs://bucket/deep"})
+    assert settings.home == "/out/mine"
+    assert (settings.artifacts, settings.pushed) == (
+        "gs://bucket/deep/mine/artifacts",
+        "gs://bucket/deep/mine/pushed",
+    )
+
+
+def test_metadata_locks_and_logs_stay_on_this_machine() -> None:
+    assert "output = 'gs://bucket/out': Value error, it has to be a folder of this machine; storage says" in _fault(
+        "output=gs://bucket/out"
+    )
+    assert "storage = 'gs://': Value error, it is empty" in _fault("storage=gs://")
 
 
 def test_labels_without_data_are_refused_instead_of_forgotten() -> None:
