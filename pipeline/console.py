@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
+import re
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -28,6 +30,8 @@ LOGGER = "deepmusic"
 """What is logged below this name is shown from level INFO; with ``extra={"progress": True}`` for the moment only."""
 
 _COMPONENT_WIDTH = 18
+_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
+_FILE = re.compile(r"(?<!\S)'?(/[^\s;:'\"]+)")
 
 
 class Terminal:
@@ -144,6 +148,11 @@ def open_terminal(settings: Settings, verbose: bool) -> Terminal:
 
 def reason(cause: BaseException) -> str:
     """What was raised, in a line."""
+    # TensorFlow, Beam and SQLite have an error each for it, and say it in the same words.
+    if any(full in str(cause) for full in _FULL):
+        file = _FILE.search(str(cause))
+        where = f" with {file[1]}" if file else ""
+        return f"no space is left on the disk{where}: make room, and the next run goes on from the last component"
     return f"{type(cause).__name__}: {cause}".splitlines()[0]
 
 

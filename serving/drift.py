@@ -36,6 +36,7 @@ MIN_TRACKS = 50
 
 _DRIFT = 3
 _LOGS = "*.tfrecord"
+_RUNNER = "--runner=FnApiRunner"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +76,7 @@ def _compare(options: argparse.Namespace) -> int:
         )
     console = Console(soft_wrap=True, highlight=False)
     with console.status("Comparing the served tracks with the training data"):
-        served = _statistics(files, settings.beam.args)
+        served = _statistics(files)
         tracks = int(served.datasets[0].num_examples)
         if tracks < MIN_TRACKS:
             raise PipelineInputError(
@@ -121,8 +122,8 @@ def _schema() -> Any:
     return schema
 
 
-def _statistics(files: Sequence[str], beam_args: Sequence[str]) -> Any:
-    """Of the served tracks, computed as StatisticsGen does."""
+def _statistics(files: Sequence[str]) -> Any:
+    """Of the served tracks, computed as StatisticsGen does, in this process: the log is a folder of this machine."""
     tfdv = _quietly()
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -131,7 +132,7 @@ def _statistics(files: Sequence[str], beam_args: Sequence[str]) -> Any:
     with tempfile.TemporaryDirectory(prefix="deepmusic-") as folder:
         path = str(Path(folder) / "statistics.pb")
         try:
-            with beam.Pipeline(options=PipelineOptions(list(beam_args))) as pipeline:
+            with beam.Pipeline(options=PipelineOptions([_RUNNER])) as pipeline:
                 records = TFExampleRecord(list(files), schema=_schema(), telemetry_descriptors=["deepmusic", "drift"])
                 statistics = pipeline | records.BeamSource() | tfdv.GenerateStatistics()
                 statistics | tfdv.WriteStatisticsToBinaryFile(path)

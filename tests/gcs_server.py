@@ -28,7 +28,12 @@ from google_crc32c import value as crc32c
 BUCKET = "bucket"
 
 _HOSTS = ("www.googleapis.com", "storage.googleapis.com")
+_BEGINNING = 1_700_000_000
 _TOKENS = "/token"
+_FIXED: dict[str, dict[str, Any]] = {
+    _TOKENS: {"access_token": "tests", "expires_in": 3600, "token_type": "Bearer"},
+    f"/storage/v1/b/{BUCKET}": {"kind": "storage#bucket", "name": BUCKET, "location": "US", "projectNumber": "1"},
+}
 _API = f"(?:/download)?/storage/v1/b/{BUCKET}"
 _COPY = re.compile(rf"{_API}/o/([^/]+)/(rewrite|copy)To/b/{BUCKET}/o/(.+)")
 _OBJECT = re.compile(rf"{_API}/o/(.+)")
@@ -93,11 +98,7 @@ class Bucket:
             return self._object(request, unquote(found[1]), content=found.re is _CONTENT)
         if re.fullmatch(f"{_API}/o", request.path):
             return self._list(request.query.get("prefix", ""), request.query.get("delimiter", ""))
-        if request.path == _TOKENS:
-            return _json({"access_token": "tests", "expires_in": 3600, "token_type": "Bearer"})
-        if re.fullmatch(_API, request.path):
-            return _json({"kind": "storage#bucket", "name": BUCKET, "location": "US", "projectNumber": "1"})
-        return _missing(request.path)
+        return _json(_FIXED[request.path]) if request.path in _FIXED else _missing(request.path)
 
     def put(self, name: str, content: bytes) -> dict[str, Any]:
         """Makes an object, and answers with what the API says of it."""
@@ -106,7 +107,7 @@ class Bucket:
 
     def _resource(self, name: str) -> dict[str, Any]:
         content, generation = self.objects[name]
-        now = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.%fZ}"
+        made = f"{datetime.fromtimestamp(_BEGINNING + generation, timezone.utc):%Y-%m-%dT%H:%M:%S.%fZ}"
         return {
             "kind": "storage#object",
             "bucket": BUCKET,
@@ -115,8 +116,8 @@ class Bucket:
             "generation": str(generation),
             "metageneration": "1",
             "crc32c": _checksum(content),
-            "updated": now,
-            "timeCreated": now,
+            "updated": made,
+            "timeCreated": made,
         }
 
     def _list(self, prefix: str, delimiter: str) -> Answer:

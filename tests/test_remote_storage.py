@@ -32,6 +32,7 @@ from tests.ingestion import IN_PROCESS
 from tests.test_pusher import FILES, push
 from tests.tracks import write_catalogue
 
+
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
     with gcs_server(tmp_path_factory.mktemp("gcs")) as (served, environment), pytest.MonkeyPatch.context() as patch:
