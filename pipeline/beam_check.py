@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -22,10 +22,14 @@ from apache_beam.runners.runner import PipelineState
 from tfx.dsl.io import fileio
 
 from components.errors import PipelineInputError
+from components.places import is_remote
 from pipeline.beam_worker import Answer, Question, answer, own_versions
 
 _IN_PROCESS = {"bundlebaseddirect", "direct", "fnapi", "prism", "switchingdirect"}
 """Runners that start workers themselves, with this Python; in lower case, without what all names end in."""
+
+_ELSEWHERE = "DataflowRunner"
+"""Its machines share no disk with this one; to let them find that out takes minutes."""
 
 _POOL_LIMIT_SECONDS = 120
 _LIMIT_SECONDS = 900
@@ -41,7 +45,7 @@ _ROOT = Path(__file__).parent.parent
 def require_workers(
     arguments: Sequence[str],
     folder: str,
-    places: Iterable[str],
+    places: Sequence[str],
     tell: Callable[[str], None],
     limit: float | None = None,
 ) -> None:
@@ -62,6 +66,11 @@ def require_workers(
     name = runner.rpartition(".")[2]
     if name.lower().removesuffix("runner") in _IN_PROCESS:
         return
+    local = [place for place in (folder, *places) if not is_remote(place)]
+    if name == _ELSEWHERE and local:
+        raise PipelineInputError(
+            f"Dataflow's workers do not see {', '.join(local)}: storage and data have to be gs://."
+        )
     portable = options.view_as(PortableOptions)
     pool = portable.environment_config if portable.environment_type == "EXTERNAL" else None
     _require_listening(portable.job_endpoint, pool)

@@ -192,6 +192,12 @@ def test_workers_have_to_see_what_is_read_and_written(cluster: list[str], tmp_pa
         require_workers(cluster, str(tmp_path / "artifacts"), (str(tmp_path / "elsewhere"),), told.append)
 
 
+def test_dataflow_needs_everything_in_a_bucket(tmp_path: Path) -> None:
+    options = ["--runner=DataflowRunner", "--project=p", "--region=europe-west1", "--temp_location=gs://bucket/tmp"]
+    with pytest.raises(PipelineInputError, match=rf"^Dataflow's workers do not see {tmp_path}/artifacts, {tmp_path}: "):
+        require_workers(options, str(tmp_path / "artifacts"), (str(tmp_path), "gs://bucket/labels.csv"), print)
+
+
 def test_dask_is_refused() -> None:
     with pytest.raises(PipelineInputError, match=r"beam\.args.*Dask runner loses data"):
         load_settings(assignments=["beam.args=[--runner=DaskRunner]"])
