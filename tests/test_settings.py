@@ -289,7 +289,6 @@ def test_the_crawled_store_is_the_catalogue(tmp_path: Path) -> None:
         ("spotify.accept_policy=false", "forbids training machine-learning models on Spotify content"),
         ("spotify.playlists={Jazz: []}", "spotify.playlists: Value error, there is no playlist to crawl"),
         ("data.path=somewhere", "spotify: Value error, enabled brings the data, and data.path names others"),
-        ("output=gs://bucket", "spotify: Value error, output is remote"),
     ],
 )
 def test_a_crawl_that_cannot_be_is_refused(assignment: str, message: str) -> None:
