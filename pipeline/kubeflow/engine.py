@@ -177,7 +177,7 @@ def _execute(step: _Step) -> tuple[dict[str, Any], dict[str, str]]:
     path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     log = step.folder / "log.txt"
     with (
-        log.open("w", encoding="utf-8") as kept,
+        log.open("w", buffering=1, encoding="utf-8") as kept,
         subprocess.Popen(
             command,
             cwd=ROOT,
