@@ -139,6 +139,9 @@ def test_a_run_of_other_components_is_refused_at_its_beginning(steps: Steps) -> 
     more, less = "Sampler, Trainer-c2m1, Evaluator-c2m1", "Trainer-tangent, Evaluator-tangent"
     assert f"The run's settings make {more}, and make no {less}; the DAG was described for others." in failed.stdout
     assert not steps.file("other").exists()
+    noted = json.loads(steps.file("other").with_suffix(".begin.json").read_text())
+    assert noted["components"] == []
+    assert noted["reasons"][0].startswith(f"The run's settings make {more}")
 
 
 def _wait_until_gone(process: int, seconds: float = 30) -> None:

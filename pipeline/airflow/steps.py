@@ -140,7 +140,7 @@ def _begin(options: argparse.Namespace) -> None:
             " the name, output and data that it was described with, or describe another one."
         )
     terminal = open_terminal(settings, verbose=False)
-    with _shown(terminal):
+    with _shown(terminal), _noted(options.run):
         from tfx.dsl.compiler.compiler import Compiler
 
         from pipeline.leftovers import next_run
@@ -206,15 +206,15 @@ def _conclude(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _noted(run: Path, component: str) -> Iterator[None]:
-    """Keeps what ends a component, so that the task that concludes the run can say it."""
-    note = run.with_suffix(f".{component}.json")
+def _noted(run: Path, *component: str) -> Iterator[None]:
+    """Keeps what ends a component, or a run before all of them, for the task that concludes the run to say."""
+    note = run.with_suffix(f".{component[0] if component else 'begin'}.json")
     note.unlink(missing_ok=True)
     try:
         yield
     except Exception as error:
         cause = error.__cause__ if isinstance(error, ComponentFailed) else error
-        _write(note, json.dumps(asdict(stop_of(cause, component))).encode())
+        _write(note, json.dumps(asdict(stop_of(cause, *component))).encode())
         raise
 
 
