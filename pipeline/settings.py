@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +22,8 @@ from components.trainer.hyperparameters import Balance, ModelName, ModelsHyperpa
 from sources.labels import GenreNames, genre_key
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
+
+_SECRET = re.compile(r"--\w*(?:secret|password|token|connection_string)\w*")
 
 
 class _Section(BaseModel):
@@ -179,6 +182,17 @@ class BeamSettings(_Section):
     def _keeps_the_data(cls, args: tuple[str, ...]) -> tuple[str, ...]:
         if any("dask" in argument.lower() for argument in args):
             raise ValueError("Beam's Dask runner loses data and says that all went well: choose another one")
+        return args
+
+    @field_validator("args")
+    @classmethod
+    def _tells_no_secret(cls, args: tuple[str, ...]) -> tuple[str, ...]:
+        for secret in filter(None, map(_SECRET.match, args)):
+            # No ValueError: what is said of one shows the value.
+            raise PipelineInputError(
+                f"Settings: beam.args: {secret[0]} is a secret, and settings are kept with what a run makes. Give it in"
+                " the environment of Beam's processes."
+            )
         return args
 
 

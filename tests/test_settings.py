@@ -42,6 +42,14 @@ def test_file_wins_over_the_defaults(tmp_path: Path) -> None:
     assert (settings.name, settings.tuning.trials) == ("mine", 7)
 
 
+@pytest.mark.parametrize("option", ["--s3_secret_access_key", "--s3_session_token", "--azure_connection_string"])
+def test_secret_among_beams_options_is_refused_without_showing_it(option: str) -> None:
+    with pytest.raises(PipelineInputError) as caught:
+        load_settings(assignments=[f"beam.args=[--runner=FnApiRunner, {option}=hush]"])
+    assert f"beam.args: {option} is a secret" in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
 def test_file_keeps_the_defaults_that_it_does_not_name(tmp_path: Path) -> None:
     settings = load_settings(_file(tmp_path, "training: {seed: 7}"))
     assert settings.training == load_settings().training.model_copy(update={"seed": 7})
