@@ -105,6 +105,12 @@ def test_what_was_removed_is_made_again(tmp_path: Path) -> None:
     assert told.steps == {"a": False}
 
 
+def test_a_file_that_somebody_else_left_is_let_alone(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / ".DS_Store").touch()
+    assert _text(Engine(tmp_path, Told()).run(_pipeline(a={}))["a"]) == "a"
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [

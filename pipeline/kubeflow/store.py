@@ -40,7 +40,7 @@ class Store:
         self._folder.mkdir(parents=True, exist_ok=True)
         for run in self._runs():
             for step in run.iterdir():
-                if not (step / _RECORD).is_file():
+                if step.is_dir() and not (step / _RECORD).is_file():
                     shutil.rmtree(step)
         number = max((int(run.name) for run in self._runs()), default=0) + 1
         folder = self._folder / str(number)
