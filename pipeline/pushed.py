@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.errors import PipelineInputError
-from components.places import children, is_remote
+from components.places import is_remote
+from components.pusher.folder import whole_versions
 from pipeline.settings import Settings, of_demo
-from serving.server.versions import VersionPolicy, aspired_versions
 
 
 def pushing_settings(settings: Settings) -> Settings:
@@ -18,7 +18,7 @@ def pushing_settings(settings: Settings) -> Settings:
     """
     candidates = [settings, of_demo(settings)]
     for candidate in candidates:
-        if any(name.isdigit() for name in _children(candidate.pushed)):
+        if whole_versions(candidate.pushed):
             return candidate
     places = " or ".join(candidate.pushed for candidate in candidates)
     raise PipelineInputError(f"No model was pushed to {places}: make run-local pushes one.")
@@ -43,19 +43,13 @@ def pushed_version(models: str, version: int | None) -> str:
     """The folder of one version, None for the newest.
 
     Raises:
-        PipelineInputError: there is no such version.
+        PipelineInputError: there is no such version, or it did not come there as a whole.
     """
-    names = _children(models)
-    policy = VersionPolicy() if version is None else VersionPolicy(specific=frozenset({version}))
-    wanted = aspired_versions(names, policy)
-    if not wanted:
-        there = ", ".join(sorted(filter(str.isdigit, names), key=int))
-        raise PipelineInputError(f"No version {version} was pushed to {models}; there are {there}.")
-    return f"{models}/{max(wanted.items())[1]}"
-
-
-def _children(folder: str) -> list[str]:
-    try:
-        return children(folder)
-    except OSError as error:
-        raise PipelineInputError(f"{folder} cannot be read: {error.strerror or error}.") from error
+    there = whole_versions(models)
+    number = max(there, default=None) if version is None else version
+    if number not in there:
+        wanted = "version" if number is None else f"version {number}"
+        raise PipelineInputError(
+            f"No {wanted} was pushed to {models}; there are {', '.join(map(str, there)) or 'none'}."
+        )
+    return f"{models}/{there[number]}"

@@ -16,7 +16,7 @@ from components.errors import PipelineInputError
 from components.locks import Locked, exclusive
 from components.model_validator.verdict import FILE, Verdict
 from components.places import read
-from components.pusher.folder import Place, known_versions, place, roll_back, version_number
+from components.pusher.folder import Place, place, places, roll_back, version_number
 from components.scoring.predictions import decode_predictions
 from components.scoring.scores import accuracy, macro_f1
 from pipeline.lineage import Lineage, PushedVersion
@@ -83,12 +83,13 @@ def _list(settings: Settings) -> None:
         table.add_column(name, justify="right")
     table.add_column("verdict")
     table.add_column("state")
-    for number in sorted({*known, *known_versions(pushed)}, reverse=True):
+    found = places(pushed)
+    for number in sorted({*known, *found}, reverse=True):
         version = known.get(number)
         when = f"{version.pushed_at:%Y-%m-%d %H:%M}" if version else _UNKNOWN
         scores = _scores(version) if version else _Scores()
         row = (scores.model, scores.accuracy, scores.macro_f1, scores.verdict)
-        table.add_row(str(number), when, *row, place(pushed, number).value)
+        table.add_row(str(number), when, *row, found.get(number, Place.REMOVED).value)
     # Wide enough for the table where there is no terminal to ask.
     Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 140).print(table)
 

@@ -13,6 +13,7 @@ from tfx.utils import proto_utils
 from components.errors import PipelineInputError
 from components.pusher.executor import Executor
 from components.pusher.folder import INCOMING, WITHDRAWN, Place, known_versions, place, roll_back, version_number
+from pipeline.pushed import pushed_version
 
 FILES = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001", "assets.extra/notes")
 
@@ -134,6 +135,18 @@ def test_back_and_forward(pushed: Path) -> None:
     assert known_versions(str(pushed)) == [7, 8, 9]
     assert place(str(pushed), 1) is Place.REMOVED
     assert all(is_whole(folder, 1) for folder in (pushed / "7", pushed / "8", pushed / WITHDRAWN / "9"))
+
+
+def test_a_version_without_its_files_is_neither_live_nor_kept(pushed: Path) -> None:
+    for half in (pushed / "8" / FILES[0], pushed / "9" / FILES[0]):
+        half.unlink()
+    write_version(pushed / WITHDRAWN / "8")
+    (pushed / WITHDRAWN / "6").mkdir()
+    assert places(pushed) == ["live", "withdrawn", "incomplete"]
+    assert place(str(pushed), 6) is Place.INCOMPLETE
+    assert pushed_version(str(pushed), None) == str(pushed / "7")
+    with pytest.raises(PipelineInputError, match=r"^No version 9 was pushed to .*; there are 7\.$"):
+        pushed_version(str(pushed), 9)
 
 
 def test_no_server_sees_a_third_version_on_the_way(pushed: Path) -> None:

@@ -13,14 +13,16 @@ from pipeline.pushed import pushed_models
 from pipeline.settings import load_settings
 from serving.__main__ import docker_command, main, stand_in_command
 from tests.conftest import ROOT, FinishedRun, free_port
+from tests.test_pusher import write_version
 
 
 def test_the_versions_of_the_pipeline_come_before_those_of_the_demo(tmp_path: Path) -> None:
     home, settings = tmp_path / "mine", load_settings(texts={"output": str(tmp_path), "name": "mine"})
-    (tmp_path / "mine-demo" / "pushed" / "1700000000").mkdir(parents=True)
-    (home / "pushed" / "unfinished").mkdir(parents=True)
+    write_version(tmp_path / "mine-demo" / "pushed" / "1700000000")
+    write_version(home / "pushed" / "unfinished")
+    (home / "pushed" / "1700000000" / "variables").mkdir(parents=True)
     assert pushed_models(settings) == tmp_path / "mine-demo" / "pushed"
-    (home / "pushed" / "1700000001").mkdir()
+    write_version(home / "pushed" / "1700000001")
     assert pushed_models(settings) == home / "pushed"
 
 

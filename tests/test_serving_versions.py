@@ -64,6 +64,18 @@ def rows(text: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in cells}
 
 
+def test_a_version_that_did_not_come_whole_is_listed_as_incomplete(home: Home, said: Said) -> None:
+    half = home.version + 1
+    (home.pushed / str(half) / "variables").mkdir(parents=True)
+    assert main(home.flags) == 0
+    assert {version: row[-1] for version, row in rows(said()).items()} == {
+        str(half): "incomplete",
+        str(home.version): "live",
+    }
+    assert main([*home.flags, "--live", str(home.version)]) == 0
+    assert said() == f"Version {home.version} is live already.\n"
+
+
 def test_versions_are_listed_with_scores_and_taken_back(finished_run: FinishedRun, home: Home, said: Said) -> None:
     newer = home.version + 1
     home.copy(newer)

@@ -35,6 +35,7 @@ class Place(Enum):
     LIVE = "live"
     KEPT = "kept"
     WITHDRAWN = "withdrawn"
+    INCOMPLETE = "incomplete"
     REMOVED = "removed"
 
 
@@ -54,10 +55,16 @@ def versions(names: Iterable[str]) -> dict[int, str]:
 
 def place(pushed: str, version: int) -> Place:
     """Where a version is."""
-    served = versions(_children(pushed))
-    if version in served:
-        return Place.LIVE if version == max(served) else Place.KEPT
-    return Place.WITHDRAWN if version in versions(_children(f"{pushed}/{WITHDRAWN}")) else Place.REMOVED
+    return places(pushed).get(version, Place.REMOVED)
+
+
+def places(pushed: str) -> dict[int, Place]:
+    """Where every version is that is there, lowest first."""
+    served = whole_versions(pushed)
+    found = dict.fromkeys(known_versions(pushed), Place.INCOMPLETE)
+    found.update(dict.fromkeys(whole_versions(f"{pushed}/{WITHDRAWN}"), Place.WITHDRAWN))
+    found.update({version: Place.LIVE if version == max(served) else Place.KEPT for version in served})
+    return found
 
 
 def known_versions(pushed: str) -> list[int]:
@@ -112,9 +119,13 @@ def old_versions(pushed: str, keep: int) -> list[int]:
 
 
 def live_version(pushed: str) -> int | None:
-    """The version that is served, None if there is none; servers pass over one that is not whole."""
-    served = versions(_children(pushed))
-    return max((number for number, name in served.items() if is_whole(f"{pushed}/{name}")), default=None)
+    """The version that is served, None if there is none."""
+    return max(whole_versions(pushed), default=None)
+
+
+def whole_versions(folder: str) -> dict[int, str]:
+    """The versions that a server would load, lowest first, with the name of each; it passes over the others."""
+    return {number: name for number, name in versions(_children(folder)).items() if is_whole(f"{folder}/{name}")}
 
 
 def is_whole(folder: str) -> bool:
