@@ -19,7 +19,6 @@ from pipeline.conclusion import Stop, conclude_stopped, stop_of
 from pipeline.exit_codes import FAULT, GATE
 from pipeline.settings import load_settings
 from pipeline.webhook import VARIABLE, tell
-from tests.conftest import free_port
 
 PATH = "T000-xyz"
 
@@ -51,6 +50,14 @@ class _Listener:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self.server.server_port}/{PATH}"
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that nobody listens at, nor can meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 @pytest.fixture
@@ -184,11 +191,13 @@ def test_a_webhook_that_answers_byte_by_byte_is_not_waited_for(monkeypatch: pyte
 
 @pytest.mark.parametrize(
     "address",
-    [f"http://127.0.0.1:{free_port()}/{PATH}", f"ftp://nowhere/{PATH}", f"http://[{PATH}", PATH, f"\0{PATH}"],
+    ["http://127.0.0.1:{closed}/{path}", "ftp://nowhere/{path}", "http://[{path}", "{path}", "\0{path}"],
     ids=["closed", "ftp", "broken", "no address", "zero byte"],
 )
-def test_an_address_that_is_of_no_use_is_said_without_showing_it(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "environ", {VARIABLE: address})
+def test_an_address_that_is_of_no_use_is_said_without_showing_it(
+    address: str, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {VARIABLE: address.format(closed=closed_port, path=PATH)})
     line = tell({"text": "x"})
     assert line is not None
     assert line.startswith(f"The webhook in {VARIABLE} was not told: it cannot be reached (")
