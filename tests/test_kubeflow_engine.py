@@ -12,6 +12,7 @@ from google.protobuf import json_format
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 from components.errors import PipelineInputError
+from pipeline.kubeflow import store
 from pipeline.kubeflow.engine import Engine, StepFailed, order, read_specification
 from tests.test_kubeflow import Told
 
@@ -92,6 +93,17 @@ def test_what_reads_other_content_runs_again_and_what_reads_equal_content_does_n
     word.write_text("two")
     assert _text(engine.run(pipeline)["b"]) == "twob"
     assert told.steps == {"a": False, "b": False}
+
+
+@pytest.mark.parametrize(("function", "version"), [("python_version", "3.99.0"), ("version", "9.9")])
+def test_what_another_version_of_python_or_tfx_made_is_made_again(
+    tmp_path: Path, function: str, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    Engine(tmp_path, told).run(_pipeline(a={}))
+    monkeypatch.setattr(store, function, lambda *_: version)
+    Engine(tmp_path, told).run(_pipeline(a={}))
+    assert told.steps == {"a": False}
 
 
 def test_what_was_removed_is_made_again(tmp_path: Path) -> None:

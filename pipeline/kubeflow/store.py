@@ -7,7 +7,9 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 from typing import Any
 
 from google.protobuf import json_format
@@ -76,8 +78,9 @@ class Store:
 
 
 def key_of(command: Sequence[str], parameters: Mapping[str, Any], digests: Mapping[str, str]) -> str:
-    """What a step depends on, as a hash."""
-    text = json.dumps([list(command), dict(parameters), dict(digests)], sort_keys=True)
+    """What a step depends on, as a hash; it runs in this Python, with this TFX."""
+    made_with = [python_version(), version("tfx")]
+    text = json.dumps([made_with, list(command), dict(parameters), dict(digests)], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
