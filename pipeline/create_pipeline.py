@@ -123,7 +123,7 @@ def create_pipeline(
         tuner = _tuner(settings, name, examples, transform) if settings.tuning.enabled else None
         warm = settings.training.warm_start and trained_in_epochs(name)
         start = _start(settings, name, examples) if warm else None
-        trainer = _trainer(settings, name, _fit_arguments(settings, name, examples, transform), tuner, start)
+        trainer = _trainer(name, _fit_arguments(settings, name, examples, transform), tuner, start)
         trainers.append(trainer)
         evaluators.append(_evaluator(settings, name, examples, trainer))
         nodes.extend(node for node in (tuner, start, trainers[-1], evaluators[-1]) if node)
@@ -253,10 +253,8 @@ def _start(settings: Settings, name: ModelName, examples: BaseChannel) -> BaseNo
     ).with_id(f"WarmStartResolver-{name}")
 
 
-def _trainer(
-    settings: Settings, name: ModelName, arguments: dict[str, Any], tuner: BaseNode | None, start: BaseNode | None
-) -> Trainer:
-    arguments["custom_config"]["warm_start"] = settings.training.warm_start
+def _trainer(name: ModelName, arguments: dict[str, Any], tuner: BaseNode | None, start: BaseNode | None) -> Trainer:
+    arguments["custom_config"]["warm_start"] = start is not None
     return Trainer(
         run_fn="components.trainer.run.run_fn",
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,

@@ -16,8 +16,25 @@ from components.trainer.description import ModelDescription, track_hash, trained
 from components.trainer.fitting import Fit, Task, fit_network
 from components.trainer.hyperparameters import NetworkHyperparameters
 from components.trainer.warm_start import Start, start_from
+from pipeline.create_pipeline import create_pipeline
+from pipeline.settings import load_settings
 from tests.conftest import FinishedRun
 from tests.tracks import GENRES
+
+# The wiring
+
+
+def test_only_trainers_in_epochs_are_made_anew_when_it_is_switched() -> None:
+    cold, warm = (_configs(f"training.warm_start={value}") for value in ("false", "true"))
+    assert {name for name in cold if cold[name] != warm[name]} == {"Trainer-c1m1"}
+    assert set(cold) == {"Trainer-c1m1", "Trainer-tangent"}
+
+
+def _configs(assignment: str) -> dict[str, str]:
+    settings = load_settings(None, ["data.path=x", "training.models=[c1m1, tangent]", assignment])
+    nodes = create_pipeline(settings, "a", "b").components
+    return {node.id: node.exec_properties["custom_config"] for node in nodes if node.id.startswith("Trainer-")}
+
 
 # Which model
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +20,7 @@ from components.track_example_gen.splits import TEST, TRAIN, VALIDATION
 from components.trainer.description import ModelDescription
 from components.trainer.export import ServingModule, save
 from components.trainer.fitting import EpochLog, Task
-from components.trainer.hyperparameters import ModelName, trained_in_epochs
+from components.trainer.hyperparameters import ModelName
 from components.trainer.input_pipeline import TransformedReader, TransformGraph, cached_tracks, raw_examples
 from components.trainer.record import VALIDATION_FILE, TrainingRecord
 from components.trainer.reference import REFERENCE_TRACKS, save_reference
@@ -31,8 +30,6 @@ from components.trainer.warmup import save_warmup
 
 _PREDICTED_TOGETHER = 64
 _WARMUP_TRACKS = 2
-
-log = logging.getLogger("deepmusic.Trainer")
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -56,7 +53,7 @@ def run_fn(fn_args: FnArgs) -> None:
     hyperparameters = {**config["hyperparameters"], **_tuned(fn_args)}
     trained_on = track_table(raw_examples(fn_args.train_files))
     description = ModelDescription(name, genres, tuple(sorted(set(trained_on["analyser"].to_pylist()))))
-    begin = _start(fn_args, name, description) if config["warm_start"] else None
+    begin = _start(fn_args, description) if config["warm_start"] else None
     with TemporaryDirectory() as cache:
         train = cached_tracks(reader, fn_args.train_files, f"{cache}/train")
         validation = cached_tracks(reader, fn_args.eval_files, f"{cache}/validation")
@@ -97,10 +94,7 @@ def make_deterministic(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def _start(fn_args: FnArgs, name: ModelName, wanted: ModelDescription) -> Start | None:
-    if not trained_in_epochs(name):
-        log.info("is solved in closed form, so there is nothing that it could start from")
-        return None
+def _start(fn_args: FnArgs, wanted: ModelDescription) -> Start | None:
     # TFX names the splits to train on and to validate by; the test split lies beside them.
     (train,) = fn_args.train_files
     examples = train.removesuffix(f"/Split-{TRAIN}/*")
