@@ -100,11 +100,17 @@ def remove_leftovers(artifacts: str, connection: Any, pipeline: str, component: 
             executions = handle.store.get_executions_by_context(node.id) if node else []
         # TFX takes up a cancelled execution again without a word of it: it may have been killed a second time.
         ended_badly = [run for run in executions if run.last_known_state not in _ENDED_WELL]
-        for execution in ended_badly:
-            for pattern in ("*/*", "*/.system/*"):
-                for folder in fileio.glob(f"{artifacts}/{pattern}/{execution.id}"):
-                    fileio.rmtree(folder)
+        _remove_folders(artifacts, {str(execution.id) for execution in ended_badly})
         unfinished = [run for run in ended_badly if run.last_known_state in _UNFINISHED]
         for execution in unfinished:
             execution.last_known_state = metadata_store_pb2.Execution.CANCELED
         handle.store.put_executions(unfinished)
+
+
+def _remove_folders(artifacts: str, executions: set[str]) -> None:
+    if not executions:
+        return
+    for pattern in ("*/*/*", "*/.system/*/*"):
+        for folder in fileio.glob(f"{artifacts}/{pattern}"):
+            if str(folder).rstrip("/").rpartition("/")[2] in executions:
+                fileio.rmtree(folder)
