@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from components.errors import PipelineInputError
+from pipeline.conclusion import conclude_stopped, stop_of
+from pipeline.console import Terminal, open_terminal
+from pipeline.exit_codes import FAULT, INTERRUPTED
 from pipeline.settings import Settings, load_settings, location, of_demo
 
 
@@ -27,3 +33,35 @@ def settings_of(options: argparse.Namespace) -> Settings:
     texts = {key: str(value) for key, value in given.items() if value is not None}
     settings = load_settings(options.settings, options.assignments, texts)
     return of_demo(settings) if settings.catalogue.path is None else settings
+
+
+def run_command(
+    options: argparse.Namespace,
+    run: Callable[[Settings, Terminal], int],
+    require: Callable[[Settings], None] = lambda _: None,
+) -> int:
+    """Runs the pipeline as a command line asks for it, and tells how it ended if it did not come to its end.
+
+    Args:
+        options: with what :func:`add_arguments` adds, and ``verbose``.
+        run: answers with the exit code.
+        require: raises PipelineInputError for settings that cannot be run.
+
+    Returns:
+        See :mod:`pipeline.exit_codes`.
+    """
+    try:
+        settings = settings_of(options)
+        require(settings)
+        terminal = open_terminal(settings, options.verbose)
+    except PipelineInputError as error:
+        print(error, file=sys.stderr)
+        return FAULT
+    try:
+        return run(settings, terminal)
+    except KeyboardInterrupt:
+        terminal.error("Interrupted. The next run goes on from what was finished last.")
+        return INTERRUPTED
+    except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
+        terminal.failure("", error)
+        return conclude_stopped(settings, stop_of(error), terminal)

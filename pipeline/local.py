@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from components.errors import ComponentFailed, PipelineInputError
-from pipeline.command_line import add_arguments, settings_of
+from components.errors import ComponentFailed
+from pipeline.command_line import add_arguments, run_command
 from pipeline.conclusion import conclude, conclude_stopped, stop_of
-from pipeline.console import Terminal, open_terminal, relative
-from pipeline.exit_codes import FAULT, INTERRUPTED
+from pipeline.console import Terminal, relative
 from pipeline.settings import Settings
 
 
@@ -22,21 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         See :mod:`pipeline.exit_codes`.
     """
-    options = _parse(arguments)
-    try:
-        settings = settings_of(options)
-        terminal = open_terminal(settings, options.verbose)
-    except PipelineInputError as error:
-        print(error, file=sys.stderr)
-        return FAULT
-    try:
-        return _run(settings, terminal)
-    except KeyboardInterrupt:
-        terminal.error("Interrupted. The next run goes on from the last finished component.")
-        return INTERRUPTED
-    except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
-        terminal.failure("", error)
-        return conclude_stopped(settings, stop_of(error), terminal)
+    return run_command(_parse(arguments), _run)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

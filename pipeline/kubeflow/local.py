@@ -6,11 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.errors import PipelineInputError
-from pipeline.command_line import settings_of
-from pipeline.conclusion import Stop, conclude, conclude_stopped, stop_of
-from pipeline.console import Terminal, open_terminal, relative
-from pipeline.exit_codes import FAULT, GATE, INTERRUPTED
+from pipeline.command_line import run_command
+from pipeline.conclusion import Stop, conclude, conclude_stopped
+from pipeline.console import Terminal, relative
+from pipeline.exit_codes import GATE
 from pipeline.kubeflow.compile import parse, require_kubeflow, write_specification
 from pipeline.settings import Settings
 
@@ -21,22 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         One of :mod:`pipeline.exit_codes`.
     """
-    options = parse(arguments, __doc__)
-    try:
-        settings = settings_of(options)
-        require_kubeflow(settings)
-        terminal = open_terminal(settings, options.verbose)
-    except PipelineInputError as error:
-        print(error, file=sys.stderr)
-        return FAULT
-    try:
-        return _run(settings, terminal)
-    except KeyboardInterrupt:
-        terminal.error("Interrupted. The next run goes on from the last finished step.")
-        return INTERRUPTED
-    except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
-        terminal.failure("", error)
-        return conclude_stopped(settings, stop_of(error), terminal)
+    return run_command(parse(arguments, __doc__), _run, require_kubeflow)
 
 
 def _run(settings: Settings, terminal: Terminal) -> int:
