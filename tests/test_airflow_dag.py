@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.airflow.start import StepFailed, require_dag
 from pipeline.airflow.steps import FORMAT
 from tests.conftest import ROOT
 from tests.test_airflow import DAG_FILE
@@ -121,6 +122,32 @@ def test_what_is_missing_is_the_import_error_in_one_line(case: str, answers: dic
     (error,) = answers[case]["errors"]
     assert error.startswith(_BROKEN[case][2].format(file=folder / f"{case}.json"))
     assert "\n" not in error
+
+
+def test_a_schedule_that_is_none_is_said_before_airflow_starts(tmp_path: Path) -> None:
+    airflow, dag = tmp_path / "airflow", tmp_path / "dag.json"
+    # An environment that was made elsewhere has commands that name the Python there.
+    airflow.write_text(f'#!/bin/sh\nexec {AIRFLOW_PYTHON} -m airflow "$@"\n')
+    airflow.chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DAG_FILE.parent),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "DEEPMUSIC_DAG": str(dag),
+        "DEEPMUSIC_PYTHON": "/no/such/python",
+    }
+    dag.write_text(json.dumps({**_DESCRIBED, "schedule": "tomorrow"}))
+    with pytest.raises(StepFailed, match="migrat"):
+        require_dag("tomorrow", environment)
+    subprocess.run([airflow, "db", "migrate"], env=environment, capture_output=True, check=True)
+    with pytest.raises(StepFailed) as failed:
+        require_dag("tomorrow", environment)
+    line = str(failed.value)
+    assert line.startswith("Airflow makes no DAG of these settings, with airflow.schedule = 'tomorrow': AirflowTime")
+    assert "\n" not in line
+    dag.write_text(json.dumps({**_DESCRIBED, "schedule": "@daily"}))
+    require_dag("@daily", environment)
 
 
 def test_a_python_that_is_not_there_is_named_and_not_tried_again(answers: dict[str, Any]) -> None:

@@ -46,6 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         path = {"PATH": f"{airflow.parent}{os.pathsep}{os.environ['PATH']}"}
         environment = {**os.environ, **_settings(home, dag, tfx), **path}
         _quietly(home, environment, "db", "migrate")
+        require_dag(described["schedule"], environment)
         slots = str(described["heavy_slots"])
         _quietly(
             home, environment, "pools", "set", described["heavy_pool"], slots, "steps that need gigabytes or all cores"
@@ -62,6 +63,30 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     return 0
+
+
+def require_dag(schedule: str | None, environment: Mapping[str, str]) -> None:
+    """Has Airflow read the DAG file once: it would come up without the DAG, and without a word of it.
+
+    Args:
+        schedule: what runs are started by, which is Airflow's to understand.
+        environment: that of its processes.
+
+    Raises:
+        StepFailed: it makes no DAG of the file; with its reason, in a line.
+    """
+    command = ["airflow", "dags", "list-import-errors", "--local", "--output", "json"]
+    listed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if not listed.returncode:
+        return
+    try:
+        faults = _rows(listed.stdout)
+    except ValueError:
+        raise StepFailed(listed.stderr) from None
+    for fault in faults:
+        if fault["filepath"] == str(DAG_FILE):
+            reason = fault["error"].strip().splitlines()[-1]
+            raise StepFailed(f"Airflow makes no DAG of these settings, with airflow.schedule = {schedule!r}: {reason}")
 
 
 def _settings(home: Path, dag: Path, tfx: Path) -> dict[str, str]:
@@ -117,8 +142,11 @@ def _seconds(task: Mapping[str, str]) -> float:
 
 
 def _json(environment: Mapping[str, str], *arguments: str) -> list[dict[str, str]]:
+    return _rows(_output("airflow", *arguments, "--output", "json", environment=environment))
+
+
+def _rows(output: str) -> list[dict[str, str]]:
     """What Airflow's command line answers, below the lines that its libraries print."""
-    output = _output("airflow", *arguments, "--output", "json", environment=environment)
     return list(json.loads(output[output.rindex("\n[") if "\n[" in output else output.index("[") :]))
 
 
