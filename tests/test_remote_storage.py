@@ -192,6 +192,16 @@ def test_a_way_back_that_was_stopped_is_gone_on_with(bucket: Bucket) -> None:
     assert {f"stopped/{WITHDRAWN}/2/{file}" for file in FILES} <= set(bucket.names("stopped/"))
 
 
+def test_a_way_forward_that_was_stopped_is_gone_on_with(bucket: Bucket) -> None:
+    for file in FILES:
+        bucket.put(f"forward/1/{file}", b"x")
+        bucket.put(f"forward/{WITHDRAWN}/2/{file}", b"x")
+    bucket.put(f"forward/2/{FILES[-1]}", b"x")
+    assert roll_back(f"gs://{BUCKET}/forward", 2) == []
+    assert place(f"gs://{BUCKET}/forward", 2) is Place.LIVE
+    assert bucket.names(f"forward/{WITHDRAWN}/2/") == []
+
+
 def test_what_a_killed_run_left_in_the_bucket_goes(bucket: Bucket, tmp_path: Path) -> None:
     connection = metadata_store_pb2.ConnectionConfig()
     connection.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")

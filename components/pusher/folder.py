@@ -90,16 +90,17 @@ def roll_back(pushed: str, version: int) -> list[int]:
     """
     withdrawn = f"{pushed}/{WITHDRAWN}"
     back, served = versions(_children(withdrawn)), versions(_children(pushed))
-    if version not in served and version not in back:
+    folders = folders_of(pushed, version)
+    if not folders:
         known = ", ".join(map(str, known_versions(pushed))) or "none"
         raise PipelineInputError(f"There is no version {version} in {pushed}; there are: {known}.")
-    folder = f"{pushed}/{served[version]}" if version in served else f"{withdrawn}/{back[version]}"
+    folder = next(filter(is_whole, folders), folders[0])
     missing = next((name for name in _FILES if not exists(f"{folder}/{name}")), None)
     if missing:
         raise PipelineInputError(f"Version {version} is not complete: {folder}/{missing} is not there.")
     newer = [number for number in served if number > version]
     try:
-        if version not in served:
+        if folder.startswith(f"{withdrawn}/"):
             move(folder, f"{pushed}/{back[version]}", SAVED_MODEL)
         for number in newer:
             move(f"{pushed}/{served[number]}", f"{withdrawn}/{served[number]}", SAVED_MODEL)
