@@ -1,5 +1,7 @@
 """Tests of reading and labelling files, and of the shards that they become."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from components.track_example_gen.ingest import IngestConfig, ingest_shard, publish_shard, read_tracks
 from components.track_example_gen.progress import Progress
 from components.track_example_gen.splits import SPLITS
+from components.track_example_gen.store import ShardStore
 from components.track_example_gen.verdicts import Verdict, read_verdicts
 from sources.labels import GenreNames, Label
 from sources.track import Rejection, Track
@@ -102,12 +105,37 @@ def test_whole_shard_is_not_read_again(tmp_path: Path) -> None:
     assert read_verdicts(str(_shard(tmp_path, paths))) == before
 
 
-def test_interrupted_shard_is_read_again(tmp_path: Path) -> None:
-    left = tmp_path / "shard.part"
-    left.mkdir()
-    (left / "verdicts.jsonl").write_bytes(b'{"path": "hal')
-    assert len(read_verdicts(str(_shard(tmp_path, _jazz(tmp_path, 3))))) == 3
-    assert not left.exists()
+class Meanwhile(Progress):
+    """Has something done after an attempt's first track."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        super().__init__(1)
+        self._actions = [action]
+
+    def track_read(self) -> None:
+        while self._actions:
+            self._actions.pop()()
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["faster", "dies"])
+def test_two_attempts_at_a_shard_do_not_disturb_each_other(tmp_path: Path, dies: bool) -> None:
+    paths, store = [str(path) for path in _jazz(tmp_path, 3)], tmp_path / "store"
+    folder = str(store / "shard")
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    def another() -> None:
+        with nullcontext() if not dies else pytest.raises(KeyboardInterrupt):
+            ingest_shard(paths, None, CONFIG, folder, Meanwhile(die) if dies else Progress(1))
+
+    ingest_shard(paths, None, CONFIG, folder, Meanwhile(another))
+    assert [verdict.path for verdict in read_verdicts(folder)] == paths
+    assert sorted(track_id for split in SPLITS for track_id in _ids(store / "shard" / split)) == ["0", "1", "2"]
+    left = [path for path in store.iterdir() if path.name != "shard"]
+    assert len(left) == dies
+    ShardStore(str(store))
+    assert [path.name for path in store.iterdir()] == ["shard"]
 
 
 def test_publishing_leaves_out_what_was_rejected_since(tmp_path: Path) -> None:

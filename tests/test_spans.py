@@ -220,12 +220,13 @@ def test_interrupted_ingestion_goes_on_with_what_it_has_read(tmp_path: Path) -> 
     data, labels = write_catalogue(tmp_path / "catalogue", 80, tracks_per_artist=1)
     whole = _again(tmp_path, data, labels)
     shards = sorted(path for path in tmp_path.iterdir() if len(path.name) == 32)
-    shards[0].rename(f"{shards[0]}.part")
+    shards[0].rename(f"{shards[0]}.1.part")
     shutil.rmtree(shards[1])
     again = _again(tmp_path, data, labels)
     assert 0 < _new(again) < 40
     assert again.examples == whole.examples
     assert sorted(path for path in tmp_path.iterdir() if len(path.name) == 32) == shards
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_file_that_could_not_be_read_is_tried_again(tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from uuid import uuid4
 
 import msgspec
 import tensorflow as tf
 from tfx.dsl.io import fileio
 
+from components.places import move
 from components.track_example_gen import verdicts as verdict_files
 from components.track_example_gen.catalogue import FILE_ERRORS
 from components.track_example_gen.progress import Progress
@@ -24,7 +26,7 @@ from sources.registry import read
 from sources.track import InvalidTrack, Rejection, Track, Unreadable
 
 STAGING = ".part"
-"""Behind the name of a shard's folder that is not whole, or not any more."""
+"""Ends the name of a shard's folder that is not whole, or not any more."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,7 @@ def ingest_shard(
     """
     if fileio.exists(os.path.join(folder, verdict_files.FILE)):
         return
-    staging = folder + STAGING
-    if fileio.exists(staging):
-        fileio.rmtree(staging)
+    staging = staging_of(folder)
     fileio.makedirs(staging)
     writers = {split: _SplitWriter(os.path.join(staging, split), config.max_segments) for split in SPLITS}
     genres, complete = GenreNames(config.genres), True
@@ -110,16 +110,25 @@ def ingest_shard(
             progress.track_read()
     for writer in writers.values():
         writer.close()
-    names = [*SPLITS, verdict_files.FILE]
     if complete:
         with fileio.open(os.path.join(staging, verdict_files.LABELS_FILE), "wb") as file:
             file.write(verdict_files.labels_digest(read_verdicts(staging), labels).encode())
-        names.append(verdict_files.LABELS_FILE)
-    # File by file: an object store cannot give a whole folder its name at once.
-    fileio.makedirs(folder)
-    for name in names:
-        fileio.rename(os.path.join(staging, name), os.path.join(folder, name), overwrite=True)
-    fileio.rmtree(staging)
+    _take_name(staging, folder)
+
+
+def staging_of(folder: str) -> str:
+    """A new name for a shard's folder that is not whole: a runner may try a bundle again while an attempt goes on."""
+    return f"{folder}.{uuid4().hex}{STAGING}"
+
+
+def _take_name(staging: str, folder: str) -> None:
+    try:
+        move(staging, folder, last=verdict_files.FILE)
+    except OSError:
+        if not fileio.exists(os.path.join(folder, verdict_files.FILE)):
+            raise
+        # Another attempt was faster.
+        fileio.rmtree(staging)
 
 
 class _SplitWriter:

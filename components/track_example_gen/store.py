@@ -14,7 +14,7 @@ from tfx.dsl.io import fileio
 from components.track_example_gen import verdicts as verdict_files
 from components.track_example_gen.catalogue import content_digest, list_analyses
 from components.track_example_gen.chunks import cut
-from components.track_example_gen.ingest import STAGING, IngestConfig
+from components.track_example_gen.ingest import STAGING, IngestConfig, staging_of
 from components.track_example_gen.progress import Moments
 from components.track_example_gen.spans import Span
 from components.track_example_gen.verdicts import LABELS_FILE, labels_digest, read_verdicts
@@ -57,12 +57,15 @@ class ShardStore:
     """A folder with a folder a shard, as :func:`components.track_example_gen.ingest.ingest_shard` writes it."""
 
     def __init__(self, folder: str) -> None:
-        """Opens the store, or makes it.
+        """Opens the store, or makes it, and removes what interrupted ingestions left in it.
 
         Raises:
-            OSError, tf.errors.OpError: the folder cannot be made.
+            OSError, tf.errors.OpError: the folder cannot be made, or something not be removed.
         """
         fileio.makedirs(folder)
+        for left in shard_folders(folder):
+            if left.endswith(STAGING):
+                discard(left)
         self._folder = folder
 
     def folder_of(self, shard: Shard) -> str:
@@ -103,9 +106,7 @@ def read_at(folder: str) -> float:
 def discard(folder: str) -> None:
     """Removes a shard; one that is removed by half is not taken for a whole one."""
     if not folder.endswith(STAGING):
-        half = folder + STAGING
-        if fileio.exists(half):
-            fileio.rmtree(half)
+        half = staging_of(folder)
         fileio.rename(folder, half)
         folder = half
     fileio.rmtree(folder)
