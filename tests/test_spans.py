@@ -1,17 +1,21 @@
 """Tests of catalogues that grow: spans, and what is not read a second time."""
 
 import csv
+import errno
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
 from tfx.components.example_gen import utils
 
 from components.errors import PipelineInputError
 from components.track_example_gen import chunks
 from components.track_example_gen.driver import FingerprintDriver
+from components.track_example_gen.executor import writing_to
 from components.track_example_gen.spans import Span, find_spans
 from tests.ingestion import Run, execute
 from tests.tracks import analysis, write_analysis, write_catalogue
@@ -242,6 +246,36 @@ def test_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PipelineInputError, match=f"Nothing more can be written to {tmp_path / 'file' / 'store'}"):
         execute(tmp_path, data, labels, store=str(tmp_path / "file" / "store"))
+
+
+@pytest.mark.parametrize(
+    ("code", "lasting"),
+    [(errno.ENOSPC, True), (errno.EROFS, True), (errno.EACCES, True), (errno.EIO, False), (errno.ESTALE, False)],
+    ids=errno.errorcode.get,
+)
+def test_only_what_another_try_would_not_mend_is_the_users(code: int, lasting: bool) -> None:
+    error = OSError(code, os.strerror(code), "/store/shard")
+    with pytest.raises(PipelineInputError if lasting else OSError, match=os.strerror(code)), writing_to("/store"):
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "lasting"),
+    [
+        (tf.errors.PermissionDeniedError(None, None, "code 403"), True),
+        (tf.errors.ResourceExhaustedError(None, None, "/a; No space left on device"), True),
+        (tf.errors.ResourceExhaustedError(None, None, "code 429"), False),
+        (tf.errors.UnavailableError(None, None, "code 503"), False),
+    ],
+    ids=["403", "full", "429", "503"],
+)
+def test_remote_file_system_that_does_not_answer_for_a_while_is_no_fault(error: Exception, lasting: bool) -> None:
+    with pytest.raises(PipelineInputError if lasting else type(error)), writing_to("gs://store"):
+        raise error
+    moved = OSError(None, str(error))
+    moved.__cause__ = error
+    with pytest.raises(PipelineInputError if lasting else OSError), writing_to("gs://store"):
+        raise moved
 
 
 # The driver

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ from typing import Any
 
 import apache_beam as beam
 import msgspec
+import tensorflow as tf
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
@@ -37,6 +39,12 @@ from components.track_example_gen.store import Shard, ShardStore, plan_shards
 from components.track_example_gen.verdicts import Verdict, read_verdicts
 
 log = logging.getLogger("deepmusic.TrackExampleGen")
+
+_LASTING = (
+    *map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)),
+    "is not a directory",
+)
+"""What errors say that another try would not mend; the last is TensorFlow's."""
 
 
 class Executor(BaseBeamExecutor):
@@ -67,7 +75,7 @@ class Executor(BaseBeamExecutor):
             several_genres=exec_properties["several_genres"],
         )
         spans = find_spans(exec_properties["data"], exec_properties.get("labels"), exec_properties.get("spans"))
-        with _writing_to(exec_properties["store"]):
+        with writing_to(exec_properties["store"]):
             store = ShardStore(exec_properties["store"])
         shards = plan_shards(spans, config, exec_properties["code_version"])
         missing = [shard for shard, known in zip(shards, _known(shards, store), strict=True) if not known]
@@ -119,19 +127,32 @@ class _IngestShard(beam.DoFn):
     def process(self, element: tuple[str, Shard]) -> Iterator[None]:
         folder, shard = element
         labels = self._labels.read(shard.labels)
-        with _writing_to(folder):
+        with writing_to(folder):
             ingest_shard(shard.paths, labels, self._config, folder, self._progress)
         self._progress.part_read()
         yield from ()
 
 
 @contextmanager
-def _writing_to(folder: str) -> Iterator[None]:
+def writing_to(folder: str) -> Iterator[None]:
+    """Says which folder it is that cannot be written to.
+
+    Raises:
+        PipelineInputError: for what another try would not mend; anything else stays what it is, and may be tried again.
+    """
     try:
         yield
     except FILE_ERRORS as error:
         # What cannot be read is rejected: this could not be written.
+        if not _is_lasting(error):
+            raise
         raise PipelineInputError(f"Nothing more can be written to {folder}: {error}.") from error
+
+
+def _is_lasting(error: BaseException) -> bool:
+    # TensorFlow's errors have no number, but the same words; a bucket's have the class alone.
+    refused = (tf.errors.PermissionDeniedError, tf.errors.UnauthenticatedError)
+    return any(words in str(error) for words in _LASTING) or isinstance(error.__cause__ or error, refused)
 
 
 def _known(shards: Sequence[Shard], store: ShardStore) -> list[bool]:
