@@ -16,7 +16,7 @@ from components.errors import PipelineInputError
 from components.track_example_gen import chunks
 from components.track_example_gen.driver import FingerprintDriver
 from components.track_example_gen.executor import writing_to
-from components.track_example_gen.spans import Span, find_spans
+from components.track_example_gen.spans import Span, find_spans, fingerprint_of
 from tests.ingestion import Run, execute
 from tests.tracks import analysis, write_analysis, write_catalogue
 
@@ -231,6 +231,16 @@ def test_interrupted_ingestion_goes_on_with_what_it_has_read(tmp_path: Path) -> 
     assert again.examples == whole.examples
     assert sorted(path for path in tmp_path.iterdir() if len(path.name) == 32) == shards
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_data_that_change_while_they_are_read_end_the_run_and_only_they_are_read_again(tmp_path: Path) -> None:
+    data, labels = write_catalogue(tmp_path / "catalogue", 80, tracks_per_artist=1)
+    before = fingerprint_of([Span(0, str(data), str(labels))])
+    _rewrite(data)
+    with pytest.raises(PipelineInputError, match=f"changed while .* read: {data}.*[Rr]un again"):
+        _again(tmp_path, data, labels, input_fingerprint=before)
+    now = fingerprint_of([Span(0, str(data), str(labels))])
+    assert _again(tmp_path, data, labels, input_fingerprint=now).count == 80
 
 
 def test_file_that_could_not_be_read_is_tried_again(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import apache_beam as beam
 import msgspec
 import tensorflow as tf
+from tfx.components.example_gen.utils import FINGERPRINT_PROPERTY_NAME
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
@@ -33,9 +34,9 @@ from components.track_example_gen.report import (
     several_genres,
     summarize,
 )
-from components.track_example_gen.spans import find_spans
+from components.track_example_gen.spans import find_spans, fingerprint_of
 from components.track_example_gen.splits import SPLITS
-from components.track_example_gen.store import Shard, ShardStore, plan_shards
+from components.track_example_gen.store import Shard, ShardStore, discard, plan_shards
 from components.track_example_gen.verdicts import Verdict, read_verdicts
 
 log = logging.getLogger("deepmusic.TrackExampleGen")
@@ -64,8 +65,8 @@ class Executor(BaseBeamExecutor):
         """Writes the splits and the report.
 
         Raises:
-            PipelineInputError: the input cannot be used, see ``require_usable`` and ``require_one_analyser``, or what
-                is made of it cannot be written.
+            PipelineInputError: the input cannot be used, see ``require_usable`` and ``require_one_analyser``, it
+                changed since the driver saw it, or what is made of it cannot be written.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         config = IngestConfig(
@@ -81,6 +82,12 @@ class Executor(BaseBeamExecutor):
         missing = [shard for shard, known in zip(shards, _known(shards, store), strict=True) if not known]
         if missing:
             self._ingest(missing, store, config)
+        if exec_properties.get(FINGERPRINT_PROPERTY_NAME) not in (None, fingerprint_of(spans)):
+            unchanged = {shard.key for shard in plan_shards(spans, config, exec_properties["code_version"])}
+            for shard in missing:
+                if shard.key not in unchanged:
+                    discard(store.folder_of(shard))
+            raise PipelineInputError(f"The data changed while they were read: {exec_properties['data']}. Run again.")
         verdicts = _decided(shards, store, config)
         everything = [verdict for shard in shards for verdict in verdicts[shard]]
         new = sum(len(verdicts[shard]) for shard in missing)
