@@ -42,7 +42,7 @@ from components.track_example_gen.verdicts import Verdict, read_verdicts
 log = logging.getLogger("deepmusic.TrackExampleGen")
 
 _LASTING = (
-    *map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)),
+    *map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)),
     "is not a directory",
 )
 """What errors say that another try would not mend; the last is TensorFlow's."""
