@@ -33,6 +33,14 @@ _TOKENS = "/token"
 _FIXED: dict[str, dict[str, Any]] = {
     _TOKENS: {"access_token": "tests", "expires_in": 3600, "token_type": "Bearer"},
     f"/storage/v1/b/{BUCKET}": {"kind": "storage#bucket", "name": BUCKET, "location": "US", "projectNumber": "1"},
+    # Newer clients ask it before they rename.
+    f"/storage/v1/b/{BUCKET}/storageLayout": {
+        "kind": "storage#storageLayout",
+        "bucket": BUCKET,
+        "location": "US",
+        "locationType": "multi-region",
+        "hierarchicalNamespace": {"enabled": False},
+    },
 }
 _API = f"(?:/download)?/storage/v1/b/{BUCKET}"
 _COPY = re.compile(rf"{_API}/o/([^/]+)/(rewrite|copy)To/b/{BUCKET}/o/(.+)")
