@@ -212,7 +212,7 @@ def _noted(run: Path, *component: str) -> Iterator[None]:
     note.unlink(missing_ok=True)
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # Whatever it is, it is noted and goes on.
         cause = error.__cause__ if isinstance(error, ComponentFailed) else error
         _write(note, json.dumps(asdict(stop_of(cause, *component))).encode())
         raise
