@@ -21,6 +21,7 @@ from analyser.segmentation import boundaries
 from analyser.spectra import BANDS, Floats, band_power
 from analyser.synthesis import synthetic_pieces
 from analyser.timbre import BASIS_FILE, SHAPE, TIMES, segment_shapes
+from serving.process import run_process
 
 VERSION = 1
 """Of everything that decides an analysis beside the basis: raise it when the definition of a value changes."""
@@ -117,4 +118,4 @@ def _decoded(files: Iterable[Path], console: Console) -> Iterator[Floats]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

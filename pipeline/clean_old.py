@@ -11,6 +11,7 @@ from components.errors import PipelineInputError
 from pipeline.console import Terminal, open_terminal
 from pipeline.exit_codes import FAULT, OK
 from pipeline.settings import Settings, load_settings, of_demo
+from serving.process import run_process
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,4 +61,4 @@ def _clean(settings: Settings, terminal: Terminal) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

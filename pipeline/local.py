@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +12,7 @@ from pipeline.command_line import add_arguments, run_command
 from pipeline.conclusion import conclude, conclude_stopped, stop_of
 from pipeline.console import Terminal, relative
 from pipeline.settings import Settings
+from serving.process import run_process
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,4 +55,4 @@ def _run(settings: Settings, terminal: Terminal) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

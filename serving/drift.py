@@ -23,6 +23,7 @@ from components.errors import PipelineInputError
 from pipeline.lineage import Lineage
 from pipeline.pushed import pushed_version, pushing_settings
 from pipeline.settings import load_settings
+from serving.process import run_process
 from serving.silence import silent_import
 from sources.track import SEGMENT_FEATURES
 
@@ -154,4 +155,4 @@ def _distances(trained_on: str, served: Any) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

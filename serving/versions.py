@@ -22,6 +22,7 @@ from components.scoring.scores import accuracy, macro_f1
 from pipeline.lineage import Lineage, PushedVersion
 from pipeline.pushed import pushing_settings
 from pipeline.settings import Settings, load_settings
+from serving.process import run_process
 
 _UNKNOWN = "-"
 
@@ -109,4 +110,4 @@ def _scores(version: PushedVersion) -> _Scores:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

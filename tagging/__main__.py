@@ -15,6 +15,7 @@ from components.places import is_remote
 from pipeline.console import Terminal, open_terminal, relative
 from pipeline.pushed import pushed_version, pushing_settings
 from pipeline.settings import Settings, load_settings, location
+from serving.process import run_process
 
 if TYPE_CHECKING:
     from tagging.run import Outcome
@@ -94,4 +95,4 @@ def _show(outcome: Outcome, out: str, terminal: Terminal) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.settings import Settings, load_settings
+from serving.process import run_process
 
 _PREPARATION = ("TrackExampleGen", "StatisticsGen", "Transform")
 """What stands between the files and the trainer."""
@@ -189,4 +190,4 @@ def _print_ratios(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

@@ -30,6 +30,7 @@ from pipeline.console import relative
 from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import load_settings
 from serving.__main__ import MODEL_NAME
+from serving.process import run_process
 from serving.silence import silent_import
 from sources.examples import encode_segments
 from sources.registry import source_for
@@ -236,4 +237,4 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

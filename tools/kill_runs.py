@@ -25,6 +25,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from serving.process import run_process
+
 ROOT = Path(__file__).resolve().parent.parent
 
 _LINE = re.compile(r"^(\S+) +(\d+\.\d) s(  from the cache)?$", re.MULTILINE)
@@ -40,7 +42,12 @@ _EQUAL = {
     "the answers to the test split": "artifacts/Predictor/predictions/*/*.parquet",
 }
 _SAME = "The pushed model's weights and answers, the report and the artifacts are those of the run that was left alone."
-_CHILD = "import sys; from tools.kill_runs import run_until; sys.exit(run_until(*sys.argv[1:]))"
+_CHILD = """
+import sys
+from serving.process import run_process
+from tools.kill_runs import run_until
+run_process(lambda: run_until(*sys.argv[1:]))
+"""
 
 
 @dataclass(frozen=True)
@@ -233,4 +240,4 @@ def _table(kills: Sequence[Kill], last: Run) -> Table:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

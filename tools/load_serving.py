@@ -28,6 +28,7 @@ from components.pusher.folder import INCOMING, roll_back
 from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import load_settings
 from serving.__main__ import MODEL_NAME, stand_in_command
+from serving.process import run_process
 from serving.silence import silent_import
 from tools.load_clients import HOST, Load, Met, run_clients
 
@@ -211,4 +212,4 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

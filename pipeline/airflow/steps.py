@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from pipeline.console import Terminal, open_terminal
 from pipeline.exit_codes import OK
 from pipeline.orphans import end_with_stdin
 from pipeline.settings import Settings
+from serving.process import run_process
 
 FAULT = 1
 """Exit code of what another try would not mend: the input, the settings, a gate."""
@@ -263,4 +263,4 @@ def _write(file: Path, content: bytes) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

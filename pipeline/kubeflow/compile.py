@@ -16,6 +16,7 @@ from pipeline.command_line import add_arguments, settings_of
 from pipeline.console import Terminal, open_terminal, relative
 from pipeline.exit_codes import FAULT
 from pipeline.settings import Settings
+from serving.process import run_process
 
 ROOT = Path(__file__).parents[2]
 """The project, and the image's working folder."""
@@ -137,4 +138,4 @@ def _seen(path: str, settings: Settings) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from pipeline.console import Terminal, relative
 from pipeline.exit_codes import GATE
 from pipeline.kubeflow.compile import parse, require_kubeflow, write_specification
 from pipeline.settings import Settings
+from serving.process import run_process
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,4 +58,4 @@ def _run(settings: Settings, terminal: Terminal) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

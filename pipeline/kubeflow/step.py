@@ -22,6 +22,7 @@ from pipeline.console import reason
 from pipeline.exit_codes import FAULT, GATE, OK
 from pipeline.kubeflow.inputs import join_parts
 from pipeline.orphans import end_with_stdin
+from serving.process import run_process
 
 MOUNTS = {"minio://": "/minio/", "s3://": "/s3/"}
 """Where Kubeflow's launcher has the artifacts of an object store: their URIs begin otherwise, the rest is the same."""
@@ -135,4 +136,4 @@ def _local(uri: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

@@ -26,6 +26,7 @@ from serving.client.client import (
 from serving.client.endpoint import GRPC_SCHEMES, EndpointError
 from serving.client.output import WRITERS
 from serving.client.tracks import count_files, read_tracks
+from serving.process import run_process
 from sources.track import Rejection, Track
 
 _INTERRUPTED = 130
@@ -141,4 +142,4 @@ def _progress(options: argparse.Namespace, console: Console) -> Iterator[Callabl
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 
+from serving.process import run_process
 from serving.silence import silent_import
 
 with silent_import():
@@ -56,4 +57,4 @@ def _tell_ready(options: ServerOptions) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)
