@@ -11,7 +11,7 @@ Struct = TypeVar("Struct")
 
 def write_json(path: str, struct: object) -> None:
     """Writes a struct, indented; a float that is no number becomes null."""
-    from tfx.dsl.io import (
+    from components.files import (
         fileio,  # TFX takes seconds to import, which whoever needs the structs alone need not wait for.
     )
 
@@ -21,7 +21,7 @@ def write_json(path: str, struct: object) -> None:
 
 def read_json(path: str, of_type: type[Struct]) -> Struct:
     """Reads what :func:`write_json` wrote; raises msgspec.DecodeError for anything else."""
-    from tfx.dsl.io import fileio
+    from components.files import fileio
 
     with fileio.open(path, "rb") as file:
         return msgspec.json.decode(file.read(), type=of_type)

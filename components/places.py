@@ -94,5 +94,6 @@ def _clients() -> tuple[Any, Any]:
     """TFX's file systems, and the error of TensorFlow's."""
     with silent_import():
         import tensorflow as tf
-        from tfx.dsl.io import fileio
+
+        from components.files import fileio
     return fileio, tf.errors.OpError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tfx.dsl.io import fileio
+from components.files import fileio
 
 
 def size_of(folder: str) -> int:

@@ -19,9 +19,9 @@ import apache_beam as beam
 import msgspec
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
 from apache_beam.runners.runner import PipelineState
-from tfx.dsl.io import fileio
 
 from components.errors import PipelineInputError
+from components.files import fileio
 from components.places import is_remote
 from pipeline.beam_worker import Answer, Question, answer, own_versions
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from ml_metadata.proto import metadata_store_pb2
 from rich.filesize import decimal
-from tfx.dsl.io import fileio
 from tfx.orchestration.metadata import Metadata, sqlite_metadata_connection_config
 
 from components.artifacts import IngestReport
+from components.files import fileio
 from components.json_files import read_json
 from components.pusher.folder import SAVED_MODEL, folders_of, known_versions, live_version, old_versions
 from components.sizes import size_of

@@ -11,9 +11,9 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import constants
-from tfx.dsl.io import fileio
 
 from components.errors import PipelineInputError
+from components.files import fileio
 from components.locks import Locked, exclusive, shared
 from pipeline.metadata_store import PatientMetadata
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tfx.dsl.io import fileio
 from tfx.types import Artifact
 from tfx.utils import io_utils
 
 from components.artifacts import IngestReport, RunReport
+from components.files import fileio
 from components.model_check.executor import read_faults
 from components.model_selector.selection import Selection, load_selection
 from components.model_validator.verdict import Verdict, load_verdict

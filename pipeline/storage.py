@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from uuid import uuid4
 
+import tensorflow as tf
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
-from tfx.dsl.io import fileio
 
 from components.errors import PipelineInputError
 from components.places import is_remote
@@ -34,14 +34,14 @@ def require_storage(folder: str, beam_arguments: Sequence[str]) -> None:
     with _told("Beam", folder), FileSystems.create(by_beam) as file:
         file.write(_CONTENT)
     with _told("TensorFlow", folder):
-        with fileio.open(by_beam, "rb") as file:
+        with tf.io.gfile.GFile(by_beam, "rb") as file:
             _require_whole(file.read())
-        with fileio.open(by_tensorflow, "wb") as file:
+        with tf.io.gfile.GFile(by_tensorflow, "wb") as file:
             file.write(_CONTENT)
     with _told("Beam", folder), FileSystems.open(by_tensorflow) as file:
         _require_whole(file.read())
     for written in (by_beam, by_tensorflow):
-        fileio.remove(written)
+        tf.io.gfile.remove(written)
 
 
 def _require_whole(content: bytes) -> None:
@@ -57,5 +57,5 @@ def _told(client: str, folder: str) -> Iterator[None]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise PipelineInputError(
             f"{client} cannot write to {folder} and read it: {reason} (both know gs://; mount any other object store"
-            " as a folder, and name that)"
+            " as a folder, and name that; data, labels and OUT may be s3://)"
         ) from error

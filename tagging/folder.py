@@ -9,9 +9,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import msgspec
-from tfx.dsl.io import fileio
 
 from components.errors import PipelineInputError
+from components.files import fileio
 from components.json_files import read_json, write_json
 from components.locks import Locked, exclusive
 from components.places import children, is_remote

@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tfx.dsl.io import fileio
 
 from components.errors import PipelineInputError
+from components.files import fileio
 from components.scoring.saved_model import run_signature, serving_session
 from components.track_example_gen.catalogue import FILE_ERRORS
 from components.trainer.description import read_description

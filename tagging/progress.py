@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
-from tfx.dsl.io import fileio
-
+from components.files import fileio
 from components.track_example_gen.catalogue import FILE_ERRORS
 
 Progress = Callable[[str], None]

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import apache_beam as beam
 import msgspec
 from apache_beam.options.pipeline_options import PipelineOptions
-from tfx.dsl.io import fileio
 
 from components.errors import PipelineInputError
+from components.files import fileio
 from components.json_files import read_json, write_json
 from components.track_example_gen.catalogue import list_analyses
 from pipeline.beam_check import require_workers

@@ -6,8 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tfx.dsl.io import fileio
-
+from components.files import fileio
 from components.track_example_gen.catalogue import FILE_ERRORS
 from components.track_example_gen.chunks import cut
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
-from tfx.dsl.io import fileio
 
 from components.errors import PipelineInputError
+from components.files import fileio
 from sources.track import Rejection, Track
 from tagging.model import PushedModel
 

@@ -61,7 +61,7 @@ IN_PROCESS = ("--runner=FnApiRunner", "--sdk_container_image=none")
 
 
 def execute(
-    root: Path, data: Path, labels: Path | None, beam_args: Sequence[str] = IN_PROCESS, **properties: Any
+    root: Path, data: Path | str, labels: Path | str | None, beam_args: Sequence[str] = IN_PROCESS, **properties: Any
 ) -> Run:
     """Runs the real executor; what it writes goes below ``root``."""
     examples, report = standard_artifacts.Examples(), IngestReport()

@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
-from tfx.dsl.io import fileio
+
+from components.files import fileio
 
 _FILE = "SchemaDiff.pb"
 

@@ -7,12 +7,12 @@ import os
 from typing import Any
 
 from tfx.dsl.components.base.base_executor import BaseExecutor
-from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils
 
 from components.anomaly_gate.anomalies import describe, read_anomalies
 from components.errors import GateClosed
+from components.files import fileio
 
 log = logging.getLogger("deepmusic.AnomalyGate")
 

@@ -7,10 +7,10 @@ import os
 from typing import Any
 
 from tfx.dsl.components.base.base_executor import BaseExecutor
-from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils, path_utils
 
+from components.files import fileio
 from components.pusher.folder import is_whole, versions
 from components.trainer.description import is_described, read_description
 

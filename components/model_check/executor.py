@@ -8,10 +8,10 @@ import os
 from typing import Any
 
 from tfx.dsl.components.base.base_executor import BaseExecutor
-from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import path_utils
 
+from components.files import fileio
 from components.model_check.check import check_model
 from components.trainer.description import load_description
 from components.trainer.record import load_training

@@ -7,10 +7,10 @@ from typing import Any
 
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base.base_executor import BaseExecutor
-from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 
 from components.artifacts import TestPredictions
+from components.files import fileio
 from components.model_validator.judgement import judge
 from components.model_validator.limits import Limits
 from components.scoring.predictions import load_predictions

@@ -7,12 +7,12 @@ import os
 from typing import Any
 
 from tfx.components.pusher import executor
-from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import Artifact, artifact_utils
 from tfx.types.standard_component_specs import PUSH_DESTINATION_KEY, PUSHED_MODEL_KEY
 from tfx.utils import proto_utils
 
+from components.files import fileio
 from components.places import move
 from components.pusher.folder import INCOMING, SAVED_MODEL, known_versions, live_version
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tfx.dsl.io import fileio
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
+from components.files import fileio
 from components.report_gen.content import QUANTILES, SplitCounts
 from components.scoring.scores import Floats, Indices
 from sources.track import SEGMENT_FEATURES

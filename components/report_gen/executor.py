@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 from tfx.dsl.components.base.base_executor import BaseExecutor
-from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 
 from components.artifacts import RunReport
+from components.files import fileio
 
 _GIVEN = ("path", "labels", "max_rejected_share")
 

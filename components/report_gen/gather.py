@@ -14,7 +14,6 @@ import numpy as np
 import tensorflow_model_analysis as tfma
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.components.example_gen.utils import FINGERPRINT_PROPERTY_NAME
-from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils, standard_artifacts
 
 from components.anomaly_gate.anomalies import describe, read_anomalies
@@ -26,6 +25,7 @@ from components.artifacts import (
 )
 from components.evaluator.config import ACCURACY
 from components.evaluator.metrics import MACRO_F1
+from components.files import fileio
 from components.json_files import Struct, read_json
 from components.model_check.executor import read_faults
 from components.model_selector.selection import Candidate, load_selection

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from tfx.dsl.io import fileio
 from tfx.types.standard_component_specs import SCHEMA_FILE_KEY
 
 from components.errors import PipelineInputError
+from components.files import fileio
 from components.fingerprinting import FingerprintingDriver
 
 

@@ -69,7 +69,7 @@ class Predictions:
         """Writes a Parquet file: the tracks' columns, and ``probabilities`` with the genres' names in its fields."""
         columns = [pa.array(column) for column in self.probabilities.T]
         table = self.tracks.append_column(_PROBABILITIES, pa.StructArray.from_arrays(columns, list(self.genres)))
-        from tfx.dsl.io import fileio  # TFX takes seconds to import, and reading needs it for remote files only.
+        from components.files import fileio  # TFX takes seconds to import, and reading needs it for remote files only.
 
         content = io.BytesIO()
         pq.write_table(table, content)
@@ -93,7 +93,7 @@ def require_finite(probabilities: npt.NDArray[np.float32], model: str) -> npt.ND
 
 def load_predictions(path: str) -> Predictions:
     """Reads what :meth:`Predictions.save` wrote."""
-    from tfx.dsl.io import fileio
+    from components.files import fileio
 
     with fileio.open(path, "rb") as file:
         return decode_predictions(file.read())

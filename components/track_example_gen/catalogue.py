@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 
 import tensorflow as tf
-from tfx.dsl.io import fileio
 
 from components.errors import PipelineInputError
+from components.files import fileio
 from components.track_example_gen.progress import Moments
 from sources.labels import InvalidLabels, Label, read_labels
 from sources.registry import SOURCES, source_for

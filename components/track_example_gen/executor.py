@@ -17,11 +17,11 @@ import msgspec
 import tensorflow as tf
 from tfx.components.example_gen.utils import FINGERPRINT_PROPERTY_NAME
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
-from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 
 from components.artifacts import IngestReport
 from components.errors import PipelineInputError
+from components.files import fileio
 from components.json_files import write_json
 from components.track_example_gen.catalogue import FILE_ERRORS, LabelsReader
 from components.track_example_gen.ingest import IngestConfig, ingest_shard, publish_shard

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import msgspec
 import tensorflow as tf
-from tfx.dsl.io import fileio
 
+from components.files import fileio
 from components.places import move
 from components.track_example_gen import verdicts as verdict_files
 from components.track_example_gen.catalogue import FILE_ERRORS

@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tfx.dsl.io import fileio
-
 from components.errors import PipelineInputError
+from components.files import fileio
 from components.track_example_gen.catalogue import FILE_ERRORS, fingerprint, holds_analyses, is_there
 from components.track_example_gen.span_pattern import SPAN, with_span
 

@@ -9,8 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tfx.dsl.io import fileio
-
+from components.files import fileio
 from components.track_example_gen import verdicts as verdict_files
 from components.track_example_gen.catalogue import content_digest, list_analyses
 from components.track_example_gen.chunks import cut

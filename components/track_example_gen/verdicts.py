@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
-from tfx.dsl.io import fileio
 
+from components.files import fileio
 from sources.labels import Label, find_label
 
 FILE = "verdicts.jsonl"

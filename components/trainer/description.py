@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterable
 
 import msgspec
-from tfx.dsl.io import fileio
 from tfx.types import Artifact
 from tfx.utils import path_utils
 
+from components.files import fileio
 from components.json_files import read_json, write_json
 from sources.track import ECHO_NEST
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from tfx.dsl.io import fileio
+
+from components.files import fileio
 
 REFERENCE_TRACKS = 32
 """How many tracks of the validation split are kept."""

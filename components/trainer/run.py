@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
-from tfx.dsl.io import fileio
 
+from components.files import fileio
 from components.scoring.calibration import fit_temperature, with_temperature
 from components.scoring.predictions import Predictions, require_finite
 from components.scoring.tracks import track_table

@@ -63,8 +63,9 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
 
 
 def _run(options: argparse.Namespace, beam_args: list[str]) -> None:
-    from tfx.dsl.io import fileio
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
+
+    from components.files import fileio
 
     asked = json.loads(options.json_serialized_invocation_args)
     join_parts(asked.get("inputs", {}).get("artifacts", {}))
@@ -89,10 +90,11 @@ def _drive(options: argparse.Namespace, asked: dict[str, Any]) -> None:
     """Lets the component's driver look at what the step depends on, and hands its findings on as TFX's drivers do."""
     from google.protobuf import json_format
     from kfp.pipeline_spec.pipeline_spec_pb2 import ComponentInputsSpec, ExecutorInput
-    from tfx.dsl.io import fileio
     from tfx.orchestration.kubeflow.v2.container.kubeflow_v2_entrypoint_utils import parse_execution_properties
     from tfx.types.standard_component_specs import EXAMPLES_KEY
     from tfx.utils import import_utils
+
+    from components.files import fileio
 
     inputs = json_format.ParseDict(asked, ExecutorInput(), ignore_unknown_fields=True).inputs
     declared = json_format.Parse(options.json_serialized_inputs_spec_args, ComponentInputsSpec())
@@ -110,9 +112,8 @@ def _drive(options: argparse.Namespace, asked: dict[str, Any]) -> None:
 
 def _tell_origin(output_file: str, original: Mapping[str, str], component: str, seconds: float) -> None:
     """Puts URIs back as Kubeflow knows them, and notes with the artifacts what made them and how long it took."""
-    from tfx.dsl.io import fileio
-
     from components.artifacts import COMPONENT_PROPERTY, SECONDS_PROPERTY
+    from components.files import fileio
 
     with fileio.open(output_file) as file:
         told = json.loads(file.read())

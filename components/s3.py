@@ -1,0 +1,128 @@
+"""S3 for TFX's file input and output, by Arrow's client.
+
+TensorFlow's own one, in tensorflow-io, has had no release since 2024 and does not load on a newer TensorFlow. What only
+TensorFlow or Beam reads and writes, as a run's artifacts, cannot be there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from io import BufferedReader
+from typing import Any
+
+from pyarrow import fs
+from tfx.dsl.io import filesystem
+
+SCHEME = "s3://"
+
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+# One request each; most analyses are smaller than that.
+_READ_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Stat:
+    """What is known of a file, as TensorFlow calls it.
+
+    Attributes:
+        length: in bytes.
+        mtime_nsec: when it was written, in nanoseconds since 1970.
+    """
+
+    length: int
+    mtime_nsec: int
+
+
+class S3(filesystem.Filesystem):
+    """Objects and what looks like their folders. All raise OSError where the service refuses or does not answer.
+
+    Credentials and the region come from where AWS's tools have them: ``AWS_ACCESS_KEY_ID``, ``AWS_REGION``, a profile,
+    the machine's role; another service than AWS's from ``AWS_ENDPOINT_URL``.
+    """
+
+    SUPPORTED_SCHEMES = (SCHEME,)
+
+    @staticmethod
+    def open(name: str, mode: str = "r") -> Any:
+        """A binary file to read, anywhere in it, or to write from its beginning."""
+        if mode == "rb":
+            return BufferedReader(client().open_input_file(_key(name)), _READ_BYTES)
+        if mode == "wb":
+            return client().open_output_stream(_key(name), compression=None)  # Not what the name says.
+        raise ValueError(f"no file on S3 is opened as {mode!r}")
+
+    @staticmethod
+    def exists(path: str) -> bool:
+        """Whether there is a file or a folder."""
+        return bool(_info(path).type != fs.FileType.NotFound)
+
+    @staticmethod
+    def isdir(path: str) -> bool:
+        """Whether there is a folder."""
+        return bool(_info(path).type == fs.FileType.Directory)
+
+    @staticmethod
+    def stat(path: str) -> Stat:
+        """A file's size and time; NotFoundError if it is not there."""
+        info = _info(path)
+        if not info.is_file:
+            raise filesystem.NotFoundError(f"{path} is no file")
+        return Stat(info.size, info.mtime_ns)
+
+    @staticmethod
+    def listdir(path: str) -> list[str]:
+        """The names in a folder; FileNotFoundError if it is not there."""
+        return [info.base_name for info in _children(path)]
+
+    @staticmethod
+    def walk(
+        top: str, topdown: bool = True, onerror: Callable[..., None] | None = None
+    ) -> Iterator[tuple[str, list[str], list[str]]]:
+        """Each folder with the names of its folders, of which a caller may remove some, and of its files."""
+        if not topdown or onerror is not None:
+            raise NotImplementedError("S3 is walked from the top, up to the first error")
+        found = _children(top)
+        folders = [info.base_name for info in found if not info.is_file]
+        yield top, folders, [info.base_name for info in found if info.is_file]
+        for folder in folders:
+            yield from S3.walk(f"{top.rstrip('/')}/{folder}")
+
+    @staticmethod
+    def makedirs(path: str) -> None:
+        """Makes a folder, not a bucket."""
+        client().create_dir(_key(path), recursive=True)
+
+    @staticmethod
+    def remove(path: str) -> None:
+        """Removes a file."""
+        client().delete_file(_key(path))
+
+    @staticmethod
+    def rename(src: str, dst: str, overwrite: bool = False) -> None:
+        """Copies a file, then removes the first one: S3 knows no better."""
+        if not overwrite and S3.exists(dst):
+            raise FileExistsError(f"{dst} is there already")
+        client().move(_key(src), _key(dst))
+
+
+@cache
+def client() -> fs.S3FileSystem:
+    """The client of the service that the environment names, one for this process."""
+    endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS)), None)
+    return fs.S3FileSystem(endpoint_override=endpoint)
+
+
+def _key(path: str) -> str:
+    return path.removeprefix(SCHEME).rstrip("/")
+
+
+def _info(path: str) -> fs.FileInfo:
+    return client().get_file_info(_key(path))
+
+
+def _children(path: str) -> list[fs.FileInfo]:
+    found: list[fs.FileInfo] = client().get_file_info(fs.FileSelector(_key(path)))
+    return sorted(found, key=lambda info: str(info.base_name))
