@@ -86,7 +86,7 @@ def test_data_against_the_schema_stop_the_run_until_either_is_mended(tmp_path: P
     schema = tmp_path / "track.pbtxt"
     schema.write_text(Path(load_settings().schema_file).read_text())
     arguments = ("--data", str(data), "--labels", str(labels), "--name", "bad", f"output={tmp_path}")
-    settings = (f"schema_file={schema}", "models.c1m1.epochs=1")
+    settings = (f"schema_file={schema}", "training.models=[tangent]")
     result = run_local((*arguments, *settings))
     assert result.returncode == GATE
     assert "gate: AnomalyGate kept the model from being pushed" in result.stdout
@@ -94,7 +94,7 @@ def test_data_against_the_schema_stop_the_run_until_either_is_mended(tmp_path: P
     assert "nothing was trained or pushed" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
     assert not (tmp_path / "bad/pushed").exists()
-    assert not (tmp_path / "bad/artifacts/Trainer-c1m1").exists()
+    assert not (tmp_path / "bad/artifacts/Trainer-tangent").exists()
 
     schema.write_text(schema.read_text().replace("min: -500.0 max: 500.0", "min: -1e6 max: 1e6"))
     result = run_local((*arguments, *settings))
@@ -162,7 +162,7 @@ def test_a_model_of_other_genres_is_no_baseline(second_home: FinishedRun) -> Non
     settings = (
         "genres=[Blues, Classical, Country, Hip-Hop, Rock]",
         "data.max_rejected_share=1",
-        "models.c1m1.epochs=1",
+        "training.models=[tangent]",
     )
     result = run_local((*second_home.arguments, *settings))
     assert result.returncode in CAME_TO_ITS_END, result.stdout
