@@ -39,6 +39,8 @@ class Stat:
 class S3(filesystem.Filesystem):
     """Objects and what looks like their folders. All raise OSError where the service refuses or does not answer.
 
+    An object whose key has an empty part, as ``a//b``, is in no folder, and left out.
+
     Credentials and the region come from where AWS's tools have them: ``AWS_ACCESS_KEY_ID``, ``AWS_REGION``, a profile,
     the machine's role; another service than AWS's from ``AWS_ENDPOINT_URL``.
     """
@@ -47,7 +49,11 @@ class S3(filesystem.Filesystem):
 
     @staticmethod
     def open(name: str, mode: str = "r") -> Any:
-        """A binary file to read, anywhere in it, or to write from its beginning."""
+        """A binary file to read, anywhere in it, or to write from its beginning.
+
+        What is written is there once the file is closed, even by an exception; of a process that is killed, the service
+        may keep an upload that nobody sees.
+        """
         if mode == "rb":
             return BufferedReader(client().open_input_file(_key(name)), _READ_BYTES)
         if mode == "wb":
@@ -92,7 +98,7 @@ class S3(filesystem.Filesystem):
 
     @staticmethod
     def makedirs(path: str) -> None:
-        """Makes a folder, not a bucket."""
+        """Makes a folder and those around it, which are empty objects, but no bucket."""
         client().create_dir(_key(path), recursive=True)
 
     @staticmethod
@@ -102,7 +108,7 @@ class S3(filesystem.Filesystem):
 
     @staticmethod
     def rename(src: str, dst: str, overwrite: bool = False) -> None:
-        """Copies a file, then removes the first one: S3 knows no better."""
+        """Copies a file of up to 5 GB, then removes the first one: S3 knows no better."""
         if not overwrite and S3.exists(dst):
             raise FileExistsError(f"{dst} is there already")
         client().move(_key(src), _key(dst))
@@ -116,7 +122,10 @@ def client() -> fs.S3FileSystem:
 
 
 def _key(path: str) -> str:
-    return path.removeprefix(SCHEME).rstrip("/")
+    key = path.removeprefix(SCHEME).rstrip("/")
+    if "" in key.split("/"):
+        raise OSError(f"{path} names nothing: a part of it is empty")
+    return key
 
 
 def _info(path: str) -> fs.FileInfo:
@@ -124,5 +133,7 @@ def _info(path: str) -> fs.FileInfo:
 
 
 def _children(path: str) -> list[fs.FileInfo]:
-    found: list[fs.FileInfo] = client().get_file_info(fs.FileSelector(_key(path)))
-    return sorted(found, key=lambda info: str(info.base_name))
+    folder = _key(path)
+    found = client().get_file_info(fs.FileSelector(folder))
+    # Arrow lists a folder as its own child where a key goes on with two slashes.
+    return sorted((info for info in found if info.path != folder), key=lambda info: str(info.base_name))

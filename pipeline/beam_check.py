@@ -69,7 +69,7 @@ def require_workers(
     local = [place for place in (folder, *places) if not is_remote(place)]
     if name == _ELSEWHERE and local:
         raise PipelineInputError(
-            f"Dataflow's workers do not see {', '.join(local)}: storage and data have to be gs://."
+            f"Dataflow's workers do not see {', '.join(local)}: storage has to be gs://, data that or s3://."
         )
     portable = options.view_as(PortableOptions)
     pool = portable.environment_config if portable.environment_type == "EXTERNAL" else None

@@ -28,6 +28,10 @@ def require_storage(folder: str, beam_arguments: Sequence[str]) -> None:
     """
     if not is_remote(folder):
         return
+    scheme = folder.partition("://")[0]
+    with _told("TensorFlow", folder):
+        if scheme not in tf.io.gfile.get_registered_schemes():
+            raise OSError(f"it knows no file system of the name {scheme}")
     by_beam, by_tensorflow = (f"{folder}/.try-{uuid4().hex}" for _ in range(2))
     FileSystems.set_options(PipelineOptions(list(beam_arguments)))
     # Beam first: TensorFlow asks for a bucket that is not there for minutes.

@@ -236,7 +236,10 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_run_is_gone_on_with(stop: signal.Signals, tmp_path: Path) -> None:
     data, labels = write_catalogue(tmp_path)
-    arguments = ("--data", str(data), "--labels", str(labels), "--name", "stopped", f"output={tmp_path}")
+    arguments = (
+        *("--data", str(data), "--labels", str(labels), "--name", "stopped"),
+        *(f"output={tmp_path}", "training.models=[c1m1]"),
+    )
     endless = ("models.c1m1.epochs=100000", "models.c1m1.patience=100000")
     command = [sys.executable, "-m", "pipeline.local", *arguments, *endless]
     # A shell's background job, which the tests may be, hands on a SIGINT that is ignored.

@@ -60,6 +60,7 @@ class Told:
         (["data.path=null", PLAYLISTS], ["spotify.enabled: the store is a folder of this machine"]),
         (["data.path=/music"], ["data.path = '/music': a cluster's pods cannot see it"]),
         (["data.labels=/l.csv"], ["data.labels = '/l.csv': a cluster's pods cannot see it"]),
+        (["storage=s3://music"], ["storage = 's3://music'", "Name a place on gs://, or below"]),
         (["storage=/a", "data.path=/b"], ["storage = '/a'", "data.path = '/b'"]),
         (["schema_file=/my.pbtxt"], ["schema_file = '/my.pbtxt'"]),
         (["data.path=/music2", "kubeflow.volumes={claim: /music}"], ["data.path = '/music2'"]),
@@ -88,7 +89,7 @@ def test_what_a_cluster_cannot_do_is_refused_by_setting(
 @pytest.fixture(scope="module")
 def documents() -> list[dict[str, Any]]:
     settings = load_settings(
-        assignments=[*CLUSTER, "kubeflow.pipeline_root=gs://music/runs", "data.labels=gs://music/l"]
+        assignments=[*CLUSTER, "kubeflow.pipeline_root=gs://music/runs", "data.labels=s3://music/l"]
     )
     clusters = compile_command.for_cluster(settings)
     return specification(clusters, clusters.home)
@@ -145,7 +146,7 @@ def test_inputs_from_several_steps_are_several_inputs(tasks: dict[str, Any]) -> 
 def test_parameters_have_the_settings_for_defaults(documents: list[dict[str, Any]], tasks: dict[str, Any]) -> None:
     declared = documents[0]["root"]["inputDefinitions"]["parameters"]
     defaults = {name: parameter["defaultValue"] for name, parameter in declared.items()}
-    assert defaults == {"data": "gs://music/tracks", "labels": "gs://music/l", "max_rejected_share": 0.05}
+    assert defaults == {"data": "gs://music/tracks", "labels": "s3://music/l", "max_rejected_share": 0.05}
     assert set(declared) == set(PARAMETERS)
     for component, key in (("TrackExampleGen", "data"), ("ReportGen", "path")):
         assert tasks[component]["inputs"]["parameters"][key] == {"componentInputParameter": "data"}

@@ -1,8 +1,10 @@
 """Tests of how a command's process ends."""
 
+import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +46,11 @@ def test_what_a_command_raises_is_shown() -> None:
 def test_wrong_usage_keeps_its_exit_code() -> None:
     program = "import sys; from serving.process import run_process; run_process(lambda: sys.exit(2))"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 2
+
+
+def test_output_that_nobody_takes_is_no_reason_to_abort() -> None:
+    program = textwrap.dedent(ABORTING).format(end="return 0") + "run_process(main)"
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, stdout=full, env=buffered, check=False)
+    assert ended.returncode == 120

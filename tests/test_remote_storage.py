@@ -1,8 +1,8 @@
 """Data, artifacts, pushed versions and answers in a bucket."""
 
 import json
+import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from components.errors import PipelineInputError
 from components.pusher.folder import INCOMING, WITHDRAWN, Place, place, roll_back
 from components.scoring.predictions import decode_predictions
 from components.track_example_gen.catalogue import list_analyses
+from pipeline.cleaning import Cleaned, clean
 from pipeline.leftovers import remove_leftovers
 from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import Settings, load_settings
@@ -26,7 +27,7 @@ from serving.versions import main as versions
 from tagging.folder import Job
 from tagging.model import identify
 from tagging.run import tag
-from tests.conftest import ROOT
+from tests.conftest import run_local
 from tests.gcs_server import BUCKET, Bucket, gcs_server
 from tests.ingestion import IN_PROCESS
 from tests.test_pusher import FILES, push
@@ -45,6 +46,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
 class RemoteRun:
     """A run with data and artifacts in the bucket."""
 
+    file: Path
     settings: Settings
     stdout: str
 
@@ -68,11 +70,15 @@ def remote_run(bucket: Bucket, tmp_path_factory: pytest.TempPathFactory) -> Remo
     file.write_text(
         f"name: mine\noutput: {folder / 'output'}\nstorage: gs://{BUCKET}/deep\ntraining: {{models: [tangent]}}\n"
     )
-    command = [sys.executable, "-m", "pipeline.local", "--settings", str(file)]
-    command += ["--data", f"gs://{BUCKET}/music", "--labels", f"gs://{BUCKET}/labels.csv"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+    result = run_there(file)
     assert result.returncode == 0, result.stdout + result.stderr
-    return RemoteRun(load_settings(file), result.stdout)
+    return RemoteRun(file, load_settings(file), result.stdout)
+
+
+def run_there(settings: Path, *assignments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the pipeline on the bucket's catalogue."""
+    data = ("--data", f"gs://{BUCKET}/music", "--labels", f"gs://{BUCKET}/labels.csv")
+    return run_local(("--settings", str(settings), *data, *assignments))
 
 
 def test_a_run_leaves_in_the_bucket_what_it_made(bucket: Bucket, remote_run: RemoteRun) -> None:
@@ -102,8 +108,7 @@ def test_a_server_sees_a_version_when_it_is_whole(bucket: Bucket, remote_run: Re
 def test_the_versions_are_listed_with_their_scores(
     bucket: Bucket, remote_run: RemoteRun, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    file = Path(remote_run.settings.output).parent / "settings.yaml"
-    assert versions(["--settings", str(file)]) == 0
+    assert versions(["--settings", str(remote_run.file)]) == 0
     shown = capfd.readouterr().out
     assert pushed_version(remote_run.settings.pushed, None).rpartition("/")[2] in shown
     assert "tangent" in shown
@@ -227,16 +232,36 @@ def test_a_place_that_cannot_be_written_to_is_named_before_a_run(bucket: Bucket,
     require_storage(f"gs://{BUCKET}", IN_PROCESS)
     assert bucket.names() == before
     with pytest.raises(
-        PipelineInputError, match=r"^Beam cannot write to s3://there and read it: .*mount any other object store"
+        PipelineInputError,
+        match=r"^TensorFlow cannot write to nowhere://there and read it: .*mount any other",
     ):
-        require_storage("s3://there", IN_PROCESS)
+        require_storage("nowhere://there", IN_PROCESS)
     with pytest.raises(PipelineInputError, match=r"^Beam cannot write to gs://elsewhere and read it: .*404"):
         require_storage("gs://elsewhere", IN_PROCESS)
     require_storage(str(tmp_path / "not made"), IN_PROCESS)
     assert not (tmp_path / "not made").exists()
 
 
-@pytest.mark.parametrize("folder", ["s3://there/music", "nowhere://music"])
-def test_data_on_an_unknown_file_system_are_refused_with_a_line(folder: str) -> None:
-    with pytest.raises(PipelineInputError, match=rf"^The data folder {folder} cannot be looked for: "):
-        list_analyses(folder)
+def test_data_on_an_unknown_file_system_are_refused_with_a_line() -> None:
+    with pytest.raises(PipelineInputError, match=r"^The data folder nowhere://music cannot be looked for: "):
+        list_analyses("nowhere://music")
+
+
+def test_old_runs_and_versions_are_removed_from_the_bucket(bucket: Bucket, remote_run: RemoteRun) -> None:
+    def models() -> set[str]:
+        folder = "deep/mine/artifacts/Trainer-tangent/model/"
+        return {name.removeprefix(folder).partition("/")[0] for name in bucket.names(folder)} - {""}
+
+    first = pushed_version(remote_run.settings.pushed, None)
+    assert run_there(remote_run.file, "training.seed=1").returncode == 0
+    second, before = pushed_version(remote_run.settings.pushed, None), models()
+    kept = load_settings(remote_run.file, ["keep.runs=1", "keep.versions=1"])
+    cleaned = clean(kept)
+    assert cleaned.versions == 1
+    assert cleaned.artifacts > 1
+    assert models() == {max(before, key=int)} < before
+    assert bucket.names(first.removeprefix(f"gs://{BUCKET}/")) == []
+    assert pushed_version(remote_run.settings.pushed, None) == second != first
+    assert clean(kept) == Cleaned()
+    again = run_there(remote_run.file, "training.seed=1")
+    assert re.search(r"^Trainer-tangent .*from the cache$", again.stdout, re.MULTILINE), again.stdout

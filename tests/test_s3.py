@@ -1,10 +1,13 @@
 """Data and answers on S3: a real server on the loopback, from PyPI."""
 
 import logging
+import os
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
+import boto3
+import msgspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +20,7 @@ from components.errors import PipelineInputError
 from components.files import fileio
 from components.places import read
 from components.track_example_gen.catalogue import list_analyses
+from pipeline.beam_worker import Answer, Question, answer, own_versions
 from pipeline.pushed import pushed_version
 from pipeline.storage import require_storage
 from tagging.folder import Job
@@ -78,18 +82,16 @@ def test_a_catalogue_on_s3_gives_the_examples_of_a_folder(store: fs.S3FileSystem
     assert len(remote.rejections) == 1
 
 
-def test_a_run_reads_s3_from_the_command_line(store: fs.S3FileSystem, tmp_path: Path) -> None:
-    data, labels = write_catalogue(tmp_path / "here", tracks=60)
+def test_the_command_line_reads_s3(store: fs.S3FileSystem, tmp_path: Path) -> None:
+    data, _ = write_catalogue(tmp_path / "here", tracks=4)
     there = put(store, data, "run/music")
-    put(store, labels.parent, "run")
-    result = run_local(
-        (
-            *("--data", there, "--labels", f"{BUCKET}/run/{labels.name}", "--name", "far"),
-            *(f"output={tmp_path / 'output'}", "training.models=[tangent]"),
-        )
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "60 tracks: " in result.stdout
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "strangers.csv").write_text("track_id,genre\nsomebody,Rock\n")
+    put(store, tmp_path / "other", "run")
+    result = run_local(("--data", there, "--labels", f"{BUCKET}/run/strangers.csv", f"output={tmp_path / 'output'}"))
+    assert result.returncode == 1
+    assert "None of the 4 tracks has a genre" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
 
 
 def test_answers_on_s3_are_those_of_a_folder(store: fs.S3FileSystem, finished_run: FinishedRun, tmp_path: Path) -> None:
@@ -121,6 +123,16 @@ def test_a_place_that_is_not_there_is_named(store: fs.S3FileSystem) -> None:
         fileio.open("s3://no-such-bucket/x", "wb")
 
 
+def test_a_key_with_an_empty_part_is_left_out_and_cannot_be_named(store: fs.S3FileSystem) -> None:
+    boto = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    for key in ("odd/a.json", "odd/sub//b.json", "odd/sub/c.json", "odd/"):
+        boto.put_object(Bucket="deepmusic", Key=key, Body=b"{}")
+    assert list_analyses(f"{BUCKET}/odd") == [f"{BUCKET}/odd/a.json", f"{BUCKET}/odd/sub/c.json"]
+    for place in (f"{BUCKET}/odd//sub", "s3:///deepmusic/odd"):
+        with pytest.raises(PipelineInputError, match=rf"{place} cannot be looked for: .* a part of it is empty"):
+            list_analyses(place)
+
+
 def test_a_service_that_does_not_answer_is_named(store: fs.S3FileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     s3.client.cache_clear()
@@ -133,9 +145,15 @@ def test_a_service_that_does_not_answer_is_named(store: fs.S3FileSystem, monkeyp
         s3.client.cache_clear()
 
 
+def test_a_worker_answers_there(store: fs.S3FileSystem) -> None:
+    answer(Question(f"{BUCKET}/answer", (f"{BUCKET}/music",)))
+    assert msgspec.json.decode(read(f"{BUCKET}/answer"), type=Answer) == Answer(own_versions())
+
+
 def test_artifacts_are_refused_there(store: fs.S3FileSystem) -> None:
     with pytest.raises(PipelineInputError, match=r"cannot write to s3://deepmusic/runs .*data, labels and OUT"):
         require_storage(f"{BUCKET}/runs", [])
+    assert not fileio.exists(f"{BUCKET}/runs")
 
 
 def test_a_file_is_renamed_and_is_not_written_over_unasked(store: fs.S3FileSystem) -> None:

@@ -22,7 +22,9 @@ ROOT = Path(__file__).parents[2]
 """The project, and the image's working folder."""
 
 _NAME = re.compile("[a-z0-9][a-z0-9-]*")
-_REMOTE = "gs://"
+_REMOTE = ("gs://",)
+_DATA = ("data.path", "data.labels")
+_REMOTE_DATA = (*_REMOTE, "s3://")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -114,10 +116,11 @@ def _faults_of_cluster(settings: Settings) -> Iterator[str]:
     elif settings.data.path is None:
         yield "data.path is not set: the demo catalogue is made on this machine, which a cluster's pods cannot see."
     for key, path in _paths(settings).items():
-        if path is not None and not _seen(path, settings):
+        remote = _REMOTE_DATA if key in _DATA else _REMOTE
+        if path is not None and not (path.startswith(remote) or _mounted(path, settings)):
             yield (
-                f"{key} = {path!r}: a cluster's pods cannot see it. Name a place on {_REMOTE}, or below the path of a"
-                " claim in kubeflow.volumes."
+                f"{key} = {path!r}: a cluster's pods cannot see it. Name a place on {' or '.join(remote)}, or below the"
+                " path of a claim in kubeflow.volumes."
             )
 
 
@@ -132,9 +135,8 @@ def _paths(settings: Settings) -> dict[str, str | None]:
     return paths if own else {**paths, "schema_file": settings.schema_file}
 
 
-def _seen(path: str, settings: Settings) -> bool:
-    mounted = any(PurePosixPath(path).is_relative_to(mount) for mount in settings.kubeflow.volumes.values())
-    return mounted or path.startswith(_REMOTE)
+def _mounted(path: str, settings: Settings) -> bool:
+    return any(PurePosixPath(path).is_relative_to(mount) for mount in settings.kubeflow.volumes.values())
 
 
 if __name__ == "__main__":

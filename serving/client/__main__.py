@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from tempfile import SpooledTemporaryFile
-from typing import IO
+from typing import IO, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -141,5 +141,10 @@ def _progress(options: argparse.Namespace, console: Console) -> Iterator[Callabl
         yield lambda: progress.advance(task)
 
 
-if __name__ == "__main__":
+def command() -> NoReturn:
+    """``deepmusic-predict``: the command and its process."""
     run_process(main)
+
+
+if __name__ == "__main__":
+    command()
