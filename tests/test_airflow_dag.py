@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.airflow.start import StepFailed, require_dag
+from pipeline.airflow.start import StepFailed, airflow_settings, require_dag
 from pipeline.airflow.steps import FORMAT
 from tests.conftest import ROOT
 from tests.test_airflow import DAG_FILE
@@ -158,3 +158,13 @@ def test_a_python_that_is_not_there_is_named_and_not_tried_again(answers: dict[s
 @pytest.mark.parametrize("case", _STEPS)
 def test_a_step_says_how_it_ended(case: str, answers: dict[str, Any]) -> None:
     assert answers[case] == _STEPS[case][1]
+
+
+def test_tasks_ask_the_server_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = "from airflow.configuration import conf; print(conf.get('core', 'execution_api_server_url'))"
+    for port in ("8080", "8097"):
+        monkeypatch.setenv("AIRFLOW__API__PORT", port)
+        environment = {**os.environ, **airflow_settings(tmp_path, tmp_path / "dag.json", Path("python"))}
+        command = [str(AIRFLOW_PYTHON), "-c", asked]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == f"http://127.0.0.1:{port}/execution/"

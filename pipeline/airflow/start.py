@@ -23,6 +23,7 @@ DAG_FILE = ROOT / "pipeline" / "airflow" / "dags" / "deepmusic.py"
 _FAULT = 1
 _INTERRUPTED = 130
 _TASK_ENDED = re.compile(r"\[DAG TEST\] end task task_id=(\S+)")
+_TASKS_ADDRESS = "AIRFLOW__CORE__EXECUTION_API_SERVER_URL"
 
 
 class StepFailed(Exception):
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         _run(str(tfx), "-m", "pipeline.airflow.steps", "describe", "--dag", str(dag), *options)
         described = json.loads(dag.read_text(encoding="utf-8"))
         path = {"PATH": f"{airflow.parent}{os.pathsep}{os.environ['PATH']}"}
-        environment = {**os.environ, **_settings(home, dag, tfx), **path}
+        environment = {**os.environ, **airflow_settings(home, dag, tfx), **path}
         _quietly(home, environment, "db", "migrate")
         require_dag(described["schedule"], environment)
         slots = str(described["heavy_slots"])
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         )
         if mode == "test":
             return _test(described["name"], home, environment)
-        address = f"http://{environment['AIRFLOW__API__HOST']}:{environment['AIRFLOW__API__PORT']}"
+        address = _address(environment)
         print(f"Airflow with the DAG {described['name']}: {address}, its log follows", flush=True)
         supervise(SERVICES, environment, address)
     except (StepFailed, PortTaken) as failure:
@@ -89,8 +90,14 @@ def require_dag(schedule: str | None, environment: Mapping[str, str]) -> None:
             raise StepFailed(f"Airflow makes no DAG of these settings, with airflow.schedule = {schedule!r}: {reason}")
 
 
-def _settings(home: Path, dag: Path, tfx: Path) -> dict[str, str]:
-    """Airflow's configuration, and what the DAG file asks for."""
+def airflow_settings(home: Path, dag: Path, tfx: Path) -> dict[str, str]:
+    """Airflow's configuration, and what the DAG file asks for; what this process's environment sets goes first.
+
+    Args:
+        home: Airflow's folder.
+        dag: the DAG's description.
+        tfx: the Python of TFX's environment.
+    """
     ours = {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAG_FILE.parent),
@@ -109,7 +116,14 @@ def _settings(home: Path, dag: Path, tfx: Path) -> dict[str, str]:
         "DEEPMUSIC_DAG": str(dag),
         "DEEPMUSIC_PYTHON": str(tfx),
     }
-    return {name: os.environ.get(name, value) for name, value in ours.items()}
+    settings = {name: os.environ.get(name, value) for name, value in ours.items()}
+    # Tasks would ask for port 8080, whatever the server's is.
+    tasks = os.environ.get(_TASKS_ADDRESS, f"{_address(settings)}/execution/")
+    return {**settings, _TASKS_ADDRESS: tasks}
+
+
+def _address(settings: Mapping[str, str]) -> str:
+    return f"http://{settings['AIRFLOW__API__HOST']}:{settings['AIRFLOW__API__PORT']}"
 
 
 def _test(name: str, home: Path, environment: Mapping[str, str]) -> int:
