@@ -16,10 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import grpc
-from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
-from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
-from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
+from serving.silence import silent_import
+
+with silent_import():
+    import grpc
+    from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
+    from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
+    from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
 
 _ROOT = Path(__file__).parent.parent
 _JOB_SERVER = "apache_beam.runners.portability.local_job_service_main"
@@ -68,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stopped.set())
     # Workers are started with the first python on the PATH, and find the code in the folder that they are started in.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    # In each of these processes Google's packages warn of Python versions that they will leave behind.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
     os.chdir(_ROOT)
     pool = _Pool()
     server = grpc.server(shared_unbounded_instance())
