@@ -36,6 +36,13 @@ def _graph(home: Path) -> None:
     file.write_bytes(b"written anew")
 
 
+def _taken_over(home: Path) -> None:
+    (file,) = home.glob("artifacts/ReportGen/report/*/report.json")
+    report = json.loads(file.read_text())
+    report["data"]["ingest"]["new"] -= 1
+    file.write_text(json.dumps(report))
+
+
 @pytest.fixture(scope="module")
 def alone(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home of one run, whatever other tests have done in it since."""
@@ -56,8 +63,9 @@ def alone(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -
         (_second_push, ["1 too many in pushed"]),
         (_score, ["the reports differ in selected"]),
         (_leftover, ["1 too many in artifacts/Transform/transform_graph"]),
+        (_taken_over, []),
     ],
-    ids=["the graph's bytes", "weights", "a second push", "a report", "what a killed run left"],
+    ids=["the graph's bytes", "weights", "a second push", "a report", "what a killed run left", "what it had read"],
 )
 def test_differences_are_told(change: Callable[[Path], None], told: list[str], alone: Path, tmp_path: Path) -> None:
     killed = tmp_path / "killed"

@@ -33,8 +33,8 @@ _LINE = re.compile(r"^(\S+) +(\d+\.\d) s(  from the cache)?$", re.MULTILINE)
 _KILLED = -9
 _TRIES = 4
 _SHORTEST_SECONDS = 0.02
-# Of a report: when and how long, which a second run cannot have in common with the first.
-_OF_THE_RUN = {"timings", "run_id", "seconds"}
+# Of a report: when, how long, and how much of the data was new, as what a killed run has read is taken over.
+_OF_THE_RUN = {"timings", "run_id", "seconds", "new"}
 # The graph is not among them: TensorFlow writes it with other bytes at each export, even of runs that are left alone.
 _EQUAL = {
     "the pushed model's weights": "pushed/*/variables/*",
