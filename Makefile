@@ -47,14 +47,14 @@ help:
 
 # 3 says that a gate kept the model from being pushed, and has been told: no fault for make to report.
 run-local:
-	@python=$(python) && { "$$python" -m pipeline.local $(if $(LABELS),--labels "$(LABELS)") $(options) || \
+	@python=$(python) && { "$$python" -m pipeline.run.local $(if $(LABELS),--labels "$(LABELS)") $(options) || \
 		[ $$? = 3 ]; }
 
 fit-timbre:
-	@python=$(python) && "$$python" -m analyser.fit $(if $(DATA),--data "$(DATA)")
+	@python=$(python) && "$$python" -m deepmusic_genre.analyser.fit $(if $(DATA),--data "$(DATA)")
 
 crawl:
-	@python=$(python) && "$$python" -m pipeline.crawl $(if $(NAME),--name "$(NAME)") \
+	@python=$(python) && "$$python" -m pipeline.run.crawl $(if $(NAME),--name "$(NAME)") \
 		$(if $(SETTINGS),--settings "$(SETTINGS)") $(SET)
 
 airflow:
@@ -67,7 +67,7 @@ kubeflow:
 	@python=$(python) && "$$python" -m pipeline.kubeflow.compile $(if $(LABELS),--labels "$(LABELS)") $(options)
 
 kubeflow-local:
-	@python=$(python) && "$$python" -m pipeline.kubeflow.local $(if $(LABELS),--labels "$(LABELS)") $(options)
+	@python=$(python) && "$$python" -m pipeline.kubeflow.local.run $(if $(LABELS),--labels "$(LABELS)") $(options)
 
 serve:
 	@python=$(python) && "$$python" -m serving $(named) \
@@ -88,11 +88,11 @@ load-serving:
 	@python=$(python) && "$$python" -m tools.load_serving $(named) $(if $(SECONDS),--seconds $(SECONDS))
 
 predict:
-	@python=$(python) && "$$python" -m serving.client $(if $(URL),--url "$(URL)") $(if $(MODEL),--model "$(MODEL)") \
+	@python=$(python) && "$$python" -m deepmusic_genre.client $(if $(URL),--url "$(URL)") $(if $(MODEL),--model "$(MODEL)") \
 		$(if $(FORMAT),--format $(FORMAT)) $(if $(TRACK),"$(TRACK)")
 
 tag:
-	@python=$(python) && "$$python" -m tagging $(options) $(if $(OUT),--out "$(OUT)") $(if $(VERSION),--version "$(VERSION)")
+	@python=$(python) && "$$python" -m serving.batch $(options) $(if $(OUT),--out "$(OUT)") $(if $(VERSION),--version "$(VERSION)")
 
 beam-cluster:
 	@python=$(python) && "$$python" -m tools.beam_cluster $(if $(JOB_PORT),--job-port $(JOB_PORT)) \
@@ -126,7 +126,7 @@ lock:
 		$(if $(UPGRADE),--upgrade) --output-file pipeline/airflow/requirements.lock pipeline/airflow/requirements.in
 
 clean-old:
-	@python=$(python) && "$$python" -m pipeline.clean_old $(named) $(SET)
+	@python=$(python) && "$$python" -m pipeline.run.clean_old $(named) $(SET)
 
 clean:
 	rm -rf output .venv .tools

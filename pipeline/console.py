@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from components.errors import PipelineInputError
 from components.scoring.scores import accuracy, balanced_accuracy, genre_scores, macro_f1, majority_share
+from deepmusic_genre.errors import PipelineInputError
 
 if TYPE_CHECKING:
     from components.scoring.predictions import Predictions
@@ -66,11 +66,11 @@ class Terminal:
         self._status.start()
 
     def started(self, component: str) -> None:
-        """See :class:`pipeline.local_runner.Observer`."""
+        """See :class:`pipeline.run.local_runner.Observer`."""
         self.moment(component)
 
     def finished(self, component: str, seconds: float, cached: bool) -> None:
-        """See :class:`pipeline.local_runner.Observer`."""
+        """See :class:`pipeline.run.local_runner.Observer`."""
         self._status.stop()
         self.line(f"{component:{_COMPONENT_WIDTH}} {seconds:6.1f} s{'  from the cache' if cached else ''}")
 

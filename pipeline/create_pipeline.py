@@ -78,7 +78,7 @@ def create_pipeline(
         max_rejected_share=settings.data.max_rejected_share,
         several_genres=settings.data.several_genres,
         mix_analysers=settings.data.mix_analysers,
-        code_version=code_version("sources", "components/track_example_gen"),
+        code_version=code_version("deepmusic_genre", "components/track_example_gen"),
     )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
     schema = SchemaImport(schema_file=settings.schema_file)
@@ -176,7 +176,7 @@ def create_pipeline(
         settings=settings.model_dump_json(),
         synthetic=synthetic,
         # Of everything: the report names the code that the run was made with.
-        code_version=code_version("components", "pipeline", "sources"),
+        code_version=code_version("components", "pipeline", "deepmusic_genre"),
     )
     return Pipeline(
         pipeline_name=settings.name,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.errors import PipelineInputError
-from components.places import is_remote
 from components.pusher.folder import whole_versions
+from components.storage.places import is_remote
+from deepmusic_genre.errors import PipelineInputError
 from pipeline.settings import Settings, of_demo
 
 

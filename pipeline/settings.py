@@ -10,16 +10,16 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from components.errors import PipelineInputError
 from components.model_validator.limits import Limits, Share
-from components.places import is_remote
 from components.sampler.sampling import Sampling
 from components.spotify_crawl.request import ANALYSES_FOLDER, LABELS_FILE, POLICY, CrawlRequest, playlist_id
+from components.storage.places import is_remote
 from components.track_example_gen.several_genres import SeveralGenres
 from components.track_example_gen.span_pattern import SPAN
 from components.track_example_gen.splits import SplitBy
 from components.trainer.hyperparameters import Balance, ModelName, ModelsHyperparameters
-from sources.labels import GenreNames, genre_key
+from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.tracks.labels import GenreNames, genre_key
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.errors import PipelineInputError
+from deepmusic_genre.errors import PipelineInputError
 from pipeline.pushed import pushed_models
 from pipeline.settings import load_settings
 

@@ -19,13 +19,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from components.errors import PipelineInputError
-from pipeline.lineage import Lineage
+from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.process import run_process
+from deepmusic_genre.quiet import silent_import
+from deepmusic_genre.tracks.track import SEGMENT_FEATURES
+from pipeline.metadata.lineage import Lineage
 from pipeline.pushed import pushed_version, pushing_settings
 from pipeline.settings import load_settings
-from serving.process import run_process
-from serving.silence import silent_import
-from sources.track import SEGMENT_FEATURES
 
 THRESHOLD = 0.2
 """What chance does not reach. Of 1,086 real tracks, random parts of 30 are up to 0.17 apart from half of the others in

@@ -12,17 +12,17 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from components.errors import PipelineInputError
-from components.locks import Locked, exclusive
 from components.model_validator.verdict import FILE, Verdict
-from components.places import read
 from components.pusher.folder import Place, place, places, roll_back, version_number
 from components.scoring.predictions import decode_predictions
 from components.scoring.scores import accuracy, macro_f1
-from pipeline.lineage import Lineage, PushedVersion
+from components.storage.locks import Locked, exclusive
+from components.storage.places import read
+from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.process import run_process
+from pipeline.metadata.lineage import Lineage, PushedVersion
 from pipeline.pushed import pushing_settings
 from pipeline.settings import Settings, load_settings
-from serving.process import run_process
 
 _UNKNOWN = "-"
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from serving.client import Prediction, Track, predict
-from tests.tracks import analysis, write_analysis, write_catalogue
+from deepmusic_genre.client import Prediction, Track, predict
+from tests.support.tracks import analysis, write_analysis, write_catalogue
 
 if TYPE_CHECKING:
-    from tests.endpoints import Endpoints
+    from tests.support.endpoints import Endpoints
 
 ROOT = Path(__file__).parent.parent
 REAL_DATA = ROOT.parent / "shared" / "data"
@@ -26,8 +26,8 @@ LONG_SEGMENTS = 600
 
 
 def run_local(arguments: Sequence[str], timeout: float = 600) -> subprocess.CompletedProcess[str]:
-    """Runs ``python -m pipeline.local`` in a process of its own."""
-    command = [sys.executable, "-m", "pipeline.local", *arguments]
+    """Runs ``python -m pipeline.run.local`` in a process of its own."""
+    command = [sys.executable, "-m", "pipeline.run.local", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
 
 
@@ -100,7 +100,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def endpoints(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Endpoints]":
-    from tests.endpoints import stand_in
+    from tests.support.endpoints import stand_in
 
     with stand_in(finished_run.home / "pushed", tmp_path_factory.mktemp("models")) as running:
         yield running

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.silence import silent_import
+from deepmusic_genre.quiet import silent_import
 
 with silent_import():
     import grpc

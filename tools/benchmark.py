@@ -19,8 +19,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from deepmusic_genre.process import run_process
 from pipeline.settings import Settings, load_settings
-from serving.process import run_process
 
 _PREPARATION = ("TrackExampleGen", "StatisticsGen", "Transform")
 """What stands between the files and the trainer."""
@@ -41,7 +41,7 @@ class Cost:
 
 
 class Meter:
-    """Measures the components of a run; see :class:`pipeline.local_runner.Observer`."""
+    """Measures the components of a run; see :class:`pipeline.run.local_runner.Observer`."""
 
     def __init__(self) -> None:
         self.costs: dict[str, Cost] = {}
@@ -116,7 +116,7 @@ def _measure(settings: Settings) -> dict[str, Cost]:
     from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
     from pipeline.create_pipeline import create_pipeline
-    from pipeline.local_runner import LocalRunner
+    from pipeline.run.local_runner import LocalRunner
 
     meter = Meter()
     home = Path(settings.home)

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from serving.process import run_process
-from serving.silence import silent_import
+from deepmusic_genre.process import run_process
+from deepmusic_genre.quiet import silent_import
 
 # The table is what is asked for.
 with silent_import():
@@ -43,7 +43,6 @@ from tensorflow_transform.tf_metadata import metadata_io
 from tfx.utils import io_utils
 from tfx_bsl.public import tfxio
 
-from components.errors import PipelineInputError
 from components.scoring.saved_model import run_signature, serving_session
 from components.scoring.scores import Indices, accuracy, balanced_accuracy, confusion_matrix, genre_scores, macro_f1
 from components.track_example_gen.catalogue import list_analyses, load_labels
@@ -56,10 +55,11 @@ from components.trainer.input_pipeline import TransformedReader, TransformGraph,
 from components.trainer.registry import MODELS, fit_model
 from components.trainer.run import make_deterministic, predict
 from components.transform.preprocessing import preprocessing_fn
+from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.tracks.examples import encode_track
+from deepmusic_genre.tracks.labels import GenreNames
+from deepmusic_genre.tracks.track import N_COEFFICIENTS, Track
 from pipeline.settings import Settings, load_settings
-from sources.examples import encode_track
-from sources.labels import GenreNames
-from sources.track import N_COEFFICIENTS, Track
 
 CLASSICAL = "classical"
 _VALIDATION_FOLDS = 9

@@ -25,16 +25,16 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from components.errors import PipelineInputError
+from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.process import run_process
+from deepmusic_genre.quiet import silent_import
+from deepmusic_genre.tracks.examples import encode_segments
+from deepmusic_genre.tracks.registry import source_for
+from deepmusic_genre.tracks.track import Track
 from pipeline.console import relative
 from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import load_settings
 from serving.__main__ import MODEL_NAME
-from serving.process import run_process
-from serving.silence import silent_import
-from sources.examples import encode_segments
-from sources.registry import source_for
-from sources.track import Track
 from tools.environment import ROOT
 from tools.serving_load import HOST, LoadError, Measured, Target, clients, load, repeat
 
@@ -147,7 +147,7 @@ def _milliseconds(measured: Measured, percentile: float) -> float:
 
 
 def _tracks(folder: Path) -> list[Track]:
-    from serving.client import read_tracks
+    from deepmusic_genre.client import read_tracks
 
     if not folder.is_dir():
         raise PipelineInputError(f"The data folder {folder} is not there: DATA= names one with audio analyses.")

@@ -25,7 +25,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from serving.process import run_process
+from deepmusic_genre.process import run_process
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,7 +44,7 @@ _EQUAL = {
 _SAME = "The pushed model's weights and answers, the report and the artifacts are those of the run that was left alone."
 _CHILD = """
 import sys
-from serving.process import run_process
+from deepmusic_genre.process import run_process
 from tools.kill_runs import run_until
 run_process(lambda: run_until(*sys.argv[1:]))
 """
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = [text for option, value in given if value for text in (option, str(value))]
         run += [f"output={output}", *options.assignments]
         with console.status("the run that is left alone"):
-            whole = _run(["-m", "pipeline.local", *run])
+            whole = _run(["-m", "pipeline.run.local", *run])
         if whole.code:
             console.print(whole.output, markup=False)
             return 1
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with console.status(f"killing a run in {component}"):
                 kills.append(_kill(component, seconds / 2, run, output))
         with console.status("the last run"):
-            last = _run(["-m", "pipeline.local", *run])
+            last = _run(["-m", "pipeline.run.local", *run])
         faults = [*_not_taken_up(kills, last), *differences(_home(alone), _home(output))]
     console.print(_table(kills, last))
     for line in faults or [_SAME]:
@@ -121,9 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_until(victim: str, seconds: str, *arguments: str) -> int:
-    """``pipeline.local``, killed some seconds after a component has begun."""
-    from pipeline import local
+    """``pipeline.run.local``, killed some seconds after a component has begun."""
     from pipeline.console import Terminal
+    from pipeline.run import local
 
     started = Terminal.started
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any
 
-from serving.silence import silent_import
+from deepmusic_genre.quiet import silent_import
 
 HOST = "127.0.0.1"
 _TIMEOUT_S = 30

@@ -23,13 +23,13 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from components.errors import PipelineInputError
 from components.pusher.folder import INCOMING, roll_back
+from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.process import run_process
+from deepmusic_genre.quiet import silent_import
 from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import load_settings
 from serving.__main__ import MODEL_NAME, stand_in_command
-from serving.process import run_process
-from serving.silence import silent_import
 from tools.load_clients import HOST, Load, Met, run_clients
 
 _CONNECTIONS = 16

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-from components.files import fileio
+from components.storage.files import fileio
 
 _FILE = "SchemaDiff.pb"
 

@@ -11,8 +11,8 @@ from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils
 
 from components.anomaly_gate.anomalies import describe, read_anomalies
-from components.errors import GateClosed
-from components.files import fileio
+from components.storage.files import fileio
+from deepmusic_genre.errors import GateClosed
 
 log = logging.getLogger("deepmusic.AnomalyGate")
 

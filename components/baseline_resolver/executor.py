@@ -10,8 +10,8 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.files import fileio
 from components.pusher.folder import is_whole, versions
+from components.storage.files import fileio
 from components.trainer.description import is_described, read_description
 
 _WEIGHTS = os.path.join("variables", "variables.data-00000-of-00001")

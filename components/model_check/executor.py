@@ -11,8 +11,8 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import path_utils
 
-from components.files import fileio
 from components.model_check.check import check_model
+from components.storage.files import fileio
 from components.trainer.description import load_description
 from components.trainer.record import load_training
 from components.trainer.reference import load_reference

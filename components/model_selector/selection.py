@@ -7,7 +7,7 @@ import os
 import msgspec
 
 from components.artifacts import ModelSelection
-from components.json_files import read_json, write_json
+from components.storage.json_files import read_json, write_json
 
 
 class Candidate(msgspec.Struct, frozen=True):

@@ -10,10 +10,10 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import Artifact, artifact_utils
 
 from components.artifacts import TestPredictions
-from components.files import fileio
 from components.model_validator.judgement import judge
 from components.model_validator.limits import Limits
 from components.scoring.predictions import load_predictions
+from components.storage.files import fileio
 from components.trainer.description import load_description
 
 

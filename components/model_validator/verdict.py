@@ -6,7 +6,7 @@ import os
 
 import msgspec
 
-from components.json_files import read_json, write_json
+from components.storage.json_files import read_json, write_json
 
 FILE = "verdict.json"
 """In a ModelVerdict artifact's folder."""

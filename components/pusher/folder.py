@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
-from components.errors import PipelineInputError
-from components.places import children, exists, move
+from components.storage.places import children, exists, move
+from deepmusic_genre.errors import PipelineInputError
 
 INCOMING = "incoming"
 """Here a version is copied to before it gets its number; what a push that was stopped left here goes with the next."""

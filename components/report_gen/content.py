@@ -14,7 +14,7 @@ from components.model_validator.verdict import Verdict
 from components.scoring.scores import Estimate
 from components.track_example_gen.report import GenresOfTrack, IngestSummary
 from components.trainer.record import TrainingRecord
-from sources.track import Rejection
+from deepmusic_genre.tracks.track import Rejection
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Of the coefficients' values."""

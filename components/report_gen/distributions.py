@@ -13,10 +13,10 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-from components.files import fileio
 from components.report_gen.content import QUANTILES, SplitCounts
 from components.scoring.scores import Floats, Indices
-from sources.track import SEGMENT_FEATURES
+from components.storage.files import fileio
+from deepmusic_genre.tracks.track import SEGMENT_FEATURES
 
 _TEXTS = ("genre", "artist_id", "artist")
 _BATCH = 64

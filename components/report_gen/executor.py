@@ -11,7 +11,7 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import Artifact, artifact_utils
 
 from components.artifacts import RunReport
-from components.files import fileio
+from components.storage.files import fileio
 
 _GIVEN = ("path", "labels", "max_rejected_share")
 

@@ -25,8 +25,6 @@ from components.artifacts import (
 )
 from components.evaluator.config import ACCURACY
 from components.evaluator.metrics import MACRO_F1
-from components.files import fileio
-from components.json_files import Struct, read_json
 from components.model_check.executor import read_faults
 from components.model_selector.selection import Candidate, load_selection
 from components.model_validator.verdict import load_verdict
@@ -45,10 +43,12 @@ from components.report_gen.notes import notes
 from components.report_gen.scored import change, mistakes, score, uncalibrated
 from components.scoring.predictions import Predictions, load_predictions
 from components.scoring.scores import Bootstrap, Floats
+from components.storage.files import fileio
+from components.storage.json_files import Struct, read_json
 from components.track_example_gen.report import GenresOfTrack, IngestSummary
 from components.trainer.description import load_description
 from components.trainer.record import load_training
-from sources.track import SEGMENT_FEATURES, Rejection
+from deepmusic_genre.tracks.track import SEGMENT_FEATURES, Rejection
 
 _INPUTS = (
     "ingest_report",

@@ -11,9 +11,9 @@ from tfx.components.example_gen.utils import FINGERPRINT_PROPERTY_NAME
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import Artifact, artifact_utils
 
-from components.files import fileio
 from components.sampler.sampling import Sampling, downsample, is_sampled
 from components.scoring.tracks import track_table
+from components.storage.files import fileio
 
 log = logging.getLogger("deepmusic.Sampler")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from tfx.types.standard_component_specs import SCHEMA_FILE_KEY
 
-from components.errors import PipelineInputError
-from components.files import fileio
 from components.fingerprinting import FingerprintingDriver
+from components.storage.files import fileio
+from deepmusic_genre.errors import PipelineInputError
 
 
 class SchemaDriver(FingerprintingDriver):

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.errors import PipelineInputError
 from components.scoring.scores import Confusion, Indices, confusion_matrix
+from deepmusic_genre.errors import PipelineInputError
 
 TRACK_COLUMNS = {
     "track_id": pa.string(),
@@ -69,7 +69,9 @@ class Predictions:
         """Writes a Parquet file: the tracks' columns, and ``probabilities`` with the genres' names in its fields."""
         columns = [pa.array(column) for column in self.probabilities.T]
         table = self.tracks.append_column(_PROBABILITIES, pa.StructArray.from_arrays(columns, list(self.genres)))
-        from components.files import fileio  # TFX takes seconds to import, and reading needs it for remote files only.
+        from components.storage.files import (
+            fileio,  # TFX takes seconds to import, and reading needs it for remote files only.
+        )
 
         content = io.BytesIO()
         pq.write_table(table, content)
@@ -93,7 +95,7 @@ def require_finite(probabilities: npt.NDArray[np.float32], model: str) -> npt.ND
 
 def load_predictions(path: str) -> Predictions:
     """Reads what :meth:`Predictions.save` wrote."""
-    from components.files import fileio
+    from components.storage.files import fileio
 
     with fileio.open(path, "rb") as file:
         return decode_predictions(file.read())

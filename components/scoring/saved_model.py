@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from sources.track import PITCH_FEATURES, TIMBRE_FEATURES
+from deepmusic_genre.tracks.track import PITCH_FEATURES, TIMBRE_FEATURES
 
 Signature = Any  # tensorflow.core.protobuf.meta_graph_pb2.SignatureDef, which has no types.
 

@@ -19,10 +19,10 @@ from spotipy.cache_handler import MemoryCacheHandler
 from spotipy.oauth2 import SpotifyClientCredentials, SpotifyOauthError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from components.errors import PipelineInputError
 from components.spotify_crawl.answers import Artist, Artists, Page, Playlist
 from components.spotify_crawl.credentials import ID_VARIABLE, SECRET_VARIABLE, Credentials, Endpoints
 from components.spotify_crawl.session import BoundedSession
+from deepmusic_genre.errors import PipelineInputError
 
 Answer = TypeVar("Answer")
 

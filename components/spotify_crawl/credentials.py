@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
-from components.errors import PipelineInputError
+from deepmusic_genre.errors import PipelineInputError
 
 ID_VARIABLE = "SPOTIPY_CLIENT_ID"
 SECRET_VARIABLE = "SPOTIPY_CLIENT_SECRET"  # noqa: S105 - the variable's name.

@@ -12,13 +12,13 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import Artifact, artifact_utils
 
 from components.artifacts import SpotifyStore
-from components.errors import PipelineInputError
-from components.json_files import write_json
 from components.spotify_crawl.progress import LineProgress
 from components.spotify_crawl.report import CrawlReport
 from components.spotify_crawl.request import POLICY, CrawlRequest
 from components.spotify_crawl.start import crawl_into
 from components.spotify_crawl.store import finished_crawl
+from components.storage.json_files import write_json
+from deepmusic_genre.errors import PipelineInputError
 
 _LINE_EVERY_SECONDS = 300
 

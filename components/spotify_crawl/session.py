@@ -6,7 +6,7 @@ from typing import Any
 
 import requests
 
-from sources.source import MAX_ANALYSIS_BYTES
+from deepmusic_genre.tracks.source import MAX_ANALYSIS_BYTES
 
 _CHUNK_BYTES = 1 << 16
 

@@ -28,14 +28,14 @@ from typing import Any
 
 import msgspec
 
-from components.errors import PipelineInputError
-from components.locks import Locked, exclusive
 from components.spotify_crawl.answers import Artist, ListedTrack, UnusableItem
 from components.spotify_crawl.journal import DamagedFile, Journal, decode
 from components.spotify_crawl.report import CrawlReport, PassedOver
 from components.spotify_crawl.request import ANALYSES_FOLDER, LABELS_FILE
-from sources.audio_analysis import AudioAnalysisJson
-from sources.track import Rejection
+from components.storage.locks import Locked, exclusive
+from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
+from deepmusic_genre.tracks.track import Rejection
 
 VERSION = 1
 REPORT_FILE = "report.json"

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from components.errors import PipelineInputError
-from components.files import fileio
+from components.storage.files import fileio
 from components.track_example_gen.progress import Moments
-from sources.labels import InvalidLabels, Label, read_labels
-from sources.registry import SOURCES, source_for
-from sources.source import endings, read_bounded
-from sources.track import InvalidTrack
+from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.tracks.labels import InvalidLabels, Label, read_labels
+from deepmusic_genre.tracks.registry import SOURCES, source_for
+from deepmusic_genre.tracks.source import endings, read_bounded
+from deepmusic_genre.tracks.track import InvalidTrack
 
 FILE_ERRORS = (OSError, tf.errors.OpError)
 """What a file that cannot be read or written raises, on a local disk or a remote file system."""

@@ -20,9 +20,8 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import Artifact, artifact_utils
 
 from components.artifacts import IngestReport
-from components.errors import PipelineInputError
-from components.files import fileio
-from components.json_files import write_json
+from components.storage.files import fileio
+from components.storage.json_files import write_json
 from components.track_example_gen.catalogue import FILE_ERRORS, LabelsReader
 from components.track_example_gen.ingest import IngestConfig, ingest_shard, publish_shard
 from components.track_example_gen.progress import Progress
@@ -38,6 +37,7 @@ from components.track_example_gen.spans import find_spans, fingerprint_of
 from components.track_example_gen.splits import SPLITS
 from components.track_example_gen.store import Shard, ShardStore, discard, plan_shards
 from components.track_example_gen.verdicts import Verdict, read_verdicts
+from deepmusic_genre.errors import PipelineInputError
 
 log = logging.getLogger("deepmusic.TrackExampleGen")
 

@@ -10,8 +10,8 @@ from uuid import uuid4
 import msgspec
 import tensorflow as tf
 
-from components.files import fileio
-from components.places import move
+from components.storage.files import fileio
+from components.storage.places import move
 from components.track_example_gen import verdicts as verdict_files
 from components.track_example_gen.catalogue import FILE_ERRORS
 from components.track_example_gen.progress import Progress
@@ -20,10 +20,10 @@ from components.track_example_gen.several_genres import SeveralGenres, genre_of
 from components.track_example_gen.sound import analyse_sound
 from components.track_example_gen.splits import SPLITS, SplitBy, split_of
 from components.track_example_gen.verdicts import Verdict, read_verdicts
-from sources.examples import encode_track
-from sources.labels import GenreNames, Label, apply_label, label_of
-from sources.registry import read
-from sources.track import InvalidTrack, Rejection, Track, Unreadable
+from deepmusic_genre.tracks.examples import encode_track
+from deepmusic_genre.tracks.labels import GenreNames, Label, apply_label, label_of
+from deepmusic_genre.tracks.registry import read
+from deepmusic_genre.tracks.track import InvalidTrack, Rejection, Track, Unreadable
 
 STAGING = ".part"
 """Ends the name of a shard's folder that is not whole, or not any more."""

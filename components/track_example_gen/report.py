@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from components.errors import PipelineInputError
 from components.track_example_gen.splits import SPLITS, TRAIN, SplitBy
 from components.track_example_gen.verdicts import Verdict
-from sources.track import Rejection
+from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.tracks.track import Rejection
 
 _SHOWN = 5
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.places import is_remote
+from components.storage.places import is_remote
 from components.track_example_gen.progress import Moments
-from sources.audio import MAX_AUDIO_BYTES, AudioFile
+from deepmusic_genre.tracks.audio import MAX_AUDIO_BYTES, AudioFile
 
 
 def analyse_sound(paths: Sequence[str]) -> None:
@@ -16,7 +16,7 @@ def analyse_sound(paths: Sequence[str]) -> None:
     files = [path for path in sounds if _is_taken(path)]
     if not files:
         return
-    from analyser.pool import analyse_ahead
+    from deepmusic_genre.analyser.pool import analyse_ahead
 
     moments = Moments()
     analyse_ahead(files, lambda done, of: moments.show("%d of %d sound files analysed", done, of))

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from components.errors import PipelineInputError
-from components.files import fileio
+from components.storage.files import fileio
 from components.track_example_gen.catalogue import FILE_ERRORS, fingerprint, holds_analyses, is_there
 from components.track_example_gen.span_pattern import SPAN, with_span
+from deepmusic_genre.errors import PipelineInputError
 
 
 @dataclass(frozen=True)

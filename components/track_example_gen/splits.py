@@ -6,7 +6,7 @@ import hashlib
 from itertools import accumulate
 from typing import Literal
 
-from sources.track import Track
+from deepmusic_genre.tracks.track import Track
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLIT_WEIGHTS = {TRAIN: 8, VALIDATION: 1, TEST: 1}

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from components.files import fileio
+from components.storage.files import fileio
 from components.track_example_gen import verdicts as verdict_files
 from components.track_example_gen.catalogue import content_digest, list_analyses
 from components.track_example_gen.chunks import cut
@@ -17,7 +17,7 @@ from components.track_example_gen.ingest import STAGING, IngestConfig, staging_o
 from components.track_example_gen.progress import Moments
 from components.track_example_gen.spans import Span
 from components.track_example_gen.verdicts import LABELS_FILE, labels_digest, read_verdicts
-from sources.labels import Label
+from deepmusic_genre.tracks.labels import Label
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from components.files import fileio
-from sources.labels import Label, find_label
+from components.storage.files import fileio
+from deepmusic_genre.tracks.labels import Label, find_label
 
 FILE = "verdicts.jsonl"
 

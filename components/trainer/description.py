@@ -10,9 +10,9 @@ import msgspec
 from tfx.types import Artifact
 from tfx.utils import path_utils
 
-from components.files import fileio
-from components.json_files import read_json, write_json
-from sources.track import ECHO_NEST
+from components.storage.files import fileio
+from components.storage.json_files import read_json, write_json
+from deepmusic_genre.tracks.track import ECHO_NEST
 
 _EXTRA = "assets.extra"
 _FILE = os.path.join(_EXTRA, "description.json")

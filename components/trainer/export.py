@@ -11,7 +11,7 @@ from components.scoring.calibration import SMALLEST_PROBABILITY
 from components.trainer.description import ModelDescription
 from components.trainer.input_pipeline import TransformGraph
 from components.transform.preprocessing import LABEL
-from sources.track import N_COEFFICIENTS, SEGMENT_FEATURES
+from deepmusic_genre.tracks.track import N_COEFFICIENTS, SEGMENT_FEATURES
 
 ARRAYS_SIGNATURE = "serving_default"
 """Takes ``timbre`` and ``pitches``, float32 ``[batch, segments, 12]``."""

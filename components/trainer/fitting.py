@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.errors import PipelineInputError
 from components.trainer.hyperparameters import Balance, NetworkHyperparameters
 from components.trainer.input_pipeline import balanced, labels_of, shuffled
 from components.trainer.warm_start import Start
+from deepmusic_genre.errors import PipelineInputError
 
 log = logging.getLogger("deepmusic.Trainer")
 

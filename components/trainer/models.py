@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from components.transform.preprocessing import MAX_SEGMENTS
-from sources.track import N_COEFFICIENTS
+from deepmusic_genre.tracks.track import N_COEFFICIENTS
 
 _FILTERS = ((48, "valid"), (64, "same"), (64, "same"))
 _KERNEL = 5

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from components.json_files import read_json, write_json
+from components.storage.json_files import read_json, write_json
 
 TRAINING_FILE = "training.json"
 VALIDATION_FILE = "validation.parquet"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from components.files import fileio
+from components.storage.files import fileio
 
 REFERENCE_TRACKS = 32
 """How many tracks of the validation split are kept."""

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components.files import fileio
 from components.scoring.calibration import fit_temperature, with_temperature
 from components.scoring.predictions import Predictions, require_finite
 from components.scoring.tracks import track_table
+from components.storage.files import fileio
 from components.track_example_gen.splits import TEST, TRAIN, VALIDATION
 from components.trainer.description import ModelDescription
 from components.trainer.export import ServingModule, save

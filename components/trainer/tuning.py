@@ -11,13 +11,13 @@ from pydantic import BaseModel
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from components.errors import PipelineInputError
 from components.scoring.scores import confusion_matrix, macro_f1
 from components.trainer.fitting import Fit, Task
 from components.trainer.hyperparameters import ModelName, NetworkHyperparameters, TangentHyperparameters
 from components.trainer.input_pipeline import TransformedReader, TransformGraph, cached_tracks, labels_of
 from components.trainer.registry import MODELS, fit_model
 from components.trainer.run import make_deterministic, predict
+from deepmusic_genre.errors import PipelineInputError
 
 OBJECTIVE = "validation_macro_f1"
 

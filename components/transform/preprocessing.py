@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.transform.statistics import track_statistics
-from sources.track import N_COEFFICIENTS, SEGMENT_FEATURES
+from deepmusic_genre.tracks.track import N_COEFFICIENTS, SEGMENT_FEATURES
 
 MAX_SEGMENTS = 512
 """Segments of a track that a network reads, as in the seed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from sources.track import N_COEFFICIENTS
+from deepmusic_genre.tracks.track import N_COEFFICIENTS
 
 FRAME_SEGMENTS = 3
 """Consecutive segments that are looked at together."""

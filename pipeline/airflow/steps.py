@@ -10,14 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from components.errors import ComponentFailed, PipelineInputError
-from pipeline.command_line import add_arguments, settings_of
-from pipeline.conclusion import Stop, conclude, conclude_stopped, stop_of
+from deepmusic_genre.errors import ComponentFailed, PipelineInputError
+from deepmusic_genre.exit_codes import OK
+from deepmusic_genre.process import run_process
+from pipeline.checks.orphans import end_with_stdin
 from pipeline.console import Terminal, open_terminal
-from pipeline.exit_codes import OK
-from pipeline.orphans import end_with_stdin
+from pipeline.run.command_line import add_arguments, settings_of
+from pipeline.run.conclusion import Stop, conclude, conclude_stopped, stop_of
 from pipeline.settings import Settings
-from serving.process import run_process
 
 FAULT = 1
 """Exit code of what another try would not mend: the input, the settings, a gate."""
@@ -143,9 +143,9 @@ def _begin(options: argparse.Namespace) -> None:
     with _shown(terminal), _noted(options.run):
         from tfx.dsl.compiler.compiler import Compiler
 
-        from pipeline.leftovers import next_run
-        from pipeline.local_runner import name_run
-        from pipeline.preparation import prepare
+        from pipeline.metadata.leftovers import next_run
+        from pipeline.run.local_runner import name_run
+        from pipeline.run.preparation import prepare
 
         _refuse_other_components(settings, options.dag)
         with next_run(Path(settings.home)):
@@ -172,8 +172,8 @@ def _node(options: argparse.Namespace) -> None:
                 " another run."
             )
         # TFX's launcher takes seconds to import; what can go wrong without it has gone wrong by now.
-        from pipeline.launch import connection_of, launch, root_of
-        from pipeline.leftovers import part_of_run, remove_leftovers
+        from pipeline.metadata.leftovers import part_of_run, remove_leftovers
+        from pipeline.run.launch import connection_of, launch, root_of
 
         with part_of_run(home, options.component):
             name = compiled.pipeline_info.id
@@ -188,9 +188,9 @@ def _conclude(options: argparse.Namespace) -> None:
     with _shown(terminal):
         from tfx.proto.orchestration import pipeline_pb2
 
-        from pipeline.launch import outputs_of_run
-        from pipeline.leftovers import next_run
-        from pipeline.outcome import read_outcome
+        from pipeline.metadata.leftovers import next_run
+        from pipeline.run.launch import outputs_of_run
+        from pipeline.run.outcome import read_outcome
 
         with next_run(Path(settings.home)):
             compiled = pipeline_pb2.Pipeline.FromString(options.run.read_bytes()) if options.run.exists() else None

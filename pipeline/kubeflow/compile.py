@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from components.errors import PipelineInputError
-from pipeline.command_line import add_arguments, settings_of
+from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.exit_codes import FAULT
+from deepmusic_genre.process import run_process
 from pipeline.console import Terminal, open_terminal, relative
-from pipeline.exit_codes import FAULT
+from pipeline.run.command_line import add_arguments, settings_of
 from pipeline.settings import Settings
-from serving.process import run_process
 
 ROOT = Path(__file__).parents[2]
 """The project, and the image's working folder."""

@@ -17,12 +17,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from components.errors import GateClosed, PipelineInputError
+from deepmusic_genre.errors import GateClosed, PipelineInputError
+from deepmusic_genre.exit_codes import FAULT, GATE, OK
+from deepmusic_genre.process import run_process
+from pipeline.checks.orphans import end_with_stdin
 from pipeline.console import reason
-from pipeline.exit_codes import FAULT, GATE, OK
 from pipeline.kubeflow.inputs import join_parts
-from pipeline.orphans import end_with_stdin
-from serving.process import run_process
 
 MOUNTS = {"minio://": "/minio/", "s3://": "/s3/"}
 """Where Kubeflow's launcher has the artifacts of an object store: their URIs begin otherwise, the rest is the same."""
@@ -34,7 +34,7 @@ log = logging.getLogger("deepmusic")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one step; returns one of :mod:`pipeline.exit_codes`."""
+    """Runs one step; returns one of :mod:`deepmusic_genre.exit_codes`."""
     options, beam_args = _parse(arguments)
     if os.environ.get(END_WITH_STDIN):
         end_with_stdin()
@@ -65,7 +65,7 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
 def _run(options: argparse.Namespace, beam_args: list[str]) -> None:
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
-    from components.files import fileio
+    from components.storage.files import fileio
 
     asked = json.loads(options.json_serialized_invocation_args)
     join_parts(asked.get("inputs", {}).get("artifacts", {}))
@@ -94,7 +94,7 @@ def _drive(options: argparse.Namespace, asked: dict[str, Any]) -> None:
     from tfx.types.standard_component_specs import EXAMPLES_KEY
     from tfx.utils import import_utils
 
-    from components.files import fileio
+    from components.storage.files import fileio
 
     inputs = json_format.ParseDict(asked, ExecutorInput(), ignore_unknown_fields=True).inputs
     declared = json_format.Parse(options.json_serialized_inputs_spec_args, ComponentInputsSpec())
@@ -113,7 +113,7 @@ def _drive(options: argparse.Namespace, asked: dict[str, Any]) -> None:
 def _tell_origin(output_file: str, original: Mapping[str, str], component: str, seconds: float) -> None:
     """Puts URIs back as Kubeflow knows them, and notes with the artifacts what made them and how long it took."""
     from components.artifacts import COMPONENT_PROPERTY, SECONDS_PROPERTY
-    from components.files import fileio
+    from components.storage.files import fileio
 
     with fileio.open(output_file) as file:
         told = json.loads(file.read())

@@ -16,13 +16,13 @@ from urllib.parse import parse_qs
 import numpy as np
 import orjson
 
+from deepmusic_genre.tracks.track import ECHO_NEST, N_COEFFICIENTS, InvalidTrack, Rejection, Track, require_comparable
 from serving.page.reading import Reading, TookTooLong, endings, picture, read_file
 from serving.server.asgi import MAX_BODY, Answer, Body, Receive, Scope, Send, has_body, send_answer
 from serving.server.errors import ServingError
 from serving.server.manager import Handle
 from serving.server.service import Service
 from serving.server.signatures import Tensors
-from sources.track import ECHO_NEST, N_COEFFICIENTS, InvalidTrack, Rejection, Track, require_comparable
 
 MAX_FILES = 4
 """Files that may be on their way or read at one time."""

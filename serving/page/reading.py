@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sources import registry
-from sources.track import N_COEFFICIENTS, Rejection, Track
+from deepmusic_genre.tracks import registry
+from deepmusic_genre.tracks.track import N_COEFFICIENTS, Rejection, Track
 
 MAX_TRACKS = 20
 """Tracks and rejections of one file that are answered: an archive may hold any number."""

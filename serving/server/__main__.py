@@ -6,8 +6,8 @@ import asyncio
 import logging
 import sys
 
-from serving.process import run_process
-from serving.silence import silent_import
+from deepmusic_genre.process import run_process
+from deepmusic_genre.quiet import silent_import
 
 with silent_import():
     import tensorflow as tf

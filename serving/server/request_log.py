@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from deepmusic_genre.tracks.examples import encode_segments
+from deepmusic_genre.tracks.track import Track
 from serving.server.errors import ServingError
 from serving.server.metrics import REQUEST_LOG_COUNT, Metrics
 from serving.server.signatures import Signature, Tensors
-from sources.examples import encode_segments
-from sources.track import Track
 
 SUFFIX = ".tfrecord"
 """Of a file that is whole; while it is written, there is more behind it."""

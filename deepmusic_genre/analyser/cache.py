@@ -1,0 +1,121 @@
+"""Analyses by the content of their files: what was analysed once is not analysed again, wherever it lies.
+
+They are kept in the user's cache folder (``DEEPMUSIC_CACHE`` names another one) in the form of Spotify's audio
+analysis. A file that was rejected is kept as its reason.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from platformdirs import user_cache_path
+
+from deepmusic_genre.analyser.analysis import Analysis, analyse, analyser_name
+from deepmusic_genre.analyser.decode import InvalidAudio
+
+_DIGITS = 4
+
+
+def cached_analysis(content: bytes) -> bytes:
+    """The analysis of a sound file, as JSON.
+
+    Args:
+        content: the file's bytes.
+
+    Raises:
+        InvalidAudio: it cannot be analysed; or an earlier attempt crashed or took too long.
+    """
+    file = _place(content)
+    try:
+        kept = _read(file)
+    except OSError:
+        kept = None
+    if kept is None:
+        kept = _analysed(content)
+        # Without a place to keep it, it is made again the next time.
+        with suppress(OSError):
+            _write(file, kept)
+    rejected = kept.removeprefix(_REJECTED)
+    if rejected != kept:
+        raise InvalidAudio(rejected.decode())
+    return kept
+
+
+def is_cached(content: bytes) -> bool:
+    """Whether the outcome for a file is known."""
+    return _place(content).exists()
+
+
+def reject(content: bytes, reason: str) -> None:
+    """Keeps a file from being analysed again: it has crashed the analyser, or never came to an end."""
+    with suppress(OSError):
+        _write(_place(content), _REJECTED + reason.encode())
+
+
+def to_json(analysis: Analysis) -> bytes:
+    """An analysis in the form of Spotify's, with ``analyser`` for who made it."""
+    starts = np.cumsum(analysis.durations) - analysis.durations
+    segments = [
+        {"start": start, "duration": duration, "timbre": timbre, "pitches": pitches}
+        for start, duration, timbre, pitches in zip(
+            starts.round(5).tolist(),
+            analysis.durations.round(5).tolist(),
+            analysis.timbre.astype(np.float64).round(_DIGITS).tolist(),
+            analysis.pitches.astype(np.float64).round(_DIGITS).tolist(),
+            strict=True,
+        )
+    ]
+    return json.dumps(
+        {
+            "analyser": analyser_name(),
+            "title": analysis.title,
+            "artist": analysis.artist,
+            "track": {"duration": round(analysis.duration, 5)},
+            "segments": segments,
+        }
+    ).encode()
+
+
+_REJECTED = b"rejected: "
+
+
+def _analysed(content: bytes) -> bytes:
+    try:
+        return to_json(analyse(io.BytesIO(content)))
+    except InvalidAudio as error:
+        return _REJECTED + str(error).encode()
+
+
+def _place(content: bytes) -> Path:
+    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+    folder = os.environ.get("DEEPMUSIC_CACHE") or user_cache_path("deepmusic")
+    return Path(folder) / "analyses" / analyser_name() / digest[:2] / f"{digest}.json.gz"
+
+
+def _read(file: Path) -> bytes | None:
+    """What is kept; None where nothing is, or nothing whole."""
+    try:
+        return gzip.decompress(file.read_bytes())
+    except (FileNotFoundError, EOFError, gzip.BadGzipFile, zlib.error):
+        return None
+
+
+def _write(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part:
+        try:
+            part.write(gzip.compress(content, mtime=0))
+            part.flush()
+            Path(part.name).replace(file)
+        except OSError:
+            Path(part.name).unlink(missing_ok=True)
+            raise

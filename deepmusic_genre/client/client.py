@@ -1,0 +1,257 @@
+"""A served model, asked for the genres of tracks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
+
+from deepmusic_genre.client.endpoint import (
+    GRPC_SCHEMES,
+    Address,
+    EndpointError,
+    NotServedError,
+    PassingError,
+    Transport,
+    VersionStatus,
+    busy,
+    not_this_model,
+    one_line,
+    parse_address,
+)
+from deepmusic_genre.client.rest import RestTransport
+from deepmusic_genre.quiet import silent_import
+from deepmusic_genre.tracks.examples import encode_segments
+from deepmusic_genre.tracks.track import ECHO_NEST, InvalidTrack, Rejection, Track, require_comparable
+
+DEFAULT_URL = "http://127.0.0.1:8501"
+DEFAULT_MODEL = "deepmusic"
+DEFAULT_TIMEOUT_S = 30.0
+
+MAX_TOGETHER = 16
+"""Tracks of a request."""
+
+MAX_REQUEST_BYTES = 8 << 20
+"""Bytes of a request's examples, unless a single track has more: some 90 ordinary tracks."""
+
+_ATTEMPTS = 5
+_FIRST_WAIT_S = 0.25
+_LONGEST_WAIT_S = 4.0
+_ABOUT_TO_LOAD = {"UNKNOWN", "START", "LOADING"}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A model's answer to one track.
+
+    Attributes:
+        genre: the most probable one.
+        probabilities: by genre, in the order of the model's list; they sum to 1.
+    """
+
+    genre: str
+    probabilities: dict[str, float]
+
+
+class _Outputs(msgspec.Struct):
+    genre: list[str]
+    genres: list[list[str]]
+    probabilities: list[list[float]]
+    # Models that do not tell are older than any other analyser.
+    analyser: list[str] = msgspec.field(default_factory=lambda: [ECHO_NEST])
+
+    @property
+    def analysers(self) -> list[str]:
+        """Whose tracks the model was trained on."""
+        return self.analyser[0].split(",") if self.analyser else [ECHO_NEST]
+
+
+Answer = tuple[Track, Prediction | Rejection]
+"""A track with the model's answer, or with the reason why its answer would mean nothing."""
+
+
+class Client:
+    """A model behind a TF Serving endpoint, over REST or gRPC. It closes its connection at the end of a ``with``.
+
+    Example:
+        >>> with Client("grpc://127.0.0.1:8500") as client:
+        ...     for track, answer in client.predict(tracks):
+        ...         print(track.title, answer.genre if isinstance(answer, Prediction) else answer.reason)
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        model: str = DEFAULT_MODEL,
+        version: int | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> None:
+        """Makes a client; nothing is sent yet. For gRPC, TensorFlow is imported, which takes seconds.
+
+        Args:
+            url: ``http://host:8501`` or ``https://…`` for REST, ``grpc://host:8500`` or ``grpcs://…`` for gRPC.
+            model: the model's name there.
+            version: a version of it, None for the newest.
+            timeout_s: seconds within which a request is answered, repeats included.
+
+        Raises:
+            EndpointError: the URL is none of an endpoint, or packages for gRPC are missing.
+        """
+        self._address = parse_address(url, model, version)
+        self._timeout_s = timeout_s
+        self._transport = _transport(self._address)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._transport.close()
+
+    def predict(self, tracks: Iterable[Track]) -> Iterator[Answer]:
+        """Asks for any number of tracks, some together, as the answers are fetched.
+
+        Only segments are sent: no title, artist or id. A request that may be better at the next attempt (no
+        connection, a busy server, a model that is being loaded) is repeated some times.
+
+        Args:
+            tracks: may be an iterator; no more than a request's are held.
+
+        Yields:
+            Each track with its answer, in order; with a rejection if another analyser made its segments than those that
+            the model was trained on.
+
+        Raises:
+            EndpointError: there is no answer.
+        """
+        for together in _requests(tracks):
+            analysers, predictions = self._ask([example for _, example in together])
+            for (track, _), prediction in zip(together, predictions, strict=True):
+                yield track, _comparable(track, prediction, analysers)
+
+    def _ask(self, examples: Sequence[bytes]) -> tuple[list[str], list[Prediction]]:
+        attempts = Retrying(
+            retry=retry_if_exception_type(PassingError),
+            stop=stop_after_attempt(_ATTEMPTS) | stop_before_delay(self._timeout_s),
+            wait=wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
+            reraise=True,
+        )
+        outputs = attempts(self._attempt, examples, time.monotonic() + self._timeout_s)
+        return self._predictions(outputs, len(examples))
+
+    def _attempt(self, examples: Sequence[bytes], deadline: float) -> Any:
+        try:
+            try:
+                return self._transport.predict(examples, _left(deadline))
+            except NotServedError as error:
+                raise self._not_served(self._transport.versions(_left(deadline)), error) from error
+        except TimeoutError as error:
+            raise EndpointError(f"{self._address.shown} did not answer within {self._timeout_s:g} s.") from error
+
+    def _not_served(self, versions: Sequence[VersionStatus], told: NotServedError) -> EndpointError:
+        url, model, wanted = self._address.shown, self._address.model, self._address.version
+        if not versions:
+            return EndpointError(
+                f"{url} serves no model named {model}: is that its name there, and was a version of it pushed?"
+            )
+        asked = [one for one in versions if wanted in (None, one.version)]
+        if any(one.state in _ABOUT_TO_LOAD and not one.fault for one in asked):
+            return busy(self._address, f"it is loading {model}.")
+        available = [one for one in versions if one.state == "AVAILABLE"]
+        if wanted is not None and available:
+            faults = "".join(f" ({_state(one)})" for one in asked)
+            others = ", ".join(str(one.version) for one in available)
+            return EndpointError(f"{url} serves no version {wanted} of {model}{faults}; it serves {others}.")
+        if available:
+            return busy(self._address, told)
+        return EndpointError(f"{url} has no version of {model} loaded: {'; '.join(map(_state, versions))}.")
+
+    def _predictions(self, outputs: Any, tracks: int) -> tuple[list[str], list[Prediction]]:
+        try:
+            found = msgspec.convert(outputs, _Outputs)
+            rows = zip(found.genre, found.genres, found.probabilities, strict=True)
+            predictions = [Prediction(genre, dict(zip(names, values, strict=True))) for genre, names, values in rows]
+        except ValueError as error:
+            raise not_this_model(self._address, f"it does not answer with genres ({error})") from error
+        if len(predictions) != tracks:
+            raise not_this_model(self._address, f"it answered {len(predictions)} of {tracks} tracks")
+        return found.analysers, predictions
+
+
+def predict(
+    tracks: Iterable[Track],
+    url: str = DEFAULT_URL,
+    model: str = DEFAULT_MODEL,
+    version: int | None = None,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+) -> list[Prediction | Rejection]:
+    """Asks for tracks, and waits for all the answers; arguments and errors as of :class:`Client`.
+
+    Example:
+        >>> tracks = [item for _, item in read_tracks(["track.json.gz"]) if isinstance(item, Track)]
+        >>> [answer.genre for answer in predict(tracks) if isinstance(answer, Prediction)]
+        ['Rock']
+    """
+    with Client(url, model, version, timeout_s) as client:
+        return [prediction for _, prediction in client.predict(tracks)]
+
+
+def _comparable(track: Track, prediction: Prediction, analysers: Sequence[str]) -> Prediction | Rejection:
+    try:
+        require_comparable(track, analysers)
+    except InvalidTrack as error:
+        return Rejection(track.path, str(error), track.track_id)
+    return prediction
+
+
+def _transport(address: Address) -> Transport:
+    if address.parts.scheme not in GRPC_SCHEMES:
+        return RestTransport(address)
+    try:
+        with silent_import():
+            from deepmusic_genre.client.rpc import GrpcTransport
+    except ImportError as error:
+        raise EndpointError(
+            f"gRPC needs the packages grpcio and tensorflow-serving-api ({error}): install them, or ask by http://."
+        ) from error
+    return GrpcTransport(address)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _requests(tracks: Iterable[Track]) -> Iterator[list[tuple[Track, bytes]]]:
+    together: list[tuple[Track, bytes]] = []
+    size = 0
+    for track in tracks:
+        example = encode_segments(track)
+        if together and (len(together) == MAX_TOGETHER or size + len(example) > MAX_REQUEST_BYTES):
+            yield together
+            together, size = [], 0
+        together.append((track, example))
+        size += len(example)
+    if together:
+        yield together
+
+
+def _state(status: VersionStatus) -> str:
+    return f"version {status.version} is in state {status.state}" + (
+        f": {one_line(status.fault)}" if status.fault else ""
+    )

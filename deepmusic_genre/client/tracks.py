@@ -1,0 +1,65 @@
+"""Tracks from files and folders, in every form that the pipeline reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from deepmusic_genre.tracks import registry
+from deepmusic_genre.tracks.source import endings
+from deepmusic_genre.tracks.track import Rejection, Track
+
+
+def read_tracks(paths: Iterable[str]) -> Iterator[tuple[str, Track | Rejection]]:
+    """Reads files, and whatever a source reads below folders; a folder's own files come before those of its folders.
+
+    Yields:
+        The file, and a track (its id falls back on the file's name) or why there is none.
+    """
+    for path in paths:
+        for file in _files(path):
+            if isinstance(file, Rejection):
+                yield file.path, file
+            else:
+                yield from ((file, item) for item in _read(file))
+
+
+def count_files(paths: Iterable[str]) -> int:
+    """How many files :func:`read_tracks` will read."""
+    return sum(isinstance(file, str) for path in paths for file in _files(path))
+
+
+def _files(path: str) -> Iterator[str | Rejection]:
+    if not _is_folder(path):
+        yield path
+        return
+    unreadable: list[OSError] = []
+    found = False
+    for folder, below, names in os.walk(path, onerror=unreadable.append):
+        below.sort()
+        for name in sorted(names):
+            if registry.source_for(name) and not name.startswith("."):
+                found = True
+                yield str(Path(folder, name))
+    for error in unreadable:
+        yield Rejection(str(error.filename), f"cannot be read: {error.strerror}")
+    if not found and not unreadable:
+        yield Rejection(path, f"no file below it ends in {endings(registry.SOURCES)}")
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        return False  # Why, is told where it is opened.
+
+
+def _read(file: str) -> Iterator[Track | Rejection]:
+    # A name on the disk may be any bytes; an id is text.
+    name = os.fsencode(file).decode(errors="replace")
+    try:
+        with Path(file).open("rb") as stream:
+            yield from registry.read(name, stream)
+    except OSError as error:
+        yield Rejection(file, f"cannot be read: {error.strerror}")

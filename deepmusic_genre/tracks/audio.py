@@ -1,0 +1,60 @@
+"""Sound files: analysed here, by the project's own analyser."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+from deepmusic_genre.tracks.audio_analysis import read_record
+from deepmusic_genre.tracks.track import InvalidTrack, Rejection, Track, Unreadable
+
+MAX_AUDIO_BYTES = 1 << 30
+"""Largest sound file that is read: an hour of two channels, uncompressed, has two thirds of it."""
+
+
+class AudioFile:
+    """Analyses wav, flac, ogg, opus, mp3 and m4a, told by content; title and artist are those of the file's tags.
+
+    An analysis is kept by the file's content, see :mod:`deepmusic_genre.analyser.cache`, so that none is made twice.
+    Where the packages that decode sound are not installed, every file is a rejection that says so.
+    """
+
+    name = "audio"
+    suffixes = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
+
+    def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
+        """Yields the file's one track, or its rejection; see :class:`deepmusic_genre.tracks.source.Source`."""
+        try:
+            content = stream.read(MAX_AUDIO_BYTES + 1)
+            if len(content) > MAX_AUDIO_BYTES:
+                raise InvalidTrack(f"larger than {MAX_AUDIO_BYTES >> 30} GiB")
+            analysis = _analysis(content)
+        except InvalidTrack as error:
+            yield Rejection(path, str(error))
+            return
+        except ImportError as error:
+            yield Unreadable(
+                path, f"to read sound files, install the extra 'audio' of this project: there is no {error.name}"
+            )
+            return
+        item = read_record(analysis, path)
+        yield replace(item, source=self.name, track_id=_track_id(path, content)) if isinstance(item, Track) else item
+
+
+def _track_id(path: str, content: bytes) -> str:
+    """The file's name, and what tells it from another album's ``01 - Intro.mp3``."""
+    return f"{PurePosixPath(path).stem}-{hashlib.blake2b(content, digest_size=4).hexdigest()}"
+
+
+def _analysis(content: bytes) -> bytes:
+    # Only who has sound files needs what decodes them.
+    from deepmusic_genre.analyser.cache import cached_analysis
+    from deepmusic_genre.analyser.decode import InvalidAudio
+
+    try:
+        return cached_analysis(content)
+    except InvalidAudio as error:
+        raise InvalidTrack(str(error)) from error

@@ -1,0 +1,113 @@
+"""A JSON array of any size, element by element."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from deepmusic_genre.tracks import source
+from deepmusic_genre.tracks.track import InvalidTrack
+
+_BLOCK_BYTES = 1 << 20
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_SCALAR = re.compile(rb'"(?:[^"\\]|\\.)*"|[^,"\s]+')
+_QUOTE = ord('"')
+# Brackets and braces differ in this bit alone, and nothing else becomes one of the two with it.
+_BRACE_BIT = 0x20
+_OPENING, _CLOSING = ord("{"), ord("}")
+
+
+def elements(stream: io.BufferedIOBase) -> Iterator[bytes]:
+    """The texts of an array's elements, as they stand there; whether one is valid JSON is not looked at.
+
+    Memory holds a block and the element that is being read, whatever the array's size.
+
+    Args:
+        stream: starts with the opening bracket.
+
+    Raises:
+        InvalidTrack: the array does not end, something follows its end, or an element is larger than an analysis may
+            be, as all the rest is where a bracket or a quote is missing.
+    """
+    brackets, buffer, begin = _Brackets(), bytearray(), 0
+    # Of a truncated gzip one long read would answer nothing, and lose what comes before the fault.
+    while block := stream.read1(_BLOCK_BYTES):
+        offset = len(buffer)
+        buffer += block
+        for place, edge in brackets.outer(block):
+            here = offset + place
+            if edge == _Brackets.ELEMENT_BEGINS:
+                yield from _scalars(buffer[begin:here])
+                begin = here
+            elif edge == _Brackets.ELEMENT_ENDS:
+                yield bytes(buffer[begin : here + 1])
+                begin = here + 1
+            elif edge == _Brackets.ARRAY_BEGINS:
+                begin = here + 1
+            else:
+                yield from _scalars(buffer[begin:here])
+                _require_end(buffer[here + 1 :], stream)
+                return
+        del buffer[:begin]
+        begin = 0
+        source.require_bounded(len(buffer))
+    raise InvalidTrack("truncated: the array does not end")
+
+
+def _scalars(between: bytearray) -> list[bytes]:
+    """What stands between two objects besides their comma."""
+    return _SCALAR.findall(between)
+
+
+def _require_end(rest: bytearray, stream: io.BufferedIOBase) -> None:
+    while not rest.strip():
+        rest = bytearray(stream.read(_BLOCK_BYTES))
+        if not rest:
+            return
+    raise InvalidTrack("something follows the end of the array")
+
+
+class _Brackets:
+    """Follows the nesting of brackets outside strings through blocks of a text.
+
+    All of a block at once in NumPy: a real analysis has a bracket every 30 bytes, too many for a loop.
+    """
+
+    ARRAY_BEGINS, ELEMENT_BEGINS, ELEMENT_ENDS, ARRAY_ENDS = range(4)
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._in_string = False
+        self._escaped = False
+
+    def outer(self, block: bytes) -> list[tuple[int, int]]:
+        """The places in a block where the array or an element of it begins or ends, and which of these it is."""
+        codes = np.frombuffer(self._without_escapes(block), np.uint8)
+        quotes = np.flatnonzero(codes == _QUOTE)
+        folded = codes | _BRACE_BIT
+        places = np.flatnonzero((folded == _OPENING) | (folded == _CLOSING))
+        places = places[(np.searchsorted(quotes, places) + self._in_string) % 2 == 0]
+        opens = folded[places] == _OPENING
+        depths = self._depth + np.cumsum(np.where(opens, 1, -1))
+        self._in_string ^= bool(len(quotes) % 2)
+        self._depth = int(depths[-1]) if len(depths) else self._depth
+        # The depth outside the bracket: 0 for the array's own, 1 for an element's.
+        outside = depths - opens
+        shallow = np.flatnonzero(outside <= 1)
+        kinds = np.where(
+            opens[shallow],
+            np.where(outside[shallow] == 1, self.ELEMENT_BEGINS, self.ARRAY_BEGINS),
+            np.where(outside[shallow] == 1, self.ELEMENT_ENDS, self.ARRAY_ENDS),
+        )
+        return list(zip(places[shallow].tolist(), kinds.tolist(), strict=True))
+
+    def _without_escapes(self, block: bytes) -> bytes:
+        """The block with another letter for each that is escaped, so that every quote left begins or ends a string."""
+        if self._escaped:
+            block = b"_" + block[1:]
+        plain = _ESCAPE.sub(b"__", block) if b"\\" in block else block
+        self._escaped = plain.endswith(b"\\")
+        return plain

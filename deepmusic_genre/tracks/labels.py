@@ -1,0 +1,195 @@
+"""Genres and metadata of tracks, from a labels file or from the folder that a track lies in."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from deepmusic_genre.tracks.track import InvalidTrack, Track
+
+
+class InvalidLabels(ValueError):
+    """A labels file that cannot be used; its message is shown to the user."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a labels file says of a track; every field but the genre may be empty.
+
+    Attributes:
+        other_genres: what further rows or columns call it, in order, an equal one each time that it is named.
+    """
+
+    genre: str
+    track_id: str = ""
+    artist_id: str = ""
+    artist: str = ""
+    title: str = ""
+    other_genres: tuple[str, ...] = ()
+
+
+class GenreNames:
+    """Maps the ways a genre is written (``hip_hop``, ``HIPHOP``, ``Hip-Hop``) onto the configured list."""
+
+    def __init__(self, genres: Iterable[str]) -> None:
+        self._by_key = {genre_key(genre): genre for genre in genres}
+
+    def canonical(self, name: str) -> str | None:
+        """The configured spelling of ``name``, None for a genre that is not in the list."""
+        return self._by_key.get(genre_key(name))
+
+    def of_folder(self, path: str) -> str | None:
+        """The genre of the nearest folder above ``path`` that is named after one, None where there is none."""
+        parents = (parent.name for parent in PurePosixPath(path).parents)
+        return next((genre for genre in map(self.canonical, parents) if genre), None)
+
+    def require(self, name: str) -> str:
+        """The configured spelling of ``name``.
+
+        Raises:
+            InvalidTrack: if the genre is not in the list.
+        """
+        genre = self.canonical(name)
+        if genre is None:
+            raise InvalidTrack(f"genre {name!r} is not in the genre list ({', '.join(self._by_key.values())})")
+        return genre
+
+
+def genre_key(name: str) -> str:
+    """What the spellings of a genre have in common."""
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name)).casefold()
+
+
+def read_labels(content: bytes, name: str) -> dict[str, Label]:
+    """Reads a labels file: CSV, or where the name ends in ``.cls`` the form of tagtraum's genre annotations.
+
+    CSV has a header; ``genre`` and either ``track_id`` or ``file`` are needed, ``artist_id,artist,title`` are read,
+    too. A ``file`` is a path as far as it takes to tell it from others, for example below the data folder. A line of a
+    ``.cls`` file is a track id and one or more genres, with tabs between them, or a comment after ``#`` (Schreiber:
+    Improving genre annotations for the Million Song Dataset, ISMIR 2015).
+
+    Args:
+        content: the file's bytes: UTF-8 with or without a byte-order mark, or UTF-16 with one.
+        name: what messages call the file.
+
+    Returns:
+        The labels by track id or file. A track that several rows name has all their genres.
+
+    Raises:
+        InvalidLabels: a needed column is missing, two rows of one track differ in more than the genre, or it is no
+            such text.
+    """
+    text = _text(content, name)
+    rows = _cls_rows(text, name) if name.lower().endswith(".cls") else _csv_rows(text, name)
+    labels: dict[str, Label] = {}
+    for line, label in rows:
+        if not label.track_id:
+            raise InvalidLabels(f"{name}, line {line}: the track_id is empty")
+        known = labels.get(label.track_id)
+        labels[label.track_id] = label if known is None else _joined(known, label, f"{name}, line {line}")
+    return labels
+
+
+def _text(content: bytes, name: str) -> str:
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InvalidLabels(f"{name}, line {line}: not a text in UTF-8; save it as such ({error.reason})") from error
+    if "\0" in text:
+        raise InvalidLabels(f"{name} is not a CSV text in UTF-8: it holds a zero byte")
+    return text
+
+
+def _csv_rows(text: str, name: str) -> Iterator[tuple[int, Label]]:
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        names = list(reader.fieldnames or ())
+        identifier = "file" if "file" in names and "track_id" not in names else "track_id"
+        missing = {identifier, "genre"} - set(names)
+        if missing:
+            raise InvalidLabels(f"{name} has no column {' and '.join(sorted(missing))}; it has {', '.join(names)}")
+        if len(set(names)) < len(names):
+            raise InvalidLabels(f"{name} has a column twice: {', '.join(names)}")
+        for row in reader:
+            if None in row:
+                raise InvalidLabels(f"{name}, line {reader.line_num}: there are more values than columns")
+            columns = ("genre", identifier, "artist_id", "artist", "title")
+            genre, track_id, artist_id, artist, title = ((row.get(column) or "").strip() for column in columns)
+            yield reader.line_num, Label(genre, track_id, artist_id, artist, title)
+    except csv.Error as error:
+        raise InvalidLabels(f"{name} is not a CSV text: {error}") from error
+
+
+def _cls_rows(text: str, name: str) -> Iterator[tuple[int, Label]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        track_id, *named = map(str.strip, line.split("\t"))
+        if not any(named):
+            raise InvalidLabels(f"{name}, line {number}: there is no tab and genre after the track id")
+        genre, *others = filter(None, named)
+        yield number, Label(genre, track_id, other_genres=tuple(others))
+
+
+def _joined(known: Label, label: Label, place: str) -> Label:
+    genres = [genre for each in (known, label) for genre in (each.genre, *each.other_genres) if genre] or [""]
+    joined = replace(known, genre=genres[0], other_genres=tuple(genres[1:]))
+    if replace(label, genre=joined.genre, other_genres=joined.other_genres) != joined:
+        raise InvalidLabels(f"{place}: track {label.track_id} is labelled twice, with another artist or title")
+    return joined
+
+
+def apply_label(track: Track, label: Label | None, genres: GenreNames) -> Track:
+    """The track with its label's genre, and with the label's metadata where the label has them.
+
+    Args:
+        track: with the genre that its own file names, if it names one.
+        label: replaces that genre, even by none; None leaves it.
+        genres: the genre list.
+
+    Raises:
+        InvalidTrack: if a genre is not in the genre list.
+    """
+    label = label or Label(track.genre, other_genres=track.other_genres)
+    genre, *others = [genres.require(name) for name in (label.genre, *label.other_genres) if name] or [""]
+    return replace(
+        track,
+        genre=genre,
+        other_genres=tuple(others),
+        artist_id=label.artist_id or track.artist_id,
+        artist=label.artist or track.artist,
+        title=label.title or track.title,
+    )
+
+
+def label_of(track: Track, labels: Mapping[str, Label] | None, genres: GenreNames) -> Label | None:
+    """The label of a track: its row in the labels file, else the genre of its folder if there is no such file.
+
+    None leaves a track the genre that its own file names: that goes before the folder's.
+    """
+    if labels is not None:
+        return find_label(labels, track.track_id, track.path)
+    folder = "" if track.genre else genres.of_folder(track.path)
+    return Label(folder) if folder else None
+
+
+def find_label(labels: Mapping[str, Label], track_id: str, path: str) -> Label | None:
+    """A track's row in a labels file, None if it has none."""
+    return next((labels[name] for name in _names(track_id, path) if name in labels), None)
+
+
+def _names(track_id: str, path: str) -> Iterator[str]:
+    """What a labels file may call a track: its id, or its file, with as many folders as are given or without ending."""
+    yield track_id
+    file = PurePosixPath(path)
+    for start in range(len(file.parts)):
+        yield "/".join(file.parts[start:])
+    yield file.stem

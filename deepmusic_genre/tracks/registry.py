@@ -1,0 +1,28 @@
+"""The sources there are. A new one is a class behind :class:`deepmusic_genre.tracks.source.Source`, named here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from deepmusic_genre.tracks.archives import TarArchive, ZipArchive
+from deepmusic_genre.tracks.audio import AudioFile
+from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
+from deepmusic_genre.tracks.json_lines import JsonLines
+from deepmusic_genre.tracks.million_song import MillionSongH5
+from deepmusic_genre.tracks.source import Source, read_file, source_among
+from deepmusic_genre.tracks.track import Rejection, Track
+
+_FILES: tuple[Source, ...] = (AudioAnalysisJson(), JsonLines(), MillionSongH5(), AudioFile())
+
+SOURCES: tuple[Source, ...] = (*_FILES, TarArchive(_FILES), ZipArchive(_FILES))
+
+
+def source_for(path: str) -> Source | None:
+    """The source that reads files with this path's ending, None where there is none."""
+    return source_among(path, SOURCES)
+
+
+def read(path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
+    """The tracks of a file in any form, see :func:`deepmusic_genre.tracks.source.read_file`."""
+    return read_file(path, stream, SOURCES)

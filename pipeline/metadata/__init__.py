@@ -1,0 +1,1 @@
+"""ML Metadata: the runs there were, and what they left behind."""

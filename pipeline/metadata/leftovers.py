@@ -1,0 +1,116 @@
+"""What a run that was killed leaves behind, and how two runs keep out of each other's way."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.compiler import constants
+
+from components.storage.files import fileio
+from components.storage.locks import Locked, exclusive, shared
+from deepmusic_genre.errors import PipelineInputError
+from pipeline.metadata.store import PatientMetadata
+
+log = logging.getLogger("deepmusic.leftovers")
+
+_WAIT_SECONDS = 1.0
+_ENDED_WELL = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
+_UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
+
+
+@contextmanager
+def only_run(home: Path) -> Iterator[None]:
+    """Keeps a second run of one name away, for as long as the context lasts.
+
+    Raises:
+        PipelineInputError: another run is going on.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(home / "lock"))
+        except Locked as error:
+            raise PipelineInputError(
+                f"Another run writes to {home}. Wait for it to end, or give this one a name of its own."
+            ) from error
+        yield
+
+
+@contextmanager
+def next_run(home: Path) -> Iterator[None]:
+    """Like :func:`only_run`, but waits for the other run to end."""
+    with _waited_for(lambda: exclusive(home / "lock"), f"Another run writes to {home}"):
+        yield
+
+
+@contextmanager
+def part_of_run(home: Path, component: str) -> Iterator[None]:
+    """Lets a run's components run side by side in processes of their own, each of them once at a time.
+
+    Waits for a run in a single process to end, and for another execution of the component: of another run, or of an
+    earlier try whose process goes on though its runner has died.
+    """
+    locks = home / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (
+        _waited_for(lambda: exclusive(locks / component), f"Another execution of {component} writes to {home}"),
+        _waited_for(lambda: shared(home / "lock"), f"Another run writes to {home}"),
+    ):
+        yield
+
+
+@contextmanager
+def _waited_for(lock: Callable[[], AbstractContextManager[None]], reason: str) -> Iterator[None]:
+    told = False
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(lock())
+                break
+            except Locked:
+                if not told:
+                    log.info("%s; waiting for it to end", reason)
+                    told = True
+                time.sleep(_WAIT_SECONDS)
+        yield
+
+
+def remove_leftovers(artifacts: str, connection: Any, pipeline: str, component: str | None = None) -> None:
+    """Removes what executions that did not end well have written, and marks those that never ended as cancelled.
+
+    TFX's launcher gives the next try of a component the folders of the last one, with whatever is in them.
+
+    Args:
+        artifacts: the folder of what components make; what is looked at may not be running there.
+        connection: the configuration of its metadata's database.
+        pipeline: its name.
+        component: whose executions alone are looked at.
+    """
+    with PatientMetadata(connection) as handle:
+        executions = handle.store.get_executions()
+        if component is not None:
+            node = handle.store.get_context_by_type_and_name(
+                constants.NODE_CONTEXT_TYPE_NAME, f"{pipeline}.{component}"
+            )
+            executions = handle.store.get_executions_by_context(node.id) if node else []
+        # TFX takes up a cancelled execution again without a word of it: it may have been killed a second time.
+        ended_badly = [run for run in executions if run.last_known_state not in _ENDED_WELL]
+        _remove_folders(artifacts, {str(execution.id) for execution in ended_badly})
+        unfinished = [run for run in ended_badly if run.last_known_state in _UNFINISHED]
+        for execution in unfinished:
+            execution.last_known_state = metadata_store_pb2.Execution.CANCELED
+        handle.store.put_executions(unfinished)
+
+
+def _remove_folders(artifacts: str, executions: set[str]) -> None:
+    if not executions:
+        return
+    for pattern in ("*/*/*", "*/.system/*/*"):
+        for folder in fileio.glob(f"{artifacts}/{pattern}"):
+            if str(folder).rstrip("/").rpartition("/")[2] in executions:
+                fileio.rmtree(folder)

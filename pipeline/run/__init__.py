@@ -1,0 +1,1 @@
+"""A run on this machine, from its preparation to its conclusion."""

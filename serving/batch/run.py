@@ -1,0 +1,156 @@
+"""Tags a catalogue: what is missing on Beam, then all of it as whole files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import traceback
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import apache_beam as beam
+import msgspec
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from components.storage.files import fileio
+from components.storage.json_files import read_json, write_json
+from components.track_example_gen.catalogue import list_analyses
+from deepmusic_genre.errors import PipelineInputError
+from pipeline.checks.beam import require_workers
+from pipeline.code_version import code_version
+from serving.batch.folder import (
+    CSV_FILE,
+    JOB_FILE,
+    PARQUET_FILE,
+    PUBLISHED,
+    REJECTIONS_FILE,
+    SUMMARY_FILE,
+    Job,
+    output_folder,
+    remove_files,
+    whole,
+    writing_to,
+)
+from serving.batch.progress import Progress, watched
+from serving.batch.shards import Shard, plan_shards
+from serving.batch.tables import Counts, join_parts
+from serving.batch.worker import PART, UNFINISHED_PART, TagShard
+
+_TOLD = re.compile(rf"{PipelineInputError.__name__}: (.*?)(?: \[while running .*)?$", re.MULTILINE)
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What became of a catalogue.
+
+    Attributes:
+        job: whose answers to what.
+        files: analyses there are.
+        tracks: how many were tagged.
+        rejected: tracks and files left out, each with its reason in ``rejections.jsonl``.
+        genres: tagged tracks by genre, in the order of the class index.
+        work: changes when a file of the catalogue or the model does.
+    """
+
+    job: Job
+    files: int
+    tracks: int
+    rejected: int
+    genres: dict[str, int]
+    work: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call ended.
+
+    Attributes:
+        summary: of the whole catalogue.
+        tagged: files that were tagged by this call; the answers to the others were there before.
+    """
+
+    summary: Summary
+    tagged: int
+
+
+def tag(job: Job, model_folder: str, out: str, beam_args: Sequence[str], progress: Progress) -> Outcome:
+    """Tags what is not tagged yet of a catalogue, and removes answers to files that have changed or gone since.
+
+    Args:
+        job: what to tag, and who does.
+        model_folder: the model's.
+        out: where the answers go.
+        beam_args: Beam's options.
+        progress: is told how far it is.
+
+    Raises:
+        PipelineInputError: something cannot be read, used or written; see :func:`output_folder`.
+    """
+    paths = list_analyses(job.data)
+    with output_folder(out, job) as parts:
+        require_workers(beam_args, parts, (job.data, model_folder), progress)
+        progress(f"Looking at {len(paths):,} files")
+        answered_by = job.model.fingerprint + code_version(
+            "deepmusic_genre", "components/track_example_gen", "serving/batch"
+        )
+        shards = plan_shards(job.data, paths, answered_by)
+        missing = _missing(shards, parts)
+        files = {shard.key: len(shard.paths) for shard in missing}
+        tagged = sum(files.values())
+        work = hashlib.blake2b("".join(shard.key for shard in shards).encode(), digest_size=16).hexdigest()
+        summary = _known(out, work)
+        if missing or summary is None:
+            with writing_to(out):
+                remove_files(out, PUBLISHED)
+            if missing:
+                with watched(parts, files, len(paths) - tagged, progress):
+                    _run_beam(missing, TagShard(job.model, model_folder, parts), beam_args)
+            progress("Putting the answers together")
+            with writing_to(out):
+                counts = _join(shards, job, out, parts)
+                summary = Summary(job, len(paths), counts.tracks, counts.rejected, counts.genres, work)
+                with whole(os.path.join(out, SUMMARY_FILE), parts) as staging:
+                    write_json(staging, summary)
+    return Outcome(summary, tagged)
+
+
+def _missing(shards: Sequence[Shard], parts: str) -> list[Shard]:
+    """The shards without answers, after everything that is no answer of theirs was removed."""
+    there = set(fileio.listdir(parts))
+    with writing_to(parts):
+        remove_files(parts, there - {shard.key + PART for shard in shards} - {JOB_FILE})
+    return [shard for shard in shards if shard.key + PART not in there]
+
+
+def _known(out: str, work: str) -> Summary | None:
+    """What was published, if all of it is there and still is the answer."""
+    if not set(PUBLISHED) <= set(fileio.listdir(out)):
+        return None
+    summary = read_json(os.path.join(out, SUMMARY_FILE), Summary)
+    return summary if summary.work == work else None
+
+
+def _run_beam(shards: Sequence[Shard], step: TagShard, args: Sequence[str]) -> None:
+    try:
+        with beam.Pipeline(options=PipelineOptions(list(args))) as pipeline:
+            pipeline | "Shards" >> beam.Create(shards) | "Spread" >> beam.Reshuffle() | "Tag" >> beam.ParDo(step)
+    except Exception as error:  # A runner raises what it likes: the text of what a worker raised is in it.
+        text = "".join(traceback.format_exception_only(error))
+        if KeyboardInterrupt.__name__ in text:
+            raise KeyboardInterrupt from error
+        told = _TOLD.search(text)
+        if told is None:
+            raise
+        raise PipelineInputError(told[1]) from error
+
+
+def _join(shards: Sequence[Shard], job: Job, out: str, parts: str) -> Counts:
+    there = set(fileio.listdir(parts))
+    names = (shard.key + (PART if shard.key + PART in there else UNFINISHED_PART) for shard in shards)
+    with ExitStack() as stack:
+        parquet, csv, jsonl = (
+            stack.enter_context(whole(os.path.join(out, name), parts))
+            for name in (PARQUET_FILE, CSV_FILE, REJECTIONS_FILE)
+        )
+        return join_parts((os.path.join(parts, name) for name in names), job.model.genres, parquet, csv, jsonl)

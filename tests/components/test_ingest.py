@@ -1,0 +1,153 @@
+"""Tests of reading and labelling files, and of the shards that they become."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from components.track_example_gen.ingest import IngestConfig, ingest_shard, publish_shard, read_tracks
+from components.track_example_gen.progress import Progress
+from components.track_example_gen.splits import SPLITS
+from components.track_example_gen.store import ShardStore
+from components.track_example_gen.verdicts import Verdict, read_verdicts
+from deepmusic_genre.tracks.labels import GenreNames, Label
+from deepmusic_genre.tracks.track import Rejection, Track
+from tests.support.ingestion import records
+from tests.support.tracks import GENRES, analysis, write_analysis
+
+CONFIG = IngestConfig(GENRES, "artist", None, "drop")
+
+
+def _ids(path: Path) -> list[str]:
+    return [features["track_id"][0].decode() for features in records(path)]
+
+
+# Reading and labelling
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.h5", "x.json.gz"])
+def test_path_that_is_a_folder_is_rejected(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (item,) = read_tracks([str(tmp_path / name)], None, GenreNames(GENRES))
+    assert isinstance(item, Rejection)
+    assert item.path == str(tmp_path / name)
+    assert "cannot be read" in item.reason
+    assert "directory" in item.reason
+
+
+def test_file_that_vanished_is_rejected(tmp_path: Path) -> None:
+    (item,) = read_tracks([str(tmp_path / "x.json")], None, GenreNames(GENRES))
+    assert isinstance(item, Rejection)
+    assert "No such file" in item.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "track_id"),
+    [
+        ("a.json", "a"),
+        ("a.json.gz", "a"),
+        ("A.JSON", "A"),
+        ("a.b.json", "a.b"),
+        ("mix.json.live.json", "mix.json.live"),
+    ],
+)
+def test_track_without_an_id_is_called_by_its_files_name(tmp_path: Path, name: str, track_id: str) -> None:
+    (item,) = read_tracks([str(write_analysis(tmp_path / name, analysis()))], None, GenreNames(GENRES))
+    assert item.track_id == track_id
+
+
+def test_label_is_found_by_the_id_in_the_file(tmp_path: Path) -> None:
+    path = write_analysis(tmp_path / "name.json", analysis() | {"track_id": "inside"})
+    labels = {"inside": Label("rock", "inside"), "name": Label("Jazz", "name")}
+    (item,) = read_tracks([str(path)], labels, GenreNames(GENRES))
+    assert isinstance(item, Track)
+    assert (item.track_id, item.genre) == ("inside", "Rock")
+
+
+# A shard
+
+
+def _shard(tmp_path: Path, paths: list[Path], name: str = "shard") -> Path:
+    ingest_shard([str(path) for path in paths], None, CONFIG, str(tmp_path / name), Progress(1))
+    return tmp_path / name
+
+
+def _jazz(tmp_path: Path, count: int) -> list[Path]:
+    folder = tmp_path / "Jazz"
+    return [write_analysis(folder / f"{number}.json", analysis(number)) for number in range(count)]
+
+
+def test_shard_has_a_verdict_a_track_in_order(tmp_path: Path) -> None:
+    paths = _jazz(tmp_path, 5)
+    paths[1].write_bytes(b"garbage")
+    paths.append(write_analysis(tmp_path / "unlabelled.json", analysis(9)))
+    verdicts = read_verdicts(str(_shard(tmp_path, paths)))
+    assert [verdict.path for verdict in verdicts] == list(map(str, paths))
+    assert [verdict.genre for verdict in verdicts] == ["Jazz", "", "Jazz", "Jazz", "Jazz", ""]
+    assert [bool(verdict.reason) for verdict in verdicts] == [False, True, False, False, False, False]
+
+
+def test_shards_records_stand_where_the_verdicts_say(tmp_path: Path) -> None:
+    # More than the encoder takes at once.
+    shard = _shard(tmp_path, _jazz(tmp_path, 70))
+    ids = {split: _ids(shard / split) for split in SPLITS}
+    verdicts = read_verdicts(str(shard))
+    assert [ids[verdict.split][verdict.index] for verdict in verdicts] == [verdict.track_id for verdict in verdicts]
+    assert sum(map(len, ids.values())) == 70
+
+
+def test_whole_shard_is_not_read_again(tmp_path: Path) -> None:
+    paths = _jazz(tmp_path, 3)
+    before = read_verdicts(str(_shard(tmp_path, paths)))
+    for path in paths:
+        path.unlink()
+    assert read_verdicts(str(_shard(tmp_path, paths))) == before
+
+
+class Meanwhile(Progress):
+    """Has something done after an attempt's first track."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        super().__init__(1)
+        self._actions = [action]
+
+    def track_read(self) -> None:
+        while self._actions:
+            self._actions.pop()()
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["faster", "dies"])
+def test_two_attempts_at_a_shard_do_not_disturb_each_other(tmp_path: Path, dies: bool) -> None:
+    paths, store = [str(path) for path in _jazz(tmp_path, 3)], tmp_path / "store"
+    folder = str(store / "shard")
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    def another() -> None:
+        with nullcontext() if not dies else pytest.raises(KeyboardInterrupt):
+            ingest_shard(paths, None, CONFIG, folder, Meanwhile(die) if dies else Progress(1))
+
+    ingest_shard(paths, None, CONFIG, folder, Meanwhile(another))
+    assert [verdict.path for verdict in read_verdicts(folder)] == paths
+    assert sorted(track_id for split in SPLITS for track_id in _ids(store / "shard" / split)) == ["0", "1", "2"]
+    left = [path for path in store.iterdir() if path.name != "shard"]
+    assert len(left) == dies
+    ShardStore(str(store))
+    assert [path.name for path in store.iterdir()] == ["shard"]
+
+
+def test_publishing_leaves_out_what_was_rejected_since(tmp_path: Path) -> None:
+    shard = _shard(tmp_path, _jazz(tmp_path, 40))
+    verdicts = read_verdicts(str(shard))
+    rejected = {verdict.track_id for verdict in verdicts if verdict.split == "train"} & {"1", "2", "3", "20", "21"}
+    assert rejected
+    remaining = [Verdict(item.path, item.track_id, "no") if item.track_id in rejected else item for item in verdicts]
+    before = {split: _ids(shard / split) for split in SPLITS}
+    split_uri = {split: str(tmp_path / f"out-{split}") for split in SPLITS}
+    for uri in split_uri.values():
+        Path(uri).mkdir()
+    publish_shard(str(shard), remaining, split_uri, "data")
+    after = {split: _ids(Path(uri) / "data") for split, uri in split_uri.items()}
+    assert after == {split: [item for item in ids if item not in rejected] for split, ids in before.items()}

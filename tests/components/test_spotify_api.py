@@ -1,0 +1,281 @@
+"""Tests of the requests to Spotify: through the real spotipy, over real HTTP."""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from components.spotify_crawl.api import CrawlStopped, SpotifyApi, Unavailable, Unreachable
+from components.spotify_crawl.credentials import Credentials, Endpoints, endpoints, read_credentials
+from deepmusic_genre.errors import PipelineInputError
+from tests.support.spotify_server import CLIENT_ID, CLIENT_SECRET, FAULTS, Spotify, serve, track_item
+
+TOKEN_PATH = "/api/token"  # noqa: S105 - an address.
+WRONG = "wrongwrongwrong"
+
+
+@pytest.fixture
+def spotify() -> Iterator[Spotify]:
+    with serve(Spotify()) as server:
+        server.add_playlist("A", [track_item("a"), track_item("b")])
+        yield server
+
+
+class _Client:
+    """The API, with the waits that it asked for instead of waiting."""
+
+    def __init__(self, spotify: Spotify, secret: str = CLIENT_SECRET) -> None:
+        self.waits: list[tuple[str, float]] = []
+        self.track = next(iter(spotify.analyses))
+        self.api = SpotifyApi(
+            Credentials(CLIENT_ID, secret),
+            Endpoints(f"{spotify.address}/v1/", spotify.address + TOKEN_PATH),
+            lambda reason, seconds: self.waits.append((reason, seconds)),
+            max_wait_seconds=60,
+        )
+
+
+def test_an_analysis_is_what_the_server_holds(spotify: Spotify) -> None:
+    client = _Client(spotify)
+    assert client.api.audio_analysis(client.track) == spotify.analyses[client.track]
+    assert client.waits == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_goes_away_costs_a_request_each_time(fault: str, spotify: Spotify) -> None:
+    spotify.coming = [fault, fault]
+    client = _Client(spotify)
+    assert client.api.audio_analysis(client.track) == spotify.analyses[client.track]
+    assert client.api.requests == 3
+    assert spotify.faults == {fault: 2}
+
+
+@pytest.mark.parametrize("fault", sorted(set(FAULTS) - {"429", "expire"}))
+def test_a_fault_that_stays_is_given_up_after_six_attempts_with_growing_pauses(fault: str, spotify: Spotify) -> None:
+    spotify.rates = {fault: 1.0}
+    client = _Client(spotify)
+    with pytest.raises(Unreachable, match="6 times in a row"):
+        client.api.audio_analysis(client.track)
+    assert spotify.faults == {fault: 6}
+    seconds = [wait for _, wait in client.waits]
+    bounds = [0.5, 1, 2, 4, 8]
+    assert all(bound <= wait <= bound + 0.5 for bound, wait in zip(bounds, seconds, strict=True))
+    assert len({wait % 0.5 for wait in seconds}) == 5, "no jitter"
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 410])
+def test_what_is_not_given_is_not_asked_for_again(status: int, spotify: Spotify) -> None:
+    client = _Client(spotify)
+    spotify.statuses = {f"/v1/audio-analysis/{client.track}": status}
+    with pytest.raises(Unavailable, match=f"Spotify answers {status}"):
+        client.api.audio_analysis(client.track)
+    assert client.api.requests == 1
+
+
+# Rate limits
+
+
+def _date(seconds: float) -> str:
+    return format_datetime(datetime.now(timezone.utc) + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7), ("0", 0), (None, 30), ("soon", 30), ("-5", 30), ("", 30)],
+)
+def test_the_pause_is_as_long_as_spotify_asks_for(header: str | None, seconds: float, spotify: Spotify) -> None:
+    assert _waited(spotify, header) == seconds
+
+
+@pytest.mark.parametrize(("ahead", "most", "least"), [(60, 60, 50), (-100, 0, 0)])
+def test_the_pause_lasts_until_the_date_that_spotify_names(
+    ahead: float, most: float, least: float, spotify: Spotify
+) -> None:
+    assert least <= _waited(spotify, _date(ahead)) <= most
+
+
+def _waited(spotify: Spotify, header: str | None) -> float:
+    spotify.coming, spotify.retry_after = ["429"], header
+    client = _Client(spotify)
+    client.api.audio_analysis(client.track)
+    ((reason, waited),) = client.waits
+    assert reason == "rate limit"
+    return waited
+
+
+@pytest.mark.parametrize("header", ["61", "86400", "date", "9" * 30])
+def test_a_pause_that_is_too_long_stops_the_crawl(header: str, spotify: Spotify) -> None:
+    spotify.coming, spotify.retry_after = ["429"], _date(3600) if header == "date" else header
+    client = _Client(spotify)
+    with pytest.raises(CrawlStopped, match="max_wait_seconds = 60"):
+        client.api.audio_analysis(client.track)
+    assert client.waits == []
+
+
+def test_pauses_do_not_go_on_for_ever(spotify: Spotify) -> None:
+    spotify.rates = {"429": 1.0}
+    client = _Client(spotify)
+    with pytest.raises(CrawlStopped, match="20 times in a row"):
+        client.api.audio_analysis(client.track)
+    assert spotify.faults == {"429": 20}
+
+
+def test_a_spent_quota_stops_the_crawl_at_once(spotify: Spotify) -> None:
+    spotify.quota = 0
+    client = _Client(spotify)
+    with pytest.raises(CrawlStopped, match="quota at Spotify is spent"):
+        client.api.audio_analysis(client.track)
+    assert client.api.requests == 1
+
+
+# Tokens and credentials
+
+
+def test_an_expired_token_is_renewed_once_and_without_a_pause(spotify: Spotify) -> None:
+    client = _Client(spotify)
+    client.api.audio_analysis(client.track)
+    spotify.tokens.clear()
+    client.api.audio_analysis(client.track)
+    client.api.audio_analysis(client.track)
+    assert len(spotify.all_tokens) == 2
+    assert sum(wait for _, wait in client.waits) == 0
+
+
+def test_tokens_that_are_never_accepted_stop_the_crawl(spotify: Spotify) -> None:
+    spotify.rates = {"expire": 1.0}
+    with pytest.raises(CrawlStopped, match="refuses the tokens"):
+        _Client(spotify).api.audio_analysis(next(iter(spotify.analyses)))
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_credentials_that_are_not_accepted_are_named_but_not_shown(status: int, spotify: Spotify) -> None:
+    spotify.statuses = {} if status == 400 else {TOKEN_PATH: status}
+    client = _Client(spotify, WRONG)
+    with pytest.raises(PipelineInputError, match=rf"SPOTIPY_CLIENT_SECRET \(it answers {status}\)") as caught:
+        client.api.audio_analysis(client.track)
+    assert WRONG not in "".join(traceback.format_exception(caught.value))
+    assert client.api.requests == 1
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_token_that_cannot_be_had_is_a_fault(status: int, spotify: Spotify) -> None:
+    spotify.statuses = {TOKEN_PATH: status}
+    client = _Client(spotify)
+    with pytest.raises(Unreachable, match=f"Spotify answers {status}"):
+        client.api.audio_analysis(client.track)
+
+
+def test_a_rate_limit_on_tokens_is_one(spotify: Spotify) -> None:
+    spotify.statuses, spotify.retry_after = {TOKEN_PATH: 429}, "3"
+    client = _Client(spotify)
+    with pytest.raises(CrawlStopped):
+        client.api.audio_analysis(client.track)
+    assert set(client.waits) == {("rate limit", 3)}
+
+
+def test_no_log_of_any_level_shows_a_secret(spotify: Spotify, caplog: pytest.LogCaptureFixture) -> None:
+    spotify.coming = ["500", "expire", "503 in text"]
+    client = _Client(spotify)
+    with caplog.at_level(logging.DEBUG):
+        client.api.audio_analysis(client.track)
+    assert "again in" in caplog.text
+    for secret in (CLIENT_SECRET, CLIENT_ID, *spotify.all_tokens):
+        assert secret not in caplog.text
+
+
+def test_nobody_listening_is_a_fault(spotify: Spotify) -> None:
+    client = _Client(spotify)
+    client.api._spotify.prefix = "http://127.0.0.1:1/v1/"
+    with pytest.raises(Unreachable, match=r"no answer \(ConnectionError\)"):
+        client.api.audio_analysis(client.track)
+
+
+def test_an_answer_larger_than_any_analysis_is_refused(spotify: Spotify, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.spotify_crawl.session.MAX_ANALYSIS_BYTES", 1000)
+    client = _Client(spotify)
+    with pytest.raises(Unreachable, match="ContentDecodingError"):
+        client.api.audio_analysis(client.track)
+
+
+def test_a_stand_in_is_not_reached_through_a_proxy(spotify: Spotify, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    client = _Client(spotify)
+    client.api.audio_analysis(client.track)
+    assert client.waits == []
+
+
+# Where credentials come from, and where they go
+
+
+@pytest.fixture
+def no_credentials(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.delenv("SPOTIPY_CLIENT_ID", raising=False)
+    monkeypatch.delenv("SPOTIPY_CLIENT_SECRET", raising=False)
+    return monkeypatch
+
+
+def test_credentials_come_from_the_environment_before_the_file(
+    tmp_path: Path, no_credentials: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("SPOTIPY_CLIENT_ID=file\nexport SPOTIPY_CLIENT_SECRET='se${HOME}cret'\n")
+    assert read_credentials(tmp_path) == Credentials("file", "se${HOME}cret")
+    no_credentials.setenv("SPOTIPY_CLIENT_ID", "environment")
+    assert read_credentials(tmp_path) == Credentials("environment", "se${HOME}cret")
+
+
+def test_credentials_do_not_show_when_printed() -> None:
+    assert CLIENT_SECRET not in repr(Credentials(CLIENT_ID, CLIENT_SECRET))
+
+
+@pytest.mark.parametrize("text", ["", "SPOTIPY_CLIENT_ID=a", "SPOTIPY_CLIENT_ID=a\nSPOTIPY_CLIENT_SECRET=\n"])
+def test_missing_credentials_are_named(text: str, tmp_path: Path, no_credentials: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text(text)
+    with pytest.raises(PipelineInputError, match=r"SPOTIPY_CLIENT_(ID|SECRET) is set neither in"):
+        read_credentials(tmp_path)
+
+
+@pytest.mark.parametrize("secret", ["schlüssel", "two words", "a:b", "a\x07b"])
+def test_impossible_credentials_are_not_shown(secret: str, tmp_path: Path, no_credentials: pytest.MonkeyPatch) -> None:
+    no_credentials.setenv("SPOTIPY_CLIENT_ID", "a")
+    no_credentials.setenv("SPOTIPY_CLIENT_SECRET", secret)
+    with pytest.raises(PipelineInputError, match="SPOTIPY_CLIENT_SECRET holds characters") as caught:
+        read_credentials(tmp_path)
+    assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", None])
+def test_an_unreadable_file_is_named(content: bytes | None, tmp_path: Path, no_credentials: pytest.MonkeyPatch) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(content) if content else file.mkdir()
+    with pytest.raises(PipelineInputError, match=r"\.env"):
+        read_credentials(tmp_path)
+
+
+def test_requests_go_to_spotify_unless_a_stand_in_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DEEPMUSIC_SPOTIFY_STAND_IN", raising=False)
+    assert endpoints() == Endpoints("https://api.spotify.com/v1/", "https://accounts.spotify.com/api/token")
+    monkeypatch.setenv("DEEPMUSIC_SPOTIFY_STAND_IN", "http://127.0.0.1:80/")
+    assert endpoints() == Endpoints("http://127.0.0.1:80/v1/", "http://127.0.0.1:80/api/token")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://example.org",
+        "https://127.0.0.1",
+        "http://127.0.0.1@example.org/",
+        "http://127.0.0.1.example.org",
+        "http://user@localhost",
+        "127.0.0.1:80",
+        "http://[::1",
+    ],
+)
+def test_a_stand_in_on_another_machine_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPMUSIC_SPOTIFY_STAND_IN", address)
+    with pytest.raises(PipelineInputError, match="DEEPMUSIC_SPOTIFY_STAND_IN has to be"):
+        endpoints()

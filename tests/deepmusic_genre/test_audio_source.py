@@ -1,0 +1,261 @@
+"""Sound files as tracks: read, kept, analysed side by side, labelled by file."""
+
+import csv
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import wave
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.track_example_gen.ingest import read_tracks
+from deepmusic_genre.analyser import pool
+from deepmusic_genre.analyser.analysis import analyser_name
+from deepmusic_genre.analyser.pool import analyse_ahead
+from deepmusic_genre.client.__main__ import main
+from deepmusic_genre.tracks.audio import MAX_AUDIO_BYTES
+from deepmusic_genre.tracks.labels import GenreNames, read_labels
+from deepmusic_genre.tracks.registry import read
+from deepmusic_genre.tracks.track import Rejection, Track
+from tests.conftest import ROOT
+from tests.support.endpoints import Endpoints
+from tests.support.tracks import GENRES
+
+RATE = 22050
+
+
+def sound(seed: int, seconds: float = 3.0) -> bytes:
+    """A wav file of some notes; equal seeds give equal bytes."""
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(int(seconds * RATE)) / RATE
+    notes = 220 * 2 ** (rng.integers(0, 24, 8) / 12)
+    samples = np.sin(2 * np.pi * notes[(time_s * 2).astype(int) % 8] * time_s) * (1 - time_s * 2 % 1)
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setparams((1, 2, RATE, 0, "NONE", ""))
+        writer.writeframes((samples * 20000).astype("<i2").tobytes())
+    return file.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DEEPMUSIC_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def kept(cache: Path) -> list[Path]:
+    return sorted(cache.rglob("*.json.gz"))
+
+
+def one(path: str, content: bytes) -> Track | Rejection:
+    (item,) = read(path, io.BytesIO(content))
+    return item
+
+
+def sounds(folder: Path, count: int, seconds: float = 3.0) -> list[str]:
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{number}.wav" for number in range(count)]
+    for number, path in enumerate(paths):
+        path.write_bytes(sound(number, seconds))
+    return [str(path) for path in paths]
+
+
+def test_a_sound_file_is_a_track_of_our_analyser() -> None:
+    track = one("Jazz/01 - Intro.wav", sound(1))
+    assert isinstance(track, Track)
+    assert track.analyser == analyser_name()
+    assert track.source == "audio"
+    assert track.track_id.startswith("01 - Intro-")
+    assert track.duration == pytest.approx(3)
+    assert track.durations is not None
+    assert len(track.durations) == len(track.segments) > 4
+    other = one("Rock/01 - Intro.wav", sound(2))
+    assert other.track_id != track.track_id
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"RIFF", "not audio"),
+        (sound(1, 0.2), "too short"),
+        (sound(1)[:44] + bytes(2 * 3 * RATE), "silent"),
+    ],
+    ids=["broken", "short", "silent"],
+)
+def test_what_cannot_be_analysed_is_rejected_with_its_reason_each_time(content: bytes, reason: str) -> None:
+    for _ in range(2):
+        rejection = one("a.wav", content)
+        assert isinstance(rejection, Rejection)
+        assert reason in rejection.reason
+
+
+def test_an_analysis_is_kept_and_equal(cache: Path) -> None:
+    new = one("a.wav", sound(1))
+    (file,) = kept(cache)
+    made = file.stat().st_mtime_ns
+    again = one("elsewhere/a.wav", sound(1))
+    assert file.stat().st_mtime_ns == made
+    assert isinstance(new, Track)
+    assert isinstance(again, Track)
+    assert new.content_digest() == again.content_digest()
+    assert new.track_id == again.track_id
+
+
+def test_a_kept_analysis_that_is_damaged_is_made_again(cache: Path) -> None:
+    new = one("a.wav", sound(1))
+    (file,) = kept(cache)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    again = one("a.wav", sound(1))
+    assert isinstance(new, Track)
+    assert isinstance(again, Track)
+    assert again.content_digest() == new.content_digest()
+    assert file.read_bytes() == whole
+
+
+def test_without_a_place_to_keep_it_a_file_is_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DEEPMUSIC_CACHE", str(tmp_path / "file"))
+    assert isinstance(one("a.wav", sound(1)), Track)
+
+
+def test_a_kept_analysis_is_one_that_the_pipeline_reads(cache: Path) -> None:
+    track = one("a.wav", sound(1))
+    (file,) = kept(cache)
+    exported = one("a.json.gz", file.read_bytes())
+    assert isinstance(track, Track)
+    assert isinstance(exported, Track)
+    assert exported.analyser == analyser_name()
+    assert exported.content_digest() == track.content_digest()
+
+
+def test_files_in_archives_are_read() -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("Jazz/x.wav", sound(1))
+    track = one("a.zip", file.getvalue())
+    assert isinstance(track, Track)
+    assert track.path == "a.zip!/Jazz/x.wav"
+
+
+def test_many_files_are_analysed_ahead_and_progress_is_told(cache: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    paths = sounds(tmp_path / "sounds", 6)
+    analyse_ahead(paths, lambda done, of: told.append((done, of)))
+    assert told == [(done, 6) for done in range(1, 7)]
+    assert len(kept(cache)) == 6
+    analyse_ahead(paths, lambda *_: pytest.fail("they are all there"))
+
+
+def _dies(_path: str) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _hangs(path: str) -> None:
+    if path.endswith("2.wav"):
+        time.sleep(600)
+    pool_analyse(path)
+
+
+pool_analyse = pool._analyse
+
+
+@pytest.mark.parametrize(
+    ("work", "rejected", "reason"),
+    [(_dies, 5, r"it crashed the analyser \(exit code -11\)"), (_hangs, 1, "it was not analysed within 5 s")],
+    ids=["crash", "hang"],
+)
+def test_a_file_that_the_analyser_does_not_survive_is_rejected(
+    work: Callable[[str], None], rejected: int, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_analyse", work)
+    monkeypatch.setattr(pool, "_LEAST_SECONDS", 5.0)
+    monkeypatch.setattr(pool, "_SECONDS_A_MEGABYTE", 0.0)
+    paths = sounds(tmp_path / "sounds", 5)
+    analyse_ahead(paths, lambda *_: None)
+    items = list(read_tracks(paths, None, GenreNames(GENRES)))
+    rejections = [item for item in items if isinstance(item, Rejection)]
+    assert len(items) == 5
+    assert len(rejections) == rejected
+    assert all(item.reason == rejections[0].reason for item in rejections)
+    assert re.fullmatch(reason, rejections[0].reason)
+
+
+def test_what_was_analysed_before_a_kill_is_not_analysed_again(cache: Path, tmp_path: Path) -> None:
+    paths = sounds(tmp_path / "sounds", 30, seconds=20)
+    imported = "from deepmusic_genre.analyser.pool import analyse_ahead"
+    script = f"{imported}\nif __name__ == '__main__':\n    analyse_ahead({paths!r}, print)"
+    (tmp_path / "ahead.py").write_text(script)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "ahead.py")], stdout=subprocess.PIPE, env=environment, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(3):
+            process.stdout.readline()
+        os.killpg(process.pid, signal.SIGKILL)
+    before = {file: file.stat().st_mtime_ns for file in kept(cache)}
+    assert 3 <= len(before) < 30
+    analyse_ahead(paths, lambda *_: None)
+    after = {file: file.stat().st_mtime_ns for file in kept(cache)}
+    assert len(after) == 30
+    assert {file: after[file] for file in before} == before
+
+
+def test_a_file_too_large_to_read_is_rejected_without_having_it_in_memory(tmp_path: Path) -> None:
+    paths = sounds(tmp_path / "sounds", 1)
+    large = tmp_path / "large.wav"
+    with large.open("wb") as file:
+        file.truncate(MAX_AUDIO_BYTES * 40)
+    script = (
+        "import resource, sys\n"
+        "from components.track_example_gen.ingest import read_files\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))\n"
+        "for item in read_files(sys.argv[1:]): print(getattr(item, 'reason', 'read'))"
+    )
+    command = [sys.executable, "-c", script, *paths, str(large)]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert printed.stdout.splitlines() == ["read", "larger than 1 GiB"], printed.stderr
+
+
+def test_labels_may_name_files(tmp_path: Path) -> None:
+    (tmp_path / "Jazz").mkdir()
+    (tmp_path / "Jazz" / "a.wav").write_bytes(sound(1))
+    (tmp_path / "Jazz" / "b.wav").write_bytes(sound(2))
+    (tmp_path / "c.wav").write_bytes(sound(3))
+    labels = read_labels(b"file,genre,artist\nJazz/a.wav,Rock,Ann\nc,Blues,Bob\n", "labels.csv")
+    paths = sorted(map(str, tmp_path.rglob("*.wav")))
+    items = [item for item in read_tracks(paths, labels, GenreNames(GENRES)) if isinstance(item, Track)]
+    assert [(item.genre, item.artist) for item in items] == [("Rock", "Ann"), ("", ""), ("Blues", "Bob")]
+
+
+def test_a_model_of_another_analyser_gives_no_answer_to_a_sound_file(
+    endpoints: Endpoints, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "clip.wav").write_bytes(sound(1))
+    assert main([str(tmp_path / "clip.wav"), "--url", endpoints.http, "--format", "csv"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"its segments are {analyser_name()}'s, and the model was trained on those of echo_nest" in printed.err
+
+
+@pytest.mark.real_data
+def test_every_real_clip_is_read_and_labelled(real_data: Path) -> None:
+    folder = real_data / "audio"
+    labels = read_labels((folder / "labels.csv").read_bytes(), "labels.csv")
+    with (folder / "labels.csv").open() as file:
+        genres = {row["file"]: row["genre"] for row in csv.DictReader(file)}
+    paths = sorted(map(str, folder.glob("*/*.opus")))[::25]
+    items = list(read_tracks(paths, labels, GenreNames(GENRES)))
+    found = {str(Path(item.path).relative_to(folder)): item.genre for item in items if isinstance(item, Track)}
+    assert found == {name: genres[name] for name in (str(Path(path).relative_to(folder)) for path in paths)}

@@ -1,0 +1,357 @@
+"""The client over REST and gRPC, against the stand-in with a real pushed model and against servers that fail."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.model_selector.selection import load_selection
+from components.scoring.predictions import load_predictions
+from deepmusic_genre.client import Client, EndpointError, Prediction, read_tracks
+from deepmusic_genre.client.client import MAX_REQUEST_BYTES, MAX_TOGETHER
+from deepmusic_genre.tracks.registry import SOURCES
+from deepmusic_genre.tracks.source import endings
+from deepmusic_genre.tracks.track import Rejection, Track
+from tests.conftest import FinishedRun, free_port, predicted
+from tests.support.endpoints import BROKEN, EMPTY, OTHER, TEXTS, Endpoints, grpc_server, http_server, outputs_json
+from tests.support.tracks import analysis, write_analysis
+
+SCHEMES = ("http", "grpc")
+TRACK = Track("A", "audio_analysis", 1.0, np.full((3, 24), 0.5, np.float32), artist="Ann", title="Song")
+JAZZ = outputs_json("Jazz", {"Jazz": 0.75, "Rock": 0.25})
+JAZZ_TENSORS: dict[str, Any] = {
+    "genre": [b"Jazz"],
+    "genres": [[b"Jazz", b"Rock"]],
+    "probabilities": np.array([[0.75, 0.25]], np.float32),
+}
+
+BOMB = tf.make_tensor_proto(1.0)
+"""Some bytes that stand for a tensor of gigabytes."""
+BOMB.tensor_shape.dim.add(size=1 << 40)
+
+
+@pytest.fixture(params=SCHEMES)
+def url(request: pytest.FixtureRequest, endpoints: Endpoints) -> str:
+    return str(getattr(endpoints, request.param))
+
+
+def _tracks(*paths: Path) -> list[Track]:
+    return [item for _, item in read_tracks(map(str, paths)) if isinstance(item, Track)]
+
+
+def _probabilities(predictions: list[Prediction]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array([list(prediction.probabilities.values()) for prediction in predictions])
+
+
+def _fault(url: str, **arguments: Any) -> str:
+    """The line that tells why there is no answer."""
+    with pytest.raises(EndpointError) as caught:
+        predicted([TRACK], url, **arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value).replace(url, "URL")
+
+
+# Answers
+
+
+def test_the_answer_is_the_pipelines_own(finished_run: FinishedRun, url: str) -> None:
+    selected = load_selection(str(finished_run.artifact("ModelSelector", "selection"))).selected
+    expected = load_predictions(str(finished_run.artifact("Predictor", "predictions") / f"{selected}.parquet"))
+    ids = expected.tracks["track_id"].to_pylist()
+    answers = predicted(_tracks(*(finished_run.data / f"{track_id}.json.gz" for track_id in ids)), url)
+    np.testing.assert_allclose(_probabilities(answers), expected.probabilities, atol=1e-5)
+    assert [answer.genre for answer in answers] == [expected.genres[index] for index in expected.predicted]
+
+
+def test_tracks_of_any_length_go_together(url: str, tmp_path: Path) -> None:
+    tracks = _tracks(*(write_analysis(tmp_path / f"{n}.json", analysis(n, segments=n)) for n in (5, 40, 700)))
+    alone = [predicted([track], url)[0] for track in tracks]
+    np.testing.assert_allclose(_probabilities(predicted(tracks, url)), _probabilities(alone), atol=1e-5)
+    assert predicted([], url) == []
+
+
+def test_a_track_of_another_analyser_is_refused_and_the_others_are_answered(url: str) -> None:
+    foreign = replace(TRACK, analyser="deepmusic-1", path="clip.opus")
+    with Client(url) as client:
+        (_, good), (track, refused) = client.predict([TRACK, foreign])
+    assert isinstance(good, Prediction)
+    assert track is foreign
+    assert refused == Rejection(
+        "clip.opus",
+        "its segments are deepmusic-1's, and the model was trained on those of echo_nest: it takes a model trained on"
+        " tracks like this one",
+        "A",
+    )
+
+
+def test_a_version_can_be_named(endpoints: Endpoints, url: str) -> None:
+    assert predicted([TRACK], url, version=endpoints.version) == predicted([TRACK], url)
+
+
+def test_answers_come_as_they_are_fetched_and_requests_are_bounded_by_tracks(url: str) -> None:
+    read = 0
+
+    def endless() -> Iterator[Track]:
+        nonlocal read
+        while True:
+            read += 1
+            yield TRACK
+
+    with Client(url) as client:
+        answers = client.predict(endless())
+        track, answer = next(answers)
+        assert track is TRACK
+        assert isinstance(answer, Prediction)
+        assert answer.genre in answer.probabilities
+        assert read <= MAX_TOGETHER + 1
+        for _ in range(MAX_TOGETHER):
+            next(answers)
+        assert read <= 2 * MAX_TOGETHER + 1
+
+
+def test_requests_are_bounded_by_bytes_and_tell_nothing_but_segments() -> None:
+    size = MAX_REQUEST_BYTES * 2 // 5
+    long = Track("A", "audio_analysis", 1.0, np.ones((size // 96, 24), np.float32), artist="Ann", title="Secret")
+    bodies: list[bytes] = []
+    twice = json.loads(JAZZ)["outputs"]
+    both = json.dumps({"outputs": {name: values * 2 for name, values in twice.items()}}).encode()
+    with http_server([(200, both), (200, JAZZ)], bodies=bodies) as url:
+        assert len(predicted([long] * 3, url)) == 3
+    requests = [json.loads(body) for body in bodies]
+    assert [len(request["inputs"]["examples"]) for request in requests] == [2, 1]
+    assert {request["signature_name"] for request in requests} == {"serving_examples"}
+    assert not any(b"U2VjcmV0" in body or b"Secret" in body for body in bodies)
+
+
+# Mistakes
+
+
+def test_a_model_that_is_not_there(url: str) -> None:
+    told = "URL serves no model named {}: is that its name there, and was a version of it pushed?"
+    assert _fault(url, model="absent") == told.format("absent")
+    assert _fault(url, model="ab/sent?") == told.format("ab/sent?")
+    assert _fault(url, model=EMPTY) == told.format(EMPTY)
+
+
+def test_a_version_that_is_not_there_names_those_that_are(endpoints: Endpoints, url: str) -> None:
+    assert _fault(url, version=7) == f"URL serves no version 7 of deepmusic; it serves {endpoints.version}."
+    assert _fault(url, version=-1) == "-1 is no version: TF Serving's are from 0 to 9223372036854775807."
+
+
+def test_a_model_of_which_no_version_is_loaded_tells_why(url: str) -> None:
+    for asked in (None, 1):
+        told = _fault(url, model=BROKEN, version=asked)
+        assert told.startswith(f"URL has no version of {BROKEN} loaded: version 1 is in state END: ")
+        assert "saved_model.pb" in told
+
+
+def test_a_model_of_somebody_else(url: str) -> None:
+    told = _fault(url, model=OTHER)
+    assert told.startswith(f"The model {OTHER} at URL is none of this project's: ")
+    assert 'serving_examples" not found' in told
+    assert "does not answer with genres" in _fault(url, model=TEXTS)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_no_server_is_a_line_that_says_what_to_do(scheme: str) -> None:
+    told = _fault(f"{scheme}://127.0.0.1:{free_port()}")
+    assert told.startswith("No server answers at URL: make serve starts one (")
+    assert "refused" in told
+    assert _fault(f"{scheme}://nowhere.invalid:8500").startswith("No server answers at URL: make serve starts one (")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_server_that_never_answers_is_given_up(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
+        start = time.monotonic()
+        assert _fault(url, timeout_s=0.5) == "URL did not answer within 0.5 s."
+        assert time.monotonic() - start < 5
+
+
+def test_a_server_that_answers_drop_by_drop_is_given_up() -> None:
+    def drip(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            while not stopped.wait(0.1):
+                connection.sendall(b" ")
+
+    stopped = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=drip, args=[listening])
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            assert _fault(url, timeout_s=0.5) == "URL did not answer within 0.5 s."
+        finally:
+            stopped.set()
+            thread.join()
+
+
+def test_the_other_interfaces_port(endpoints: Endpoints) -> None:
+    swapped = _fault(endpoints.grpc.replace("grpc://", "http://"))
+    assert swapped.startswith("What answers at URL is no TF Serving: ")
+    assert swapped.endswith("(is it the port for REST?).")
+    swapped = _fault(endpoints.http.replace("http://", "grpc://"))
+    assert swapped.startswith("What answers at URL is no TF Serving: ")
+    assert swapped.endswith("(is it the port for gRPC?).")
+
+
+def test_a_server_without_tls_is_no_safe_connection(endpoints: Endpoints) -> None:
+    for url in (endpoints.http.replace("http:", "https:"), endpoints.grpc.replace("grpc:", "grpcs:")):
+        assert _fault(url).startswith("No safe connection to URL: ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("127.0.0.1:8501", "ftp://127.0.0.1", "http://", "http://:8501", "http://host:99999", "http://host:x"),
+        *("grpc://", "grpc://host:8500/path", "http://[::1"),
+    ],
+)
+def test_an_address_that_is_none(url: str) -> None:
+    assert _fault(url).startswith("URL is no address")
+
+
+def test_a_password_in_the_address_is_not_told() -> None:
+    told = _fault(f"http://me:secret@127.0.0.1:{free_port()}")
+    assert "secret" not in told
+    assert told.startswith("No server answers at http://127.0.0.1:")
+
+
+def test_a_proxy_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "gopher://127.0.0.1:1")
+    assert _fault("http://127.0.0.1:8501").startswith("The proxy that the environment names cannot be used: ")
+
+
+# Servers that are busy
+
+
+def test_a_busy_server_is_asked_again() -> None:
+    with http_server([(503, b'{"error": "not yet"}'), (429, b"busy"), (502, b"<html>"), (200, JAZZ)]) as url:
+        assert predicted([TRACK], url)[0].genre == "Jazz"
+    unavailable = (grpc.StatusCode.UNAVAILABLE, "not yet")
+    exhausted = (grpc.StatusCode.RESOURCE_EXHAUSTED, "the queue is full")
+    with grpc_server([unavailable, exhausted, JAZZ_TENSORS]) as url:
+        assert predicted([TRACK], url) == [Prediction("Jazz", {"Jazz": 0.75, "Rock": 0.25})]
+
+
+def test_a_model_that_is_being_loaded_is_asked_for_again() -> None:
+    missing = (404, b'{"error": "Servable not found for request: Latest(deepmusic)"}')
+    status = b'{"model_version_status": [{"version": "3", "state": "LOADING", "status": {"error_code": "OK"}}]}'
+    with http_server([missing, missing, (200, JAZZ)], (200, status)) as url:
+        assert predicted([TRACK], url)[0].genre == "Jazz"
+    with grpc_server([(grpc.StatusCode.NOT_FOUND, "none"), JAZZ_TENSORS], "LOADING") as url:
+        assert predicted([TRACK], url)[0].genre == "Jazz"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_server_that_starts_late_is_found(scheme: str) -> None:
+    """Over gRPC a connection that was refused must not keep the next from being tried."""
+    port, found = free_port(), []
+    asking = threading.Thread(target=lambda: found.extend(predicted([TRACK], f"{scheme}://127.0.0.1:{port}")))
+    asking.start()
+    time.sleep(0.2)
+    server = grpc_server([JAZZ_TENSORS], port=port) if scheme == "grpc" else http_server([(200, JAZZ)], port=port)
+    with server:
+        asking.join()
+    assert [prediction.genre for prediction in found] == ["Jazz"]
+
+
+def test_a_server_that_stays_busy_is_given_up_in_time() -> None:
+    with http_server([(503, b'{"error": "later,\\n perhaps"}')] * 20) as url:
+        start = time.monotonic()
+        assert _fault(url, timeout_s=0.5) == "URL cannot answer now: later, perhaps"
+        assert time.monotonic() - start < 2
+    with grpc_server([(grpc.StatusCode.UNAVAILABLE, "later")] * 20) as url:
+        assert _fault(url) == "URL cannot answer now: later"
+
+
+# Answers that are none
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ((200, b"<html>"), "What answers at URL is no TF Serving: "),
+        ((200, b'{"hello": 1}'), "What answers at URL is no TF Serving: "),
+        ((404, b"<html>"), "What answers at URL is no TF Serving: it answers 404 Not Found."),
+        ((301, b""), "What answers at URL is no TF Serving: it answers 301 Moved Permanently."),
+        ((200, b" " * (17 << 20)), "What answers at URL is no TF Serving: it sends more than 16 MiB."),
+        ((200, b'{"outputs": [1]}'), "The model deepmusic at URL is none of this project's: "),
+        (
+            (200, b'{"outputs": {"genre": [], "genres": [], "probabilities": []}}'),
+            "The model deepmusic at URL is none of this project's: it answered 0 of 1 tracks.",
+        ),
+        ((400, b'{"error": "bad shape"}'), "URL refused the request: bad shape"),
+        ((500, b'{"error": "' + b"long " * 1000 + b'"}'), "URL refused the request: long long "),
+    ],
+)
+def test_an_answer_of_another_kind_is_a_line_and_is_not_asked_for_again(answer: tuple[int, bytes], told: str) -> None:
+    with http_server([answer]) as url:
+        line = _fault(url)
+    assert line.startswith(told)
+    assert len(line) < 500
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ((grpc.StatusCode.UNIMPLEMENTED, "Method not found!"), "What answers at URL is no TF Serving: "),
+        ((grpc.StatusCode.FAILED_PRECONDITION, "bad shape"), "URL refused the request: bad shape"),
+        ({"genre": ["Jazz"]}, "The model deepmusic at URL is none of this project's: "),
+        ({**JAZZ_TENSORS, "genre": ["Jazz", "Rock"]}, "The model deepmusic at URL is none of this project's: "),
+        ({"genre": BOMB}, "The model deepmusic at URL is none of this project's: it answers with more values"),
+        ({"genre": [b"J" * (17 << 20)]}, "URL refused the request: "),
+    ],
+)
+def test_a_grpc_answer_of_another_kind_is_a_line_and_is_not_asked_for_again(answer: Any, told: str) -> None:
+    with grpc_server([answer]) as url:
+        assert _fault(url).startswith(told)
+
+
+# Tracks
+
+
+def test_a_track_takes_its_name_from_its_file_where_nothing_else_names_it(tmp_path: Path) -> None:
+    found = list(read_tracks([str(write_analysis(tmp_path / "some.track.json.gz", analysis(1)))]))
+    assert [item.track_id for _, item in found if not isinstance(item, Rejection)] == ["some.track"]
+
+
+def test_a_name_that_is_no_text_still_gives_an_id(tmp_path: Path) -> None:
+    write_analysis(Path(str(tmp_path / "caf") + "\udce9.json"), analysis(1))
+    assert [track.track_id for track in _tracks(tmp_path)] == ["caf\N{REPLACEMENT CHARACTER}"]
+
+
+def test_a_folder_is_read_in_order_without_what_is_hidden(tmp_path: Path) -> None:
+    for name in ("b/z.json", "a/c.json", "y.json", "x.json", ".hidden.json", "._x.json"):
+        write_analysis(tmp_path / name, analysis(1))
+    assert [track.track_id for track in _tracks(tmp_path)] == ["x", "y", "c", "z"]
+
+
+def test_a_folder_that_cannot_be_read_is_told_and_the_others_are_read(tmp_path: Path) -> None:
+    for name in ("top.json", "a/gone.json", "b/there.json"):
+        write_analysis(tmp_path / name, analysis(1))
+    found = read_tracks([str(tmp_path)])
+    next(found)
+    (tmp_path / "a" / "gone.json").unlink()
+    (tmp_path / "a").rmdir()
+    (_, there), (file, rejected) = found
+    assert isinstance(there, Track)
+    assert rejected == Rejection(str(tmp_path / "a"), "cannot be read: No such file or directory")
+    assert file == rejected.path
+
+
+def test_a_folder_without_tracks_is_told(tmp_path: Path) -> None:
+    ((_, rejected),) = read_tracks([str(tmp_path)])
+    assert rejected == Rejection(str(tmp_path), f"no file below it ends in {endings(SOURCES)}")

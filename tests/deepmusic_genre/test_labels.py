@@ -1,0 +1,297 @@
+"""Tests of genre names and of the labels file."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepmusic_genre.tracks.labels import GenreNames, InvalidLabels, Label, apply_label, label_of, read_labels
+from deepmusic_genre.tracks.track import InvalidTrack, Track
+
+NAMES = GenreNames(["Hip-Hop", "Blues", "R&B", "Rock"])
+
+
+def _track(**texts: Any) -> Track:
+    return Track("A", "audio_analysis", 1.0, np.zeros((1, 24), np.float32), **texts)
+
+
+def _fault(content: bytes) -> str:
+    with pytest.raises(InvalidLabels) as caught:
+        read_labels(content, "my labels.csv")
+    message = str(caught.value)
+    assert message.startswith("my labels.csv")
+    return message
+
+
+# Genre names
+
+
+@pytest.mark.parametrize("name", ["hiphop", "hip_hop", "Hip-Hop", "HIP HOP", " hip  hop ", "hip.hop"])
+def test_spellings_of_a_genre_are_the_same(name: str) -> None:
+    assert NAMES.canonical(name) == "Hip-Hop"
+
+
+@pytest.mark.parametrize("name", ["", "-", "hip", "hiphops", "Polka"])
+def test_other_names_are_no_genre(name: str) -> None:
+    assert NAMES.canonical(name) is None
+
+
+def test_letters_of_every_script_count() -> None:
+    names = GenreNames(["Música Popular", "音楽"])
+    assert names.canonical("música_popular") == "Música Popular"
+    assert names.canonical("音楽") == "音楽"
+    assert names.canonical("Musica Popular") is None
+
+
+def test_required_genre_is_returned_in_the_configured_spelling() -> None:
+    assert NAMES.require("r & b") == "R&B"
+
+
+def test_unknown_genre_is_refused_naming_it_and_the_list() -> None:
+    with pytest.raises(InvalidTrack, match=r"'Polka' is not in the genre list \(Hip-Hop, Blues, R&B, Rock\)"):
+        NAMES.require("Polka")
+
+
+@pytest.mark.parametrize(
+    ("path", "genre"),
+    [
+        ("/data/rock/a.json", "Rock"),
+        ("/data/Rock/album/a.json", "Rock"),
+        ("/data/Rock/Blues/a.json", "Blues"),
+        ("/data/Blues/live/hip hop/2001/a.json", "Hip-Hop"),
+        ("rock/a.json", "Rock"),
+        ("/data/Polka/a.json", None),
+        ("/data/rock.json", None),
+        ("/data/x/Rock", None),
+    ],
+)
+def test_nearest_folder_named_after_a_genre_wins(path: str, genre: str | None) -> None:
+    assert NAMES.of_folder(path) == genre
+
+
+# Labels file: what is read
+
+
+def test_rows_are_read_by_track_id() -> None:
+    content = b"track_id,artist_id,artist,title,genre\nA,1,Ann,Song,Rock\nB,2,Bob,Tune,Blues\n"
+    assert read_labels(content, "") == {
+        "A": Label("Rock", "A", "1", "Ann", "Song"),
+        "B": Label("Blues", "B", "2", "Bob", "Tune"),
+    }
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"track_id,genre\nA,Rock\n",
+        b"\xef\xbb\xbftrack_id,genre\nA,Rock\n",
+        b"track_id,genre\r\nA,Rock\r\n",
+        b"track_id,genre\nA,Rock",
+        b"track_id,genre\n\nA,Rock\n\n",
+        b"year,genre,track_id\n1999,Rock,A\n",
+        b"track_id,genre\n A , Rock \n",
+        b'track_id,genre\n"A","Rock"\n',
+        "track_id,genre\nA,Rock\n".encode("utf-16"),
+        b"\xfe\xff" + "track_id,genre\nA,Rock\n".encode("utf-16-be"),
+        b"track_id,genre\nA,\nA,Rock\nA,\n",
+    ],
+    ids=["plain", "mark", "crlf", "no end", "blank", "extra column", "spaces", "quotes", "16le", "16be", "empty genre"],
+)
+def test_forms_of_the_same_labels(content: bytes) -> None:
+    assert read_labels(content, "") == {"A": Label("Rock", "A")}
+
+
+def test_track_of_several_rows_has_their_genres_in_order() -> None:
+    content = b"track_id,genre,artist\nA,Rock,Ann\nB,Blues,\nA,Blues,Ann\nA,Rock,Ann\n"
+    assert read_labels(content, "") == {
+        "A": Label("Rock", "A", artist="Ann", other_genres=("Blues", "Rock")),
+        "B": Label("Blues", "B"),
+    }
+
+
+def test_cls_file_has_a_track_a_line_with_one_genre_or_two() -> None:
+    content = b"# MSD track id, genre, minority genre\n# more\nA\tRock\nB\tBlues\tRock\r\n\nC\tHip-Hop\t\n"
+    assert read_labels(content, "tagtraum.CLS") == {
+        "A": Label("Rock", "A"),
+        "B": Label("Blues", "B", other_genres=("Rock",)),
+        "C": Label("Hip-Hop", "C"),
+    }
+
+
+@pytest.mark.parametrize("line", [b"B Rock", b"B\t", b"B"])
+def test_cls_line_without_a_genre_is_refused_with_its_number(line: bytes) -> None:
+    with pytest.raises(InvalidLabels, match=r"a\.cls, line 3: there is no tab and genre"):
+        read_labels(b"# ids\nA\tRock\n" + line + b"\n", "a.cls")
+
+
+def test_text_is_utf8() -> None:
+    labels = read_labels("track_id,genre,artist\nA,Rock,Sigur Rós\n".encode(), "")
+    assert labels["A"].artist == "Sigur Rós"
+
+
+def test_quoted_commas_and_line_ends_belong_to_the_value() -> None:
+    labels = read_labels(b'track_id,genre,title\nA,Rock,"One,\nTwo"\nB,Rock,Three\n', "")
+    assert [label.title for label in labels.values()] == ["One,\nTwo", "Three"]
+
+
+@pytest.mark.parametrize("row", ["A,", "A, ", "A"])
+def test_row_without_a_genre_is_kept_as_unlabelled(row: str) -> None:
+    assert read_labels(f"track_id,genre\n{row}\n".encode(), "") == {"A": Label("", "A")}
+
+
+def test_file_with_a_header_alone_has_no_rows() -> None:
+    assert read_labels(b"track_id,genre\n", "") == {}
+
+
+# Labels file: what is refused
+
+
+@pytest.mark.parametrize(
+    ("header", "named"),
+    [
+        ("id,genre", "no column track_id; it has id, genre"),
+        ("track_id,style", "no column genre; it has track_id, style"),
+    ],
+)
+def test_missing_column_is_refused_naming_it_and_those_there_are(header: str, named: str) -> None:
+    assert named in _fault(f"{header}\nA,Rock\n".encode())
+
+
+def test_both_missing_columns_are_named() -> None:
+    assert "genre and track_id" in _fault(b"track_id;genre\nA;Rock\n")
+
+
+def test_empty_file_is_refused() -> None:
+    assert "no column genre and track_id" in _fault(b"")
+
+
+@pytest.mark.parametrize("second", ["A,Blues,2", "A,Rock,2", "A,Rock,"])
+def test_rows_of_one_track_and_two_artists_are_refused_with_the_line(second: str) -> None:
+    message = _fault(f"track_id,genre,artist\nA,Rock,1\nB,Rock,1\n{second}\n".encode())
+    assert message.endswith("line 4: track A is labelled twice, with another artist or title")
+
+
+def test_empty_track_id_is_refused_with_the_line() -> None:
+    assert _fault(b"track_id,genre\nA,Rock\n ,Rock\n").endswith("line 3: the track_id is empty")
+
+
+@pytest.mark.parametrize(
+    "content", ["track_id,genre,artist\nA,Rock,Café\n".encode("latin-1"), b"track_id,g\0enre\n", b"\xff\xfet\0r"]
+)
+def test_text_that_is_not_utf8_is_refused(content: bytes) -> None:
+    assert "UTF-8" in _fault(content)
+
+
+def test_latin_1_is_refused_with_its_line() -> None:
+    fault = _fault("track_id,genre,artist\nA,Rock,Ann\nB,Rock,Caf\xe9\n".encode("latin-1"))
+    assert fault.startswith("my labels.csv, line 3: not a text in UTF-8; save it as such")
+
+
+@pytest.mark.parametrize("value", [b"a\0b", b"a" * 200_000])
+def test_value_that_is_no_csv_text_is_refused(value: bytes) -> None:
+    assert "not a CSV text" in _fault(b"track_id,genre\n" + value + b",Rock\n")
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.binary() | st.binary().map(lambda tail: b"track_id,genre\n" + tail))
+def test_arbitrary_bytes_are_read_or_refused(content: bytes) -> None:
+    refused = ""
+    labels: dict[str, Label] = {}
+    try:
+        labels = read_labels(content, "labels.csv")
+    except InvalidLabels as error:
+        refused = str(error)
+    assert "labels.csv" in refused or not refused
+    assert all(track_id == label.track_id != "" for track_id, label in labels.items())
+
+
+# Labels onto tracks
+
+
+def test_labelled_track_has_the_configured_genre() -> None:
+    assert apply_label(_track(), Label("hip hop"), NAMES).genre == "Hip-Hop"
+
+
+def test_label_with_metadata_replaces_the_tracks() -> None:
+    track = apply_label(
+        _track(artist_id="1", artist="Ann", title="Song"), Label("Rock", "A", "2", "Bob", "Tune"), NAMES
+    )
+    assert (track.artist_id, track.artist, track.title) == ("2", "Bob", "Tune")
+
+
+def test_label_without_metadata_keeps_the_tracks() -> None:
+    track = apply_label(_track(artist_id="1", artist="Ann", title="Song"), Label("Rock", "A"), NAMES)
+    assert (track.artist_id, track.artist, track.title) == ("1", "Ann", "Song")
+
+
+def test_label_of_an_unknown_genre_is_refused() -> None:
+    with pytest.raises(InvalidTrack, match="'Polka'"):
+        apply_label(_track(), Label("Polka"), NAMES)
+
+
+@pytest.mark.parametrize("label", [None, Label("", "A")])
+def test_track_without_a_genre_is_unlabelled(label: Label | None) -> None:
+    assert apply_label(_track(), label, NAMES).genre == ""
+
+
+def test_labels_file_wins_over_the_file_and_the_folder() -> None:
+    track = _track(path="/Rock/A.json", genre="R&B")
+    assert label_of(track, {"A": Label("Blues", "A")}, NAMES) == Label("Blues", "A")
+    assert apply_label(track, Label("Blues", "A"), NAMES).genre == "Blues"
+
+
+def test_the_files_own_genre_wins_over_the_folder() -> None:
+    track = _track(path="/Rock/A.json", genre="hip hop")
+    assert label_of(track, None, NAMES) is None
+    assert apply_label(track, None, NAMES).genre == "Hip-Hop"
+
+
+def test_own_genre_that_is_not_in_the_list_is_refused() -> None:
+    with pytest.raises(InvalidTrack, match="'Polka'"):
+        apply_label(_track(genre="Polka"), None, NAMES)
+
+
+def test_every_genre_of_a_label_comes_in_the_configured_spelling() -> None:
+    track = apply_label(_track(), Label("hip hop", other_genres=("rock", "HIPHOP")), NAMES)
+    assert (track.genre, track.other_genres) == ("Hip-Hop", ("Rock", "Hip-Hop"))
+
+
+def test_empty_genre_of_a_label_takes_the_tracks_away() -> None:
+    track = apply_label(_track(genre="Rock", other_genres=("Blues",)), Label("", "A"), NAMES)
+    assert (track.genre, track.other_genres) == ("", ())
+
+
+def test_track_that_the_labels_file_does_not_name_has_no_label() -> None:
+    assert label_of(_track(path="/Rock/A.json"), {}, NAMES) is None
+
+
+def test_folder_is_the_label_without_a_labels_file() -> None:
+    assert label_of(_track(path="/hip_hop/A.json"), None, NAMES) == Label("Hip-Hop")
+
+
+def test_no_folder_of_a_genre_is_no_label() -> None:
+    assert label_of(_track(path="/data/A.json"), None, NAMES) is None
+
+
+def test_an_unclosed_quote_is_refused_and_swallows_no_rows() -> None:
+    with pytest.raises(InvalidLabels, match="not a CSV text"):
+        read_labels(b'track_id,genre\na,"Rock\nb,Jazz\n', "labels.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"track_id,genre\nA,Rock,more\n", "labels.csv, line 2: there are more values than columns"),
+        (b"track_id,genre,genre\nA,Rock,Jazz\n", "labels.csv has a column twice: track_id, genre, genre"),
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_refused(content: bytes, message: str) -> None:
+    with pytest.raises(InvalidLabels, match=message):
+        read_labels(content, "labels.csv")
+
+
+def test_composed_and_decomposed_letters_are_one_genre() -> None:
+    composed, decomposed = "M\u00fasica", "Mu\u0301sica"
+    assert GenreNames([composed]).canonical(decomposed) == composed

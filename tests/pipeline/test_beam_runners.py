@@ -1,0 +1,203 @@
+"""Beam on workers outside of this process: the same results, and a line where a job would wait for ever."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import tensorflow_data_validation as tfdv
+from tfx.components.statistics_gen.executor import Executor as StatisticsExecutor
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.types import standard_artifacts
+
+from components.track_example_gen.splits import SPLITS
+from deepmusic_genre.errors import PipelineInputError
+from pipeline.checks.beam import require_workers
+from pipeline.settings import load_settings
+from serving.batch.folder import Job
+from serving.batch.model import identify
+from serving.batch.run import tag
+from tests.conftest import ROOT, FinishedRun, free_port
+from tests.support.ingestion import IN_PROCESS, execute
+from tests.support.tracks import write_analysis, write_catalogue
+from tools.beam_cluster import beam_arguments
+
+_POOL = "apache_beam.runners.worker.worker_pool_main"
+
+
+@contextmanager
+def started(arguments: Sequence[str], ports: Sequence[int], **more: Any) -> Iterator[None]:
+    """A process for as long as the context lasts, and from when on it listens."""
+    with subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more
+    ) as process:
+        try:
+            for port in ports:
+                while not _listens(port):
+                    assert process.poll() is None, f"{arguments} ended"
+                    time.sleep(0.1)
+            yield
+        finally:
+            process.terminate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[list[str]]:
+    jobs, pool = free_port(), free_port()
+    with started(["-m", "tools.beam_cluster", f"--job-port={jobs}", f"--pool-port={pool}"], (jobs, pool), cwd=ROOT):
+        yield beam_arguments(jobs, pool)
+
+
+@contextmanager
+def another_pool(cluster: Sequence[str], folder: Path, path: Path | None = None) -> Iterator[list[str]]:
+    """Beam's own pool, as somebody else starts it, for the job server of the cluster.
+
+    Args:
+        cluster: the arguments that name the job server.
+        folder: where it is started; its workers find there what code they find.
+        path: where its workers find ``python``; None for this environment's.
+    """
+    port = free_port()
+    first = path or Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{first}{os.pathsep}{os.environ['PATH']}"}
+    with started(["-m", _POOL, f"--service_port={port}"], (port,), cwd=folder, env=environment):
+        yield [*cluster, f"--environment_config=localhost:{port}"]
+
+
+def statistics(root: Path, beam_args: Sequence[str]) -> dict[str, Any]:
+    """StatisticsGen's, of the examples below a folder, by split."""
+    examples, output = standard_artifacts.Examples(), standard_artifacts.ExampleStatistics()
+    examples.uri, output.uri = str(root / "examples"), str(root / "statistics")
+    examples.splits = SPLITS
+    context = BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args), tmp_dir=str(root / "tmp"), unique_id="2")
+    StatisticsExecutor(context).Do({"examples": [examples]}, {"statistics": [output]}, {})
+    return {
+        split: tfdv.load_stats_binary(str(root / "statistics" / f"Split-{split}" / "FeatureStats.pb"))
+        for split in SPLITS
+    }
+
+
+def by_feature(statistics: Any) -> dict[str, bytes]:
+    (dataset,) = statistics.datasets
+    return {feature.path.step[0]: feature.SerializeToString(deterministic=True) for feature in dataset.features}
+
+
+def test_workers_elsewhere_make_what_this_process_makes(
+    cluster: list[str], finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    data, labels = write_catalogue(tmp_path, tracks=30)
+    (data / "broken.json").write_text("{")
+    here = execute(tmp_path / "here", data, labels)
+    there = execute(tmp_path / "there", data, labels, beam_args=cluster)
+    assert there.examples == here.examples
+    assert there.rejections == here.rejections
+    assert len(here.rejections) == 1
+    assert here.count == 30
+
+    batches = "--tfxio_use_byte_size_batching"
+    expected = statistics(tmp_path / "here", [*IN_PROCESS, batches])
+    found = statistics(tmp_path / "there", cluster)
+    assert {split: by_feature(found[split]) for split in SPLITS} == {
+        split: by_feature(expected[split]) for split in SPLITS
+    }
+
+    (version,) = (finished_run.home / "pushed").iterdir()
+    answers = {}
+    for name, arguments in (("here", IN_PROCESS), ("there", cluster)):
+        out = tmp_path / "answers" / name
+        outcome = tag(Job(str(data), identify(str(version))), str(version), str(out), arguments, lambda _: None)
+        assert (outcome.summary.tracks, outcome.summary.rejected) == (30, 1)
+        answers[name] = pd.read_parquet(out / "predictions.parquet")
+    pd.testing.assert_frame_equal(answers["there"], answers["here"])
+
+
+def test_what_is_wrong_with_the_input_is_said_from_there_too(
+    cluster: list[str], finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    write_analysis(tmp_path / "data" / "a.json", {"segments": []})
+    (version,) = (finished_run.home / "pushed").iterdir()
+    model = shutil.copytree(version, tmp_path / "models" / version.name)
+    job = Job(str(tmp_path / "data"), identify(str(model)))
+    (model / "saved_model.pb").write_bytes(b"damaged")
+    with pytest.raises(PipelineInputError, match=rf"^The model in {model} does not load: "):
+        tag(job, str(model), str(tmp_path / "out"), cluster, lambda _: None)
+
+
+def test_no_worker_is_asked_where_this_process_does_the_work(tmp_path: Path) -> None:
+    told: list[str] = []
+    modes: tuple[Sequence[str], ...] = (
+        load_settings().beam.args,
+        ["--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"],
+        [],
+    )
+    for arguments in modes:
+        require_workers(arguments, str(tmp_path / "artifacts"), (), told.append)
+    assert not told
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_servers_that_do_not_listen_are_named(cluster: list[str], tmp_path: Path) -> None:
+    closed = free_port()
+    with pytest.raises(PipelineInputError, match=rf"job server does not listen at localhost:{closed} .*beam-cluster"):
+        require_workers([*cluster, f"--job_endpoint=localhost:{closed}"], str(tmp_path), (), print)
+    with pytest.raises(PipelineInputError, match=rf"worker pool does not listen at localhost:{closed} .*beam-cluster"):
+        require_workers([*cluster, f"--environment_config=localhost:{closed}"], str(tmp_path), (), print)
+
+
+def test_workers_that_die_while_they_start_do_not_hang_the_run(cluster: list[str], tmp_path: Path) -> None:
+    venv.create(tmp_path / "bare", with_pip=False)
+    with another_pool(cluster, ROOT, tmp_path / "bare" / "bin") as arguments:
+        start = time.monotonic()
+        with pytest.raises(PipelineInputError, match=r"^None of Beam's workers answered within 4 s\."):
+            require_workers(arguments, str(tmp_path / "artifacts"), (), print, limit=4)
+    assert time.monotonic() - start < 60
+
+
+def test_workers_without_the_code_or_with_another_are_refused(cluster: list[str], tmp_path: Path) -> None:
+    with (
+        another_pool(cluster, tmp_path) as arguments,
+        pytest.raises(PipelineInputError, match=r"cannot run this project's code: .*No module named 'pipeline"),
+    ):
+        require_workers(arguments, str(tmp_path / "artifacts"), (), print)
+    for package in ("analyser", "components", "pipeline", "serving", "sources", "tagging"):
+        shutil.copytree(ROOT / package, tmp_path / "code" / package)
+    (tmp_path / "code" / "sources" / "registry.py").open("a").write("# Older.\n")
+    with (
+        another_pool(cluster, tmp_path / "code") as arguments,
+        pytest.raises(PipelineInputError, match=r"not those of this run: the project's code is \w+ there and \w+ here"),
+    ):
+        require_workers(arguments, str(tmp_path / "artifacts"), (), print)
+
+
+def test_workers_have_to_see_what_is_read_and_written(cluster: list[str], tmp_path: Path) -> None:
+    told: list[str] = []
+    require_workers(cluster, str(tmp_path / "artifacts"), (str(tmp_path),), told.append)
+    assert told == ["Asking a worker of PortableRunner what it is"]
+    assert not list((tmp_path / "artifacts").iterdir())
+    with pytest.raises(PipelineInputError, match=rf"^Beam's workers do not see {tmp_path}/elsewhere\.$"):
+        require_workers(cluster, str(tmp_path / "artifacts"), (str(tmp_path / "elsewhere"),), told.append)
+
+
+def test_dataflow_needs_everything_in_a_bucket(tmp_path: Path) -> None:
+    options = ["--runner=DataflowRunner", "--project=p", "--region=europe-west1", "--temp_location=gs://bucket/tmp"]
+    with pytest.raises(PipelineInputError, match=rf"^Dataflow's workers do not see {tmp_path}/artifacts, {tmp_path}: "):
+        require_workers(options, str(tmp_path / "artifacts"), (str(tmp_path), "gs://bucket/labels.csv"), print)
+
+
+def test_dask_is_refused() -> None:
+    with pytest.raises(PipelineInputError, match=r"beam\.args.*Dask runner loses data"):
+        load_settings(assignments=["beam.args=[--runner=DaskRunner]"])

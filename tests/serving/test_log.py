@@ -1,0 +1,189 @@
+"""Served tracks as a log of tf.Examples."""
+
+import logging
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from components.trainer.export import ARRAYS_SIGNATURE, EXAMPLES_SIGNATURE
+from deepmusic_genre.tracks.track import SEGMENT_FEATURES
+from serving.server.flags import parse_flags
+from serving.server.metrics import REQUEST_LOG_COUNT, Metrics
+from serving.server.request_log import MAX_QUEUED_BYTES, SUFFIX, TRACK_INPUTS, LogConfig, LogLimits, RequestLogs
+from serving.server.signatures import PREDICT_METHOD, Signature
+from tests.conftest import FinishedRun
+from tests.serving.test_manager import wait_for
+from tests.serving.test_server import running
+
+ARRAYS = Signature(ARRAYS_SIGNATURE, PREDICT_METHOD, {}, {})
+
+
+def arrays(rows: int = 1, segments: int = 5, value: float = 1) -> dict[str, Any]:
+    return {name: np.full((rows, segments, 12), value, np.float32) for name in ("timbre", "pitches")}
+
+
+def records(folder: Path) -> list[bytes]:
+    files = sorted(map(str, folder.glob(f"*{SUFFIX}")))
+    return list(tf.data.TFRecordDataset(files).as_numpy_iterator()) if files else []
+
+
+def features(record: bytes) -> Mapping[str, Any]:
+    return dict(tf.train.Example.FromString(record).features.feature)
+
+
+def logged(metrics: Metrics, code: str) -> int:
+    found = re.search(rf'^{REQUEST_LOG_COUNT}{{model_name="m",status_code="{code}"}} (\d+)$', metrics.page(), re.M)
+    return int(found[1]) if found else 0
+
+
+def opened(folder: Path, limits: LogLimits | None = None, rate: float = 1) -> tuple[RequestLogs, Metrics]:
+    metrics = Metrics()
+    logs = RequestLogs(limits or LogLimits(), metrics)
+    logs.configure({"m": LogConfig(str(folder / "m"), rate)})
+    return logs, metrics
+
+
+def test_the_signatures_are_those_of_the_models() -> None:
+    assert list(TRACK_INPUTS) == [ARRAYS_SIGNATURE, EXAMPLES_SIGNATURE]
+
+
+def test_served_tracks_are_logged(finished_run: FinishedRun, tmp_path: Path) -> None:
+    (example,) = tf.data.TFRecordDataset(
+        str(next(finished_run.artifact("TrackExampleGen", "examples").glob("Split-test/*")))
+    ).take(1)
+    sent = bytes(example.numpy())
+    folder = tmp_path / "new" / "logs"
+    flags = [f"--model_base_path={finished_run.home / 'pushed'}", "--model_name=m", f"--request_log_folder={folder}"]
+    with running(parse_flags(flags)) as server:
+        with server.channel() as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name, request.model_spec.signature_name = "m", EXAMPLES_SIGNATURE
+            request.inputs["examples"].CopyFrom(tf.make_tensor_proto([sent]))
+            stub.Predict(request, metadata=[("user", "secret")])
+            request.model_spec.signature_name = "transform_features"
+            stub.Predict(request)
+        tracks = arrays(2, 40, 0.5)
+        for array in tracks.values():
+            array[1, 30:] = 0
+        with server.rest as client:
+            body = {"inputs": {name: array.tolist() for name, array in tracks.items()}}
+            assert client.post("/m:predict", json=body, headers={"user": "secret"}).status_code == 200
+            wrong = {"instances": [{"timbre": [[1]], "pitches": [[1]]}]}
+            assert client.post("/m:predict", json=wrong).status_code == 400
+        assert list(folder.glob(f"*{SUFFIX}")) == []
+    as_it_came, first, second = records(folder)
+    assert as_it_came == sent
+    assert set(features(first)) == set(SEGMENT_FEATURES)
+    lengths = [len(features(record)[SEGMENT_FEATURES[0]].float_list.value) for record in (first, second)]
+    assert lengths == [40, 30]
+    assert set(features(first)["pitch_C"].float_list.value) == {0.5}
+
+
+def test_nothing_is_logged_unless_asked_for(finished_run: FinishedRun, tmp_path: Path) -> None:
+    options = parse_flags([f"--model_base_path={finished_run.home / 'pushed'}", "--model_name=m"])
+    with running(options) as server, server.rest as client:
+        body = {"inputs": {name: array.tolist() for name, array in arrays(1, 40, 0.5).items()}}
+        assert client.post("/m:predict", json=body).status_code == 200
+    assert options.models[0].log is None
+
+
+def test_a_coefficient_goes_to_its_feature(tmp_path: Path) -> None:
+    logs, _ = opened(tmp_path)
+    timbre, pitches = np.arange(24, dtype=np.float32).reshape(2, 1, 1, 12)
+    logs.offer("m", ARRAYS, {"timbre": timbre, "pitches": pitches})
+    logs.offer("m", ARRAYS, arrays(value=0))
+    logs.offer("m", replace(ARRAYS, name="other"), arrays())
+    logs.offer("other", ARRAYS, arrays())
+    logs.close()
+    (record,) = records(tmp_path)
+    assert [features(record)[name].float_list.value[0] for name in SEGMENT_FEATURES] == list(range(24))
+
+
+def test_a_share_is_logged(tmp_path: Path) -> None:
+    logs, metrics = opened(tmp_path, rate=0.25)
+    for _ in range(2000):
+        logs.offer("m", ARRAYS, arrays())
+    logs.close()
+    assert 400 < len(records(tmp_path)) < 600
+    assert logged(metrics, "OK") == len(records(tmp_path))
+
+
+def test_the_disk_is_bounded_and_the_oldest_file_goes_first(tmp_path: Path) -> None:
+    limits = LogLimits(max_bytes=200_000)
+    (tmp_path / f"m-of-a-killed-server{SUFFIX}.part").write_bytes(bytes(100_000))
+    (tmp_path / f"n-of-another-model{SUFFIX}").write_bytes(b"")
+    logs, metrics = opened(tmp_path, limits)
+    sizes = []
+    for number in range(1, 1001):
+        logs.offer("m", ARRAYS, arrays(value=number))
+        if number % 50 == 0:
+            wait_for(lambda: logged(metrics, "OK") == number)  # noqa: B023 - called at once
+            sizes.append(sum(path.stat().st_size for path in tmp_path.iterdir()))
+            assert all(map(features, records(tmp_path)))  # What is there is whole.
+    logs.close()
+    assert max(sizes) <= limits.max_bytes
+    assert not list(tmp_path.glob("*.part"))
+    assert (tmp_path / f"n-of-another-model{SUFFIX}").exists()
+    kept = sorted(features(record)["timbre_01"].float_list.value[0] for record in records(tmp_path))
+    assert kept == list(range(1001 - len(kept), 1001))
+    assert 50 < len(kept) < 1000 == logged(metrics, "OK")
+
+
+def test_the_memory_is_bounded(tmp_path: Path) -> None:
+    logs, metrics = opened(tmp_path)
+    large = arrays(1, MAX_QUEUED_BYTES // 96 + 1)
+    logs.offer("m", ARRAYS, large)
+    logs.offer("m", ARRAYS, arrays())
+    logs.close()
+    assert (logged(metrics, "RESOURCE_EXHAUSTED"), logged(metrics, "OK")) == (1, 1)
+
+
+def test_an_example_larger_than_a_file_is_counted_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    logs, metrics = opened(tmp_path, LogLimits(max_bytes=80_000))
+    for _ in range(3):
+        logs.offer("m", ARRAYS, arrays(1, 1000))
+    logs.offer("m", ARRAYS, arrays())
+    logs.close()
+    assert (logged(metrics, "INTERNAL"), logged(metrics, "OK")) == (3, 1)
+    assert len([one for one in caplog.records if "could not log requests" in one.getMessage()]) == 1
+    assert len(records(tmp_path)) == 1
+
+
+def test_a_folder_that_goes_away_costs_the_log_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    logs, metrics = opened(folder)
+    shutil.rmtree(folder)
+    for _ in range(5):
+        logs.offer("m", ARRAYS, arrays())
+    wait_for(lambda: logged(metrics, "INTERNAL") == 5)
+    assert len(caplog.records) == 1
+    folder.mkdir()
+    logs.offer("m", ARRAYS, arrays())
+    logs.close()
+    assert len(records(folder)) == 1
+
+
+def test_a_file_appears_in_time_and_when_the_log_is_changed(tmp_path: Path) -> None:
+    logs, _ = opened(tmp_path, LogLimits(max_file_s=0.3))
+    logs.offer("m", ARRAYS, arrays())
+    wait_for(lambda: len(records(tmp_path)) == 1)
+    logs.offer("m", ARRAYS, arrays())
+    logs.configure({"m": LogConfig(str(tmp_path / "later"), 1)})
+    assert len(records(tmp_path)) == 2
+    logs.offer("m", ARRAYS, arrays())
+    logs.close()
+    assert len(list(tmp_path.glob(f"later-*{SUFFIX}"))) == 1

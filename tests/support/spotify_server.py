@@ -1,0 +1,260 @@
+"""A server on this machine that plays Spotify: its token endpoint and as much of its Web API as a crawl asks for."""
+
+import base64
+import json
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.support.tracks import analysis
+
+CLIENT_ID = "0123456789abcdef0123456789abcdef"
+CLIENT_SECRET = "fedcba9876543210fedcba9876543210"  # noqa: S105 - no secret of anybody's.
+_PAGE = 100
+_LETTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+Fault = Callable[["_Handler"], None]
+
+
+def spotify_id(name: str) -> str:
+    """An id in Spotify's form; equal names give equal ids."""
+    return "".join(_LETTERS[byte % len(_LETTERS)] for byte in sha256(name.encode(errors="surrogatepass")).digest()[:22])
+
+
+def track_item(name: str, artist: str = "Band", **values: Any) -> dict[str, Any]:
+    """A track as it stands in a playlist."""
+    artists = [{"id": spotify_id(artist), "name": artist, "type": "artist"}]
+    track = {"id": spotify_id(name), "name": name, "type": "track", "is_local": False, "artists": artists}
+    return {**track, "album": {"id": spotify_id("Album"), "name": "Album"}, "duration_ms": 180_000, **values}
+
+
+@dataclass
+class Spotify:
+    """What the server holds and how it behaves; may be changed while it runs.
+
+    Attributes:
+        playlists: by id, each with a name and items; an item is a track or None.
+        analyses: by track id.
+        form: ``items`` as since 2026, or ``tracks``.
+        forms_served: the forms of the address that are there.
+        coming: faults that the next requests are answered with; see ``FAULTS``.
+        shows_items: whether a playlist comes with the first of its items.
+        rates: how often a fault comes otherwise, by its name.
+        statuses: what a path is answered with, always.
+        retry_after: the header's content, None for none.
+        quota: requests until the quota is spent.
+        requests: paths that were asked for and not with a fault's answer, with how often.
+        faults: how often each fault came.
+    """
+
+    playlists: dict[str, dict[str, Any]] = field(default_factory=dict)
+    analyses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    form: str = "items"
+    forms_served: tuple[str, ...] = ("items",)
+    coming: list[str] = field(default_factory=list)
+    shows_items: bool = True
+    rates: dict[str, float] = field(default_factory=dict)
+    statuses: dict[str, int] = field(default_factory=dict)
+    retry_after: str | None = "1"
+    quota: float = float("inf")
+    batches: bool = True
+    credentials: tuple[str, str] = (CLIENT_ID, CLIENT_SECRET)
+    requests: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    tokens: set[str] = field(default_factory=set)
+    all_tokens: list[str] = field(default_factory=list)
+    draws: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311 - no secret is made of it.
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    address: str = ""
+
+    def add_playlist(self, name: str, items: Sequence[dict[str, Any] | None]) -> str:
+        """Adds a playlist, and an analysis for each of its tracks; returns its id."""
+        playlist = spotify_id(name)
+        self.playlists[playlist] = {"name": name, "items": list(items)}
+        for item in items:
+            if item is not None and item["type"] == "track" and item["id"]:
+                self.analyses.setdefault(item["id"], analysis(len(self.analyses)))
+        return playlist
+
+    @property
+    def total(self) -> int:
+        """All requests for things, those with a fault's answer included."""
+        return sum(self.requests.values()) + sum(self.faults.values())
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: "_Server"
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name.
+        pass
+
+    def answer(self, status: int, content: Any, headers: Mapping[str, str] | None = None) -> None:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def refuse(self, status: int, message: str = "no", **more: str) -> None:
+        retry_after = self.server.spotify.retry_after
+        headers = {"Retry-After": retry_after} if status == 429 and retry_after is not None else {}
+        self.answer(status, {"error": {"status": status, "message": message, **more}}, headers)
+
+    def do_POST(self) -> None:
+        spotify = self.server.spotify
+        self.rfile.read(int(self.headers["Content-Length"]))
+        expected = base64.b64encode(":".join(spotify.credentials).encode()).decode()
+        if self.path in spotify.statuses:
+            self.refuse(spotify.statuses[self.path])
+        elif self.headers["Authorization"] != f"Basic {expected}":
+            self.answer(400, {"error": "invalid_client", "error_description": "Invalid client"})
+        else:
+            with spotify.lock:
+                token = f"token-{len(spotify.all_tokens)}-{sha256(spotify.address.encode()).hexdigest()}"
+                spotify.all_tokens.append(token)
+                spotify.tokens.add(token)
+                spotify.requests[self.path] += 1
+            self.answer(200, {"access_token": token, "token_type": "Bearer", "expires_in": 3600})
+
+    def do_GET(self) -> None:
+        spotify = self.server.spotify
+        with spotify.lock:
+            known = self.headers["Authorization"] in {f"Bearer {token}" for token in spotify.tokens}
+            fault = self._draw() if known else None
+            if fault is not None:
+                spotify.faults[fault] += 1
+            elif not known:
+                spotify.faults["unknown token"] += 1
+            else:
+                spotify.requests[self.path] += 1
+                spotify.quota -= 1
+        if fault is not None:
+            FAULTS[fault](self)
+        elif not known:
+            self.refuse(401, "The access token expired")
+        elif spotify.quota < 0:
+            self.refuse(429, reason="QUOTA_EXCEEDED")
+        else:
+            self._serve()
+
+    def _draw(self) -> str | None:
+        if self.server.spotify.coming:
+            return self.server.spotify.coming.pop(0)
+        number = self.server.spotify.draws.random()
+        for fault, rate in self.server.spotify.rates.items():
+            if number < rate:
+                return fault
+            number -= rate
+        return None
+
+    def _serve(self) -> None:
+        spotify, url = self.server.spotify, urlsplit(self.path)
+        path = url.path.rstrip("/")
+        kind, *rest = path.removeprefix("/v1/").split("/")
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        status = spotify.statuses.get(path)
+        if status is not None:
+            self.refuse(status)
+        elif kind == "audio-analysis" and rest[0] in spotify.analyses:
+            self.answer(200, spotify.analyses[rest[0]])
+        elif kind == "artists" and spotify.batches:
+            ids = query["ids"].split(",")
+            assert len(ids) <= 50
+            self.answer(200, {"artists": [{"id": name, "name": name, "genres": ["jazz"]} for name in ids]})
+        elif kind == "playlists" and rest[0] in spotify.playlists:
+            self._serve_playlist(rest, query)
+        else:
+            self.refuse(404 if kind != "artists" else 403)
+
+    def _serve_playlist(self, rest: list[str], query: dict[str, str]) -> None:
+        spotify = self.server.spotify
+        playlist = spotify.playlists[rest[0]]
+        if len(rest) == 1:
+            snapshot = sha256(json.dumps(playlist).encode()).hexdigest()
+            head = {"id": rest[0], "name": playlist["name"], "snapshot_id": snapshot}
+            page = self._page(rest[0], 0, _PAGE)
+            self.answer(200, {**head, spotify.form: page if spotify.shows_items else {"total": page["total"]}})
+        elif rest[1] in spotify.forms_served:
+            self.answer(200, self._page(rest[0], int(query["offset"]), int(query["limit"])))
+        else:
+            self.refuse(403)
+
+    def _page(self, playlist: str, offset: int, limit: int) -> dict[str, Any]:
+        assert limit <= _PAGE
+        spotify = self.server.spotify
+        items = spotify.playlists[playlist]["items"]
+        key = "item" if spotify.form == "items" else "track"
+        page = [{key: item, "is_local": bool(item and item.get("is_local"))} for item in items[offset : offset + limit]]
+        # Following an address that an answer gives would send the token there.
+        more = "http://203.0.113.1/elsewhere" if offset + limit < len(items) else None
+        return {"items": page, "next": more, "total": len(items), "offset": offset, "limit": limit}
+
+
+def _drop(handler: _Handler) -> None:
+    handler.close_connection = True
+    handler.connection.shutdown(2)
+
+
+def _expire(handler: _Handler) -> None:
+    handler.server.spotify.tokens.clear()
+    handler.refuse(401, "The access token expired")
+
+
+def _truncate(handler: _Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "10000")
+    handler.end_headers()
+    handler.wfile.write(b'{"segments": [')
+    _drop(handler)
+
+
+FAULTS: dict[str, Fault] = {
+    "429": lambda handler: handler.refuse(429, "API rate limit exceeded"),
+    "500": lambda handler: handler.refuse(500),
+    "503 in HTML": lambda handler: handler.answer(503, b"<html>Service Unavailable</html>"),
+    "503 in text": lambda handler: handler.answer(503, {"error": "upstream"}),
+    "drop": _drop,
+    "expire": _expire,
+    "truncate": _truncate,
+    "HTML": lambda handler: handler.answer(200, b"<html>Log in to the hotel's network</html>"),
+    "cut JSON": lambda handler: handler.answer(200, b'{"segments": ['),
+    "list": lambda handler: handler.answer(200, []),
+    "redirect": lambda handler: handler.answer(302, b"", {"Location": "http://203.0.113.1/"}),
+}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, spotify: Spotify) -> None:
+        self.spotify = spotify
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was killed in the middle of an answer is no fault."""
+
+
+@contextmanager
+def serve(spotify: Spotify) -> Iterator[Spotify]:
+    """Serves for as long as the context lasts, at ``spotify.address``."""
+    server = _Server(spotify)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    spotify.address = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield spotify
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
