@@ -1,7 +1,7 @@
 """Makes the environment that everything runs in, and prints its Python. Needs Python 3.8 and pip, nothing else.
 
-Picks the newest TFX that this machine can run, fetches uv if it is missing, and installs the lock. All of it goes below
-the project's folder; an environment that is there already is found in a moment. ``PYTHON`` in the environment names an
+Picks the newest TFX that this machine can run, fetches uv if it is missing, and installs the lock, then the project
+itself, editable. All of it goes below the project's folder; an environment that is there already is found in a moment. ``PYTHON`` in the environment names an
 interpreter to use instead of looking for one; its version then picks the TFX among those the machine can run. With the
 argument ``airflow`` it is Airflow's environment instead, which is apart because Airflow and TFX ask for packages that
 exclude each other.
@@ -21,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
+PROJECT = ROOT / "pyproject.toml"
 AIRFLOW_LOCK = ROOT / "pipeline" / "airflow" / "requirements.lock"
 TOOLS = ROOT / ".tools"
 
@@ -129,7 +130,9 @@ def ensure_environment(name: str, lock: Path, what: str, python: str) -> Path:
     """
     environment = ROOT / ".venv" / name
     stamp = environment / "lock.sha256"
-    digest = hashlib.sha256(lock.read_bytes()).hexdigest()
+    # Kubeflow's image makes the environment before the project is there, and runs it from its folder.
+    project = [PROJECT] if lock == LOCK and PROJECT.exists() else []
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in (lock, *project))).hexdigest()
     interpreter = environment / "bin" / "python"
     if not (stamp.exists() and stamp.read_text() == digest):
         say(f"setting up {environment.relative_to(ROOT)}: {what}")
@@ -139,6 +142,9 @@ def ensure_environment(name: str, lock: Path, what: str, python: str) -> Path:
         # Compiled now, TensorFlow and TFX start three times as fast wherever Python may not write its cache later.
         sync = [uv, "pip", "sync", "--quiet", "--compile-bytecode", "--require-hashes"]
         run([*sync, "--python", str(interpreter), str(lock)])
+        if project:
+            install = [uv, "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+            run([*install, "--python", str(interpreter), "--editable", str(ROOT)])
         stamp.write_text(digest)
     return interpreter
 
