@@ -1,4 +1,4 @@
-"""What a run's process ends with."""
+"""What a command's process ends with; one that somebody stopped with 128 and the signal's number."""
 
 from __future__ import annotations
 
@@ -10,6 +10,3 @@ FAULT = 1
 
 GATE = 3
 """A gate kept the model from being pushed: AnomalyGate, ModelValidator or ModelCheck."""
-
-INTERRUPTED = 130
-"""Somebody stopped the run."""

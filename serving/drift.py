@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 from deepmusic_genre.quiet import silent_import
 from deepmusic_genre.tracks.track import SEGMENT_FEATURES
 from pipeline.metadata.lineage import Lineage
@@ -155,4 +155,4 @@ def _distances(trained_on: str, served: Any) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

@@ -19,7 +19,7 @@ from components.scoring.scores import accuracy, macro_f1
 from components.storage.locks import Locked, exclusive
 from components.storage.places import read
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 from pipeline.metadata.lineage import Lineage, PushedVersion
 from pipeline.pushed import pushing_settings
 from pipeline.settings import Settings, load_settings
@@ -110,4 +110,4 @@ def _scores(version: PushedVersion) -> _Scores:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

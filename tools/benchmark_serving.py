@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 from deepmusic_genre.quiet import silent_import
 from deepmusic_genre.tracks.examples import encode_segments
 from deepmusic_genre.tracks.registry import source_for
@@ -237,4 +237,4 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

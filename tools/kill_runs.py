@@ -25,7 +25,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,9 +44,9 @@ _EQUAL = {
 _SAME = "The pushed model's weights and answers, the report and the artifacts are those of the run that was left alone."
 _CHILD = """
 import sys
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 from tools.kill_runs import run_until
-run_process(lambda: run_until(*sys.argv[1:]))
+run_checkout_process(lambda: run_until(*sys.argv[1:]))
 """
 
 
@@ -240,4 +240,4 @@ def _table(kills: Sequence[Kill], last: Run) -> Table:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from components.pusher.folder import INCOMING, roll_back
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 from deepmusic_genre.quiet import silent_import
 from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import load_settings
@@ -212,4 +212,4 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

@@ -10,7 +10,9 @@ from uuid import uuid4
 import msgspec
 import tensorflow as tf
 
+from components.storage.checksums import checksums
 from components.storage.files import fileio
+from components.storage.json_files import write_json
 from components.storage.places import move
 from components.track_example_gen import verdicts as verdict_files
 from components.track_example_gen.catalogue import FILE_ERRORS
@@ -113,6 +115,7 @@ def ingest_shard(
     if complete:
         with fileio.open(os.path.join(staging, verdict_files.LABELS_FILE), "wb") as file:
             file.write(verdict_files.labels_digest(read_verdicts(staging), labels).encode())
+    write_json(os.path.join(staging, verdict_files.CHECKSUMS_FILE), checksums(staging))
     _take_name(staging, folder)
 
 

@@ -17,6 +17,9 @@ FILE = "verdicts.jsonl"
 LABELS_FILE = "labels"
 """Beside the verdicts of a shard: the digest of its labels; not there if a file of the shard could not be read."""
 
+CHECKSUMS_FILE = "checksums.json"
+"""Beside the verdicts of a shard: the checksums of its other files."""
+
 LeftOut = Literal["rejected", "repeated", "several_genres"]
 """Why a track is no example: at fault, there once more, or under several genres of which none counts."""
 

@@ -21,7 +21,7 @@ from deepmusic_genre.analyser.segmentation import boundaries
 from deepmusic_genre.analyser.spectra import BANDS, Floats, band_power
 from deepmusic_genre.analyser.synthesis import synthetic_pieces
 from deepmusic_genre.analyser.timbre import BASIS_FILE, SHAPE, TIMES, segment_shapes
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 
 VERSION = 1
 """Of everything that decides an analysis beside the basis: raise it when the definition of a value changes."""
@@ -118,4 +118,4 @@ def _decoded(files: Iterable[Path], console: Console) -> Iterator[Floats]:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

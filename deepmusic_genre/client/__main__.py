@@ -26,10 +26,9 @@ from deepmusic_genre.client.client import (
 from deepmusic_genre.client.endpoint import GRPC_SCHEMES, EndpointError
 from deepmusic_genre.client.output import WRITERS
 from deepmusic_genre.client.tracks import count_files, read_tracks
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import exit_code_of, run_process
 from deepmusic_genre.tracks.track import Rejection, Track
 
-_INTERRUPTED = 130
 _A_DAY_S = 86_400
 _STANDARD_ERROR = 2
 _FAULTS_IN_MEMORY = 1 << 20
@@ -44,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _answer(options, faults)
         except EndpointError as error:
             print(error, file=faults)
-        except KeyboardInterrupt:
-            return _INTERRUPTED
+        except KeyboardInterrupt as stop:
+            return exit_code_of(stop)
         except OSError as error:
             # What is still in the buffer has nowhere to go.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,7 +12,7 @@ from typing import Any
 
 from deepmusic_genre.errors import ComponentFailed, PipelineInputError
 from deepmusic_genre.exit_codes import OK
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 from pipeline.checks.orphans import end_with_stdin
 from pipeline.console import Terminal, open_terminal
 from pipeline.run.command_line import add_arguments, settings_of
@@ -172,12 +172,10 @@ def _node(options: argparse.Namespace) -> None:
                 " another run."
             )
         # TFX's launcher takes seconds to import; what can go wrong without it has gone wrong by now.
-        from pipeline.metadata.leftovers import part_of_run, remove_leftovers
-        from pipeline.run.launch import connection_of, launch, root_of
+        from pipeline.metadata.leftovers import part_of_run
+        from pipeline.run.launch import launch
 
         with part_of_run(home, options.component):
-            name = compiled.pipeline_info.id
-            remove_leftovers(root_of(compiled), connection_of(compiled), name, options.component)
             launched = launch(compiled, nodes[options.component])
         terminal.finished(options.component, launched.seconds, launched.cached)
 
@@ -263,4 +261,4 @@ def _write(file: Path, content: bytes) -> None:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

@@ -13,7 +13,7 @@ import yaml
 
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.exit_codes import FAULT
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 from pipeline.console import Terminal, open_terminal, relative
 from pipeline.run.command_line import add_arguments, settings_of
 from pipeline.settings import Settings
@@ -140,4 +140,4 @@ def _mounted(path: str, settings: Settings) -> bool:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.exit_codes import FAULT, OK
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 from pipeline.console import Terminal, open_terminal
 from pipeline.settings import Settings, load_settings, of_demo
 
@@ -61,4 +61,4 @@ def _clean(settings: Settings, terminal: Terminal) -> int:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.exit_codes import FAULT, INTERRUPTED
+from deepmusic_genre.exit_codes import FAULT
+from deepmusic_genre.process import exit_code_of, words_for
 from pipeline.console import Terminal, open_terminal
 from pipeline.run.conclusion import conclude_stopped, stop_of
 from pipeline.settings import Settings, load_settings, location, of_demo
@@ -59,9 +60,9 @@ def run_command(
         return FAULT
     try:
         return run(settings, terminal)
-    except KeyboardInterrupt:
-        terminal.error("Interrupted. The next run goes on from what was finished last.")
-        return INTERRUPTED
+    except KeyboardInterrupt as stop:
+        terminal.error(f"{words_for(stop)} Run the same command to resume after the last finished component.")
+        return exit_code_of(stop)
     except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
         terminal.failure("", error)
         return conclude_stopped(settings, stop_of(error), terminal)

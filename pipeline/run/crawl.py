@@ -16,6 +16,7 @@ from components.spotify_crawl.request import ANALYSES_FOLDER, LABELS_FILE, POLIC
 from components.spotify_crawl.start import crawl_into
 from components.spotify_crawl.store import REPORT_FILE
 from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.process import exit_code_of, words_for
 from pipeline.code_version import code_version
 from pipeline.settings import Settings, load_settings
 
@@ -47,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PipelineInputError as error:
         print(error, file=sys.stderr)
         return _FAULT
-    except KeyboardInterrupt:
-        print("Interrupted. The same command goes on.", file=sys.stderr)
-        return _INTERRUPTED
+    except KeyboardInterrupt as stop:
+        print(f"{words_for(stop)} Run the same command to resume.", file=sys.stderr)
+        return exit_code_of(stop)
     return _show(report, settings.spotify_store, console)
 
 
@@ -68,7 +69,7 @@ def _crawl(settings: Settings, progress: Progress) -> CrawlReport:
         settings.spotify.request,
         settings.spotify.max_wait_seconds,
         progress,
-        code_version("components/spotify_crawl"),
+        code_version("components.spotify_crawl.executor"),
     )
 
 

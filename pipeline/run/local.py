@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from deepmusic_genre.errors import ComponentFailed
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 from pipeline.console import Terminal, relative
 from pipeline.run.command_line import add_arguments, run_command
 from pipeline.run.conclusion import conclude, conclude_stopped, stop_of
@@ -55,4 +55,4 @@ def _run(settings: Settings, terminal: Terminal) -> int:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

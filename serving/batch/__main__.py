@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from components.storage.places import is_remote
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import exit_code_of, run_checkout_process, words_for
 from pipeline.console import Terminal, open_terminal, relative
 from pipeline.pushed import pushed_version, pushing_settings
 from pipeline.settings import Settings, load_settings, location
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from serving.batch.run import Outcome
 
 _FAULT = 1
-_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,9 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _FAULT
     try:
         _tag(settings, version, options.out, terminal)
-    except KeyboardInterrupt:
-        terminal.error("Interrupted. The same call goes on with what is missing.")
-        return _INTERRUPTED
+    except KeyboardInterrupt as stop:
+        terminal.error(f"{words_for(stop)} Run the same command to resume.")
+        return exit_code_of(stop)
     except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
         terminal.failure("", error)
         return _FAULT
@@ -95,4 +94,4 @@ def _show(outcome: Outcome, out: str, terminal: Terminal) -> None:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepmusic_genre.exit_codes import GATE
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 from pipeline.console import Terminal, relative
 from pipeline.kubeflow.compile import parse, require_kubeflow, write_specification
 from pipeline.run.command_line import run_command
@@ -58,4 +58,4 @@ def _run(settings: Settings, terminal: Terminal) -> int:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)
