@@ -10,8 +10,8 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -72,15 +72,17 @@ def run_process(main: Callable[[], int]) -> NoReturn:
 def run_checkout_process(main: Callable[[], int]) -> NoReturn:
     """Like :func:`run_process`, for a command whose result depends on nothing but the project, its data and settings.
 
-    Settings of other projects in the environment and in the home folder do not count. Temporary files go to a folder of
-    the process's own, which is removed at the end, or after a kill by the next such process.
+    See :func:`isolate` and :func:`own_temporary_folder`.
     """
     isolate()
-    run_process(lambda: _run_in_own_temporary_folder(main))
+    run_process(lambda: _in_own_temporary_folder(main))
 
 
 def isolate() -> None:
-    """Starts this process again if variables for Python would change what it imports; sets those of libraries."""
+    """Keeps settings of other projects, in the environment and the home folder, out of this process and its children.
+
+    Starts the process again if variables for Python have changed what it imports.
+    """
     named = [name for name in _PYTHON_VARIABLES if name in os.environ]
     for name in (*named, *_LIBRARY_VARIABLES):
         os.environ.pop(name, None)
@@ -91,6 +93,19 @@ def isolate() -> None:
     if named and not sys.flags.ignore_environment:
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command
+
+
+@contextmanager
+def own_temporary_folder() -> Iterator[None]:
+    """Gives the process's temporary files a folder of their own, and removes it; after a kill the next process does."""
+    _remove_abandoned(Path(tempfile.gettempdir()))
+    with (
+        tempfile.TemporaryDirectory(prefix=_TEMPORARY, ignore_cleanup_errors=True) as folder,
+        Path(folder, _LOCK).open("w") as lock,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
+        yield
 
 
 def exit_code_of(stop: KeyboardInterrupt) -> int:
@@ -119,13 +134,9 @@ def _stop_on_signals() -> None:
             signal.signal(number, stop)
 
 
-def _run_in_own_temporary_folder(main: Callable[[], int]) -> int:
-    _remove_abandoned(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=_TEMPORARY, ignore_cleanup_errors=True) as folder:
-        with Path(folder, _LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            tempfile.tempdir = os.environ["TMPDIR"] = folder
-            return main()
+def _in_own_temporary_folder(main: Callable[[], int]) -> int:
+    with own_temporary_folder():
+        return main()
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -34,7 +34,7 @@ from deepmusic_genre.tracks.track import Track
 from pipeline.console import relative
 from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import load_settings
-from serving.__main__ import MODEL_NAME
+from serving.serve import MODEL_NAME
 from tools.environment import ROOT
 from tools.serving_load import HOST, LoadError, Measured, Target, clients, load, repeat
 
@@ -147,7 +147,7 @@ def _milliseconds(measured: Measured, percentile: float) -> float:
 
 
 def _tracks(folder: Path) -> list[Track]:
-    from deepmusic_genre.client import read_tracks
+    from deepmusic_genre import read_tracks
 
     if not folder.is_dir():
         raise PipelineInputError(f"The data folder {folder} is not there: DATA= names one with audio analyses.")

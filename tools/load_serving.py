@@ -29,7 +29,7 @@ from deepmusic_genre.process import run_checkout_process
 from deepmusic_genre.quiet import silent_import
 from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import load_settings
-from serving.__main__ import MODEL_NAME, stand_in_command
+from serving.serve import MODEL_NAME, development_command
 from tools.load_clients import HOST, Load, Met, run_clients
 
 _CONNECTIONS = 16
@@ -81,7 +81,7 @@ class _Course:
 
     def run(self) -> int:
         shutil.copytree(self._model, self._pushed / str(_FIRST))
-        command = stand_in_command(self._pushed, *self._ports)
+        command = development_command(self._pushed, *self._ports)
         with self._server(command.arguments) as server, self._clients() as (stopping, results):
             self._start = time.monotonic()
             self._wait_until(0.1)

@@ -39,13 +39,11 @@ def _require_no_comparators(content: bytes, path: str) -> None:
         text_format.Parse(content, schema)
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise PipelineInputError(f"{path} is not a schema: {error}.") from error
-    asking: list[Any] = [*schema.feature, schema.dataset_constraints]
-    for message in asking:
-        for field, _ in message.ListFields():
+    parts: dict[str, Any] = {f"feature {feature.name}": feature for feature in schema.feature}
+    parts["dataset_constraints"] = schema.dataset_constraints
+    for where, part in parts.items():
+        for field, _ in part.ListFields():
             if field.name.endswith("_comparator"):
-                where = (
-                    f"feature {message.name}" if message is not schema.dataset_constraints else "dataset_constraints"
-                )
                 raise PipelineInputError(
                     f"{path}: {where} has a {field.name}, and no step compares a run with another one or with what is"
                     " served. Remove it; make drift compares served tracks with the training tracks."

@@ -152,7 +152,7 @@ def _model_run(folder: Path, model: str, history: dict[str, list[float]]) -> Art
 
 
 def _evaluation(folder: Path, model: str, predictions: Predictions) -> Artifact:
-    config = eval_config(len(GENRES), "1")
+    config = eval_config(len(GENRES))
     (spec,) = config.model_specs
     spec.Clear()
     spec.MergeFrom(tfma.ModelSpec(label_key="label", prediction_key="prediction"))

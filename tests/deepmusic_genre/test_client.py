@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from components.model_selector.selection import load_selection
 from components.scoring.predictions import load_predictions
-from deepmusic_genre.client import Client, EndpointError, Prediction, read_tracks
+from deepmusic_genre import Client, EndpointError, Prediction, read_tracks
 from deepmusic_genre.client.client import MAX_REQUEST_BYTES, MAX_TOGETHER
 from deepmusic_genre.tracks.registry import SOURCES
 from deepmusic_genre.tracks.source import endings

@@ -16,10 +16,10 @@ from components.artifacts import IngestReport
 from components.pusher.folder import WITHDRAWN, roll_back
 from components.trainer.description import ModelDescription
 from pipeline.metadata.cleaning import Cleaned, clean
-from pipeline.run.clean_old import main
 from pipeline.settings import Settings, load_settings
 from tests.components.test_pusher import write_version
 from tests.conftest import FinishedRun
+from tests.support.command import call
 from tests.support.tracks import GENRES
 
 _Event = metadata_store_pb2.Event
@@ -302,9 +302,9 @@ def test_version_that_is_not_whole_pushes_none_out_that_is(home: _Home) -> None:
 
 
 def test_command_without_a_policy_or_runs_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([f"output={tmp_path}"]) == 1
+    assert call("clean", f"output={tmp_path}") == 1
     assert "keep.runs and keep.versions are null, so everything is kept" in capsys.readouterr().err
-    assert main([f"output={tmp_path}", "keep.runs=1"]) == 1
+    assert call("clean", f"output={tmp_path}", "keep.runs=1") == 1
     assert f"There are no runs in {tmp_path}/deepmusic or {tmp_path}/deepmusic-demo." in capsys.readouterr().err
 
 

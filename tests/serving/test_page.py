@@ -13,14 +13,14 @@ import httpx
 import numpy as np
 import pytest
 
-from deepmusic_genre.client import read_tracks
+from deepmusic_genre import read_tracks
 from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
 from deepmusic_genre.tracks.registry import SOURCES
 from deepmusic_genre.tracks.track import Rejection, Track
-from serving.__main__ import stand_in_command
 from serving.page import PageApplication
 from serving.page.application import MAX_FILES
 from serving.page.reading import MAX_SEGMENTS, MAX_TRACKS
+from serving.serve import development_command
 from serving.server.asgi import MAX_BODY
 from serving.server.flags import ServerOptions, parse_flags
 from serving.server.manager import ModelConfig
@@ -33,7 +33,7 @@ from tests.support.tracks import analysis, write_analysis, write_h5
 
 def page_options(pushed: Path) -> ServerOptions:
     """What ``make serve`` asks of the stand-in."""
-    return parse_flags(stand_in_command(pushed, 0, 0).arguments[3:])
+    return parse_flags(development_command(pushed, 0, 0).arguments[3:])
 
 
 @pytest.fixture(scope="module")
