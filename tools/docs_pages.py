@@ -9,7 +9,9 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 import click
 import yaml
@@ -42,13 +44,15 @@ training:
 
 An unknown key or an impossible value is refused before anything runs. `null` means that a setting has no value.
 
-| to | set |
-| --- | --- |
-| choose models | `training.models=[c1m1,c1m2,c2m1,tangent]` |
-| make genres equally frequent by leaving tracks out | `training.sampling=downsampled` (training split) or `downsampled_everywhere` |
-| make rare genres count more in training | `training.balance=class_weights` or `balanced_batches` |
-| search hyper-parameters | `tuning.enabled=true tuning.trials=30`; the result is `output/<name>/tuned.yaml`, for `SETTINGS=` |
-| demand more before a push | `evaluation.min_macro_f1=0.5 evaluation.min_genre_f1='{Jazz: 0.3}'` |
+Settings that are often wanted:
+
+- Choose models: `training.models=[c1m1,c1m2,c2m1,tangent]`.
+- Make genres equally frequent by leaving tracks out: `training.sampling=downsampled` for the training split, or
+  `downsampled_everywhere`.
+- Make rare genres count more in training: `training.balance=class_weights` or `balanced_batches`.
+- Search hyper-parameters: `tuning.enabled=true tuning.trials=30`. The run writes the result to
+  `output/<name>/tuned.yaml`; pass that file as `SETTINGS=`.
+- Demand more before a push: `evaluation.min_macro_f1=0.5 evaluation.min_genre_f1='{Jazz: 0.3}'`.
 
 Secrets are never settings, because a run keeps its settings with its artifacts. Give them in the environment.
 """
@@ -126,17 +130,22 @@ def _escaped(text: str) -> str:
     return text
 
 
-def cli_page(command: click.Command, name: str = "deepmusic") -> str:
+def command() -> click.Command:
+    """The command ``deepmusic``. It is imported late: a page of settings needs none of it."""
+    return cast("click.Command", import_module("deepmusic_genre.cli").deepmusic)
+
+
+def cli_page(root: click.Command, name: str = "deepmusic") -> str:
     """The page of a command and all of its subcommands, from their help."""
-    context = click.Context(command, info_name=name)
-    return "\n".join([_CLI_TOP, *_subcommands(command, context)])
+    context = click.Context(root, info_name=name)
+    return "\n".join([_CLI_TOP, *_subcommands(root, context)])
 
 
-def _subcommands(command: click.Command, context: click.Context) -> Iterator[str]:
-    if not isinstance(command, click.Group):
+def _subcommands(group: click.Command, context: click.Context) -> Iterator[str]:
+    if not isinstance(group, click.Group):
         return
-    for name in command.list_commands(context):
-        subcommand = command.get_command(context, name)
+    for name in group.list_commands(context):
+        subcommand = group.get_command(context, name)
         if subcommand is None or subcommand.hidden:
             continue
         below = click.Context(subcommand, info_name=name, parent=context)
@@ -144,27 +153,25 @@ def _subcommands(command: click.Command, context: click.Context) -> Iterator[str
         yield from _subcommands(subcommand, below)
 
 
-def _described(command: click.Command, context: click.Context) -> str:
-    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-    parts = [f"## {context.command_path}", *_help(command), f"```text\n{usage}\n```"]
-    options = [record for parameter in command.params if (record := parameter.get_help_record(context))]
+def _described(subcommand: click.Command, context: click.Context) -> str:
+    usage = " ".join([context.command_path, *subcommand.collect_usage_pieces(context)])
+    parts = [f"## {context.command_path}", *_help(subcommand), f"```text\n{usage}\n```"]
+    options = [record for parameter in subcommand.params if (record := parameter.get_help_record(context))]
     parts.append("\n".join(f"- `{names}`: {_escaped(' '.join(meaning.split()))}" for names, meaning in options))
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _help(command: click.Command) -> Iterator[str]:
+def _help(subcommand: click.Command) -> Iterator[str]:
     """The paragraphs of a command's help; click leaves the lines of one that begins with a backspace as they are."""
-    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+    for paragraph in inspect.cleandoc(subcommand.help or "").split("\n\n"):
         kept = paragraph.removeprefix("\b\n")
         yield _paragraph(paragraph) if kept == paragraph else f"```text\n{kept}\n```"
 
 
 def main() -> None:
     """Writes both pages."""
-    from deepmusic_genre.cli import deepmusic
-
     SETTINGS_PAGE.write_text(settings_page(DEFAULTS.read_text(encoding="utf-8")), encoding="utf-8")
-    CLI_PAGE.write_text(cli_page(deepmusic), encoding="utf-8")
+    CLI_PAGE.write_text(cli_page(command()), encoding="utf-8")
 
 
 if __name__ == "__main__":
