@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import TypeGuard, cast
 
 import click
 import yaml
@@ -87,7 +87,7 @@ def settings_page(defaults: str) -> str:
     """
     lines = defaults.splitlines()
     general, sections = ["## General\n"], []
-    for key, value, comment in _keys(yaml.compose(defaults), lines):
+    for key, value, comment in _keys(cast("yaml.MappingNode", yaml.compose(defaults)), lines):
         if not _is_section(value):
             general.append(_setting(key, value, comment, defaults))
             continue
@@ -108,7 +108,7 @@ def _keys(mapping: yaml.MappingNode, lines: list[str]) -> Iterator[tuple[str, ya
         yield key.value, value, comment
 
 
-def _is_section(node: yaml.Node) -> bool:
+def _is_section(node: yaml.Node) -> TypeGuard[yaml.MappingNode]:
     return isinstance(node, yaml.MappingNode) and not node.flow_style
 
 
