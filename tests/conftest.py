@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from tests.support.endpoints import Endpoints
 
 ROOT = Path(__file__).parent.parent
-REAL_DATA = ROOT.parent / "shared" / "data"
+REAL_DATA = "DEEPMUSIC_REAL_DATA"
+"""Environment variable: the folder of real analyses and sound."""
+
 _NOBODY = 65534
 _FORKS = pytest.StashKey[Path]()
 LONG_SEGMENTS = 600
@@ -114,9 +116,10 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    if not REAL_DATA.is_dir():
-        pytest.skip("the folder of real analyses is not there")
-    return REAL_DATA
+    folder = os.environ.get(REAL_DATA)
+    if not folder:
+        pytest.skip(f"{REAL_DATA} names no folder of real analyses")
+    return Path(folder)
 
 
 @pytest.fixture(scope="session")

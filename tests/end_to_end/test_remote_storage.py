@@ -26,9 +26,9 @@ from pipeline.settings import Settings, load_settings
 from serving.batch.folder import Job
 from serving.batch.model import identify
 from serving.batch.run import tag
-from serving.versions import main as versions
 from tests.components.test_pusher import FILES, push
 from tests.conftest import run_local
+from tests.support.command import call
 from tests.support.gcs_server import BUCKET, Bucket, gcs_server
 from tests.support.ingestion import IN_PROCESS
 from tests.support.tracks import write_catalogue
@@ -108,7 +108,7 @@ def test_a_server_sees_a_version_when_it_is_whole(bucket: Bucket, remote_run: Re
 def test_the_versions_are_listed_with_their_scores(
     bucket: Bucket, remote_run: RemoteRun, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert versions(["--settings", str(remote_run.file)]) == 0
+    assert call("versions", "--settings", str(remote_run.file)) == 0
     shown = capfd.readouterr().out
     assert pushed_version(remote_run.settings.pushed, None).rpartition("/")[2] in shown
     assert "tangent" in shown

@@ -86,7 +86,7 @@ def test_a_full_disk_is_named_and_costs_nothing_that_was_stored(spotify: Spotify
     # No file may grow beyond a size that an analysis exceeds and the rest does not.
     crawl = command("crawl", *arguments(tmp_path, {"Jazz": [playlist]}))
     result = subprocess.run(
-        ["bash", "-c", 'ulimit -f 2; exec "$@"', "-", *crawl],
+        ["/bin/bash", "-c", 'ulimit -f 2; exec "$@"', "-", *crawl],
         cwd=ROOT,
         env=environment(spotify),
         capture_output=True,
