@@ -34,7 +34,7 @@ from components.sampler.component import Sampler
 from components.schema_import.component import SchemaImport
 from components.track_example_gen.component import TrackExampleGen
 from components.track_example_gen.splits import TEST, TRAIN, VALIDATION
-from components.trainer.hyperparameters import ModelName, trained_in_epochs
+from components.trainer.registry import MODELS, ModelName
 from pipeline.code_version import code_version, modules_named_by
 from pipeline.settings import Settings
 
@@ -121,7 +121,7 @@ def create_pipeline(
     trainers, evaluators = [], []
     for name in settings.training.models:
         tuner = _tuner(settings, name, examples, transform) if settings.tuning.enabled else None
-        warm = settings.training.warm_start and trained_in_epochs(name)
+        warm = settings.training.warm_start and MODELS[name].in_epochs
         start = _start(settings, name, examples) if warm else None
         trainer = _trainer(name, _fit_arguments(settings, name, examples, transform), tuner, start)
         trainers.append(trainer)

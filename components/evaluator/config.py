@@ -8,8 +8,8 @@ from typing import Any
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluator.metrics import GenreMetrics
-from components.trainer.export import EXAMPLES_SIGNATURE, LENGTH, TRANSFORM_SIGNATURE
-from components.transform.preprocessing import LABEL
+from components.trainer.export import EVALUATION_SIGNATURE, EXAMPLES_SIGNATURE, LENGTH
+from components.transform.preprocessing import GENRE_INDEX
 
 ACCURACY = "accuracy"
 SLICES = ("genre", "source", LENGTH)
@@ -25,8 +25,8 @@ def eval_config(num_genres: int) -> config_pb2.EvalConfig:
         model_specs=[
             config_pb2.ModelSpec(
                 signature_name=EXAMPLES_SIGNATURE,
-                preprocessing_function_names=[TRANSFORM_SIGNATURE],
-                label_key=LABEL,
+                preprocessing_function_names=[EVALUATION_SIGNATURE],
+                label_key=GENRE_INDEX,
                 prediction_key="probabilities",
             )
         ],

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from components.storage.checksums import damage
 from components.storage.files import fileio
 from components.storage.json_files import read_json
-from components.track_example_gen import verdicts as verdict_files
+from components.track_example_gen import outcomes as outcome_files
 from components.track_example_gen.catalogue import content_digest, list_analyses
 from components.track_example_gen.chunks import cut
 from components.track_example_gen.ingest import STAGING, IngestConfig, staging_of
+from components.track_example_gen.outcomes import CHECKSUMS_FILE, LABELS_FILE, labels_digest, read_outcomes
 from components.track_example_gen.progress import Moments
 from components.track_example_gen.sound import may_hold_sound
 from components.track_example_gen.spans import Span
-from components.track_example_gen.verdicts import CHECKSUMS_FILE, LABELS_FILE, labels_digest, read_verdicts
 from deepmusic_genre.tracks.labels import Label
 
 log = logging.getLogger("deepmusic.TrackExampleGen")
@@ -115,7 +115,7 @@ def _is_damaged(folder: str) -> bool:
 
 def _is_labelled_by(folder: str, labels: Mapping[str, Label] | None) -> bool:
     with fileio.open(os.path.join(folder, LABELS_FILE), "rb") as file:
-        return bool(file.read().decode() == labels_digest(read_verdicts(folder), labels))
+        return bool(file.read().decode() == labels_digest(read_outcomes(folder), labels))
 
 
 def shard_folders(store: str) -> list[str]:
@@ -126,9 +126,9 @@ def shard_folders(store: str) -> list[str]:
 
 def read_at(folder: str) -> float:
     """When a shard was written, in seconds since 1970; 0 for one that is not whole."""
-    verdicts = os.path.join(folder, verdict_files.FILE)
-    whole = not folder.endswith(STAGING) and fileio.exists(verdicts)
-    return float(fileio.stat(verdicts).mtime_nsec / 1e9) if whole else 0.0
+    outcomes = os.path.join(folder, outcome_files.FILE)
+    whole = not folder.endswith(STAGING) and fileio.exists(outcomes)
+    return float(fileio.stat(outcomes).mtime_nsec / 1e9) if whole else 0.0
 
 
 def discard(folder: str) -> None:

@@ -112,7 +112,7 @@ def test_data_against_the_schema_stop_the_run_until_either_is_mended(tmp_path: P
         (("--data", "{data}", "--labels", "{strangers}"), "None of the 4 tracks has a genre"),
         (("models.c1m1.epochs=0",), "models.c1m1.epochs = 0: Input should be greater than or equal to 1."),
         (("training.epoch=1",), "training.epoch is not a setting; there are balance, models,"),
-        (("training.models=[c9m9]",), "training.models.0 = 'c9m9': Input should be 'c1m1', 'c1m2'"),
+        (("training.models=[c9m9]",), "training.models.0 = 'c9m9': is not a model; there are c1m1, c1m2"),
     ],
 )
 def test_a_mistake_is_answered_with_one_clear_line(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
