@@ -166,7 +166,7 @@ def _arrays(track: Track) -> dict[str, np.ndarray[Any, Any]]:
 
 def _requests(tracks: Sequence[Track]) -> dict[str, list[bytes]]:
     arrays = [_arrays(track) for track in tracks]
-    texts = [base64.b64encode(encode_segments(track)).decode() for track in tracks]
+    texts = [base64.b64encode(encode_segments(track.segments)).decode() for track in tracks]
     return {
         ROWS: [orjson.dumps({"instances": [one]}, option=orjson.OPT_SERIALIZE_NUMPY) for one in arrays],
         EXAMPLES: [

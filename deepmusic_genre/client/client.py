@@ -238,7 +238,7 @@ def _requests(tracks: Iterable[Track]) -> Iterator[list[tuple[Track, bytes]]]:
     together: list[tuple[Track, bytes]] = []
     size = 0
     for track in tracks:
-        example = encode_segments(track)
+        example = encode_segments(track.segments)
         if together and (len(together) == MAX_TOGETHER or size + len(example) > MAX_REQUEST_BYTES):
             yield together
             together, size = [], 0

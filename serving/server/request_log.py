@@ -20,7 +20,6 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from deepmusic_genre.tracks.examples import encode_segments
-from deepmusic_genre.tracks.track import Track
 from serving.server.errors import ServingError
 from serving.server.metrics import REQUEST_LOG_COUNT, Metrics
 from serving.server.signatures import Signature, Tensors
@@ -245,7 +244,7 @@ def _examples(tensors: Tensors) -> Iterator[bytes]:
     for segments in np.concatenate([tensors["timbre"], tensors["pitches"]], axis=2):
         filled = np.flatnonzero(segments.any(axis=1))
         if len(filled):  # Zeros at the end are padding.
-            yield encode_segments(Track("", "", 0, segments[: filled[-1] + 1]))
+            yield encode_segments(segments[: filled[-1] + 1])
 
 
 def _size(array: npt.NDArray[Any]) -> int:

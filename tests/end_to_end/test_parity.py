@@ -23,7 +23,7 @@ from components.scoring.predictions import load_predictions
 from components.track_example_gen.splits import SPLITS, TEST, TRAIN, VALIDATION, split_of
 from components.trainer.record import VALIDATION_FILE, load_training
 from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
-from deepmusic_genre.tracks.track import N_COEFFICIENTS, Track
+from deepmusic_genre.tracks.track import ECHO_NEST, N_COEFFICIENTS, Track
 from serving.serve import MODEL_NAME, development_command
 from tests.conftest import ROOT, artifacts, free_port, run_local
 from tests.support.command import command
@@ -74,7 +74,7 @@ def _chosen(labels: Path) -> list[str]:
     by_split: dict[str, dict[str, list[str]]] = {split: defaultdict(list) for split in SPLITS}
     with labels.open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            track = Track(row["track_id"], "", 0.0, np.zeros((1, 2 * N_COEFFICIENTS), np.float32))
+            track = Track(row["track_id"], "", 0.0, np.zeros((1, 2 * N_COEFFICIENTS), np.float32), ECHO_NEST)
             by_split[split_of(track, "track")][row["genre"]].append(row["track_id"])
     few = chain.from_iterable(ids[:most] for split, most in _OF_A_GENRE.items() for ids in by_split[split].values())
     return [*few, *islice(chain.from_iterable(by_split[VALIDATION].values()), TRACKS)]

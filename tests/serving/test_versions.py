@@ -14,7 +14,7 @@ import tensorflow as tf
 from components.pusher.folder import WITHDRAWN
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.examples import encode_segments
-from deepmusic_genre.tracks.track import SEGMENT_FEATURES, Track
+from deepmusic_genre.tracks.track import SEGMENT_FEATURES
 from pipeline.metadata.leftovers import only_run
 from pipeline.metadata.lineage import Lineage
 from tests.conftest import ROOT, FinishedRun, without_rights
@@ -162,7 +162,7 @@ def write_log(finished_run: FinishedRun, folder: Path, factor: float, tracks: in
             features = tf.train.Example.FromString(record).features.feature
             segments = np.array([features[name].float_list.value for name in SEGMENT_FEATURES], np.float32).T
             scaled = segments * np.repeat([np.float32(factor), np.float32(1)], 12)
-            example = tf.train.Example.FromString(encode_segments(Track("", "", 0, scaled)))
+            example = tf.train.Example.FromString(encode_segments(scaled))
             kind = ("int64_list", 1) if number % 2 else ("bytes_list", b"x")
             getattr(example.features.feature["anything"], kind[0]).value.append(kind[1])
             writer.write(example.SerializeToString())
