@@ -6,6 +6,7 @@ shared by all of pytest's workers.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import os
@@ -27,6 +28,7 @@ SOCKET = "DEEPMUSIC_TEST_FORKS"
 
 _START_SECONDS = 180
 _MESSAGE_BYTES = 1 << 20
+_SET_PARENT_DEATH_SIGNAL = 1
 _NUMBER = struct.Struct("!i")
 _PRELOADED = (
     "keras",
@@ -110,7 +112,14 @@ def stop(path: Path) -> None:
         os.kill(int(file.read_text()), signal.SIGKILL)
 
 
+def _end_with_parent() -> None:
+    """Has Linux kill this process when its parent ends, as when pytest is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
 def _serve(path: str) -> None:
+    _end_with_parent()
     from importlib import import_module
 
     from deepmusic_genre.process import isolate
@@ -131,6 +140,7 @@ def _serve(path: str) -> None:
         if os.fork():
             connection.close()
             continue
+        _end_with_parent()
         listening.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _wait_for_command(connection)
@@ -142,6 +152,7 @@ def _wait_for_command(connection: socket.socket) -> None:
         message += connection.recv(_MESSAGE_BYTES)
     process = os.fork()
     if not process:
+        _end_with_parent()
         connection.close()
         _become(json.loads(message), descriptors)
         return
