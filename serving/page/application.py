@@ -78,11 +78,13 @@ def page_application(service: Service, timeout_s: float) -> Starlette:
         for file in _STATIC.iterdir()
         if file.suffix in _TYPES
     ]
-    return Starlette(
+    application = Starlette(
         routes=[*files, Route("/about", page.about), Route("/tracks", page.tracks, methods=["POST"])],
         middleware=[Middleware(_Guard)],
         exception_handlers={HTTPException: _refused, Exception: _failed},  # type: ignore[dict-item] # of its own only
     )
+    application.router.redirect_slashes = False
+    return application
 
 
 def _serving(file: Path) -> Callable[[Request], Response]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import signal
 import socket
 import time
@@ -33,6 +32,7 @@ MAX_CONNECTIONS = 1000
 """REST connections at one time; further ones are answered 503."""
 
 _LINGER_S = 0.5
+_KEEP_ALIVE_S = 60
 # Later than the application, which answers before it closes.
 _LATE_S = 2.0
 _SWEEP_S = 0.5
@@ -131,7 +131,7 @@ async def _serve_rest(
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=math.ceil(timeout_s),
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
     server = _RestServer(config)
@@ -159,12 +159,20 @@ async def _cut_off(connections: set[Any], timeout_s: float) -> None:
     while True:
         await asyncio.sleep(_SWEEP_S)
         now = time.monotonic()
-        waiting = {one: one.cycle for one in connections if one.cycle is None or one.cycle.response_complete}
-        known = {one: since for one, (cycle, since) in seen.items() if waiting.get(one, one) is cycle}
-        seen = {one: (cycle, known.get(one, now)) for one, cycle in waiting.items()}
-        for one, (_, since) in seen.items():
-            if now - since > timeout_s:
+        stuck = {one: one.cycle for one in connections if _is_stuck(one)}
+        since = {one: start for one, (cycle, start) in seen.items() if one in stuck and stuck[one] is cycle}
+        seen = {one: (cycle, since.get(one, now)) for one, cycle in stuck.items()}
+        for one, (_, start) in seen.items():
+            if now - start > timeout_s:
                 one.transport.abort()
+
+
+def _is_stuck(connection: Any) -> bool:
+    """Whether a connection of uvicorn's waits for its client, and not for the next request."""
+    if connection.cycle is None:
+        return True
+    rests = connection.timeout_keep_alive_task is not None
+    return connection.cycle.response_complete and (not rests or connection.transport.get_write_buffer_size() > 0)
 
 
 def _grpc_server(service: Service, options: ServerOptions) -> grpc.aio.Server:

@@ -22,7 +22,7 @@ _NAMES = f"{SEGMENT_FEATURES[0]} to {SEGMENT_FEATURES[-1]}"
 
 def are_tracks(signature: Signature) -> bool:
     """Whether a signature is asked about tracks."""
-    return TRACK_INPUTS.get(signature.name) == signature.inputs.keys()
+    return TRACK_INPUTS.get(signature.name) == set(signature.inputs)
 
 
 def check_tracks(signature: Signature, tensors: Tensors) -> None:

@@ -198,7 +198,7 @@ def test_every_float32_can_be_read_back() -> None:
 @pytest.mark.parametrize("shape", [(), (0,), (0, 2), (2, 0), (2, 3), (2, 3, 4)])
 @pytest.mark.parametrize("dtype", [np.float32, np.int64, np.bool_, object])
 def test_every_shape_can_be_written(shape: tuple[int, ...], dtype: type) -> None:
-    array = np.full(shape, b"text" if dtype is object else 1, dtype)
+    array: np.ndarray[Any, Any] = np.full(shape, b"text" if dtype is object else 1, dtype)
     wanted = np.full(shape, "text", object).tolist() if dtype is object else array.tolist()
     assert json.loads(encode_predict({"x": array}, row=False)) == {"outputs": wanted}
     if shape:

@@ -255,7 +255,8 @@ def test_a_model_that_comes_and_a_server_that_goes(browser: Browser, finished_ru
             expect(page.get_by_role("alert").locator("p")).to_have_text(
                 ["a.jsonNo version of the model deepmusic is loaded.", "2 morenot sent."]
             )
-            shutil.copytree(finished_run.home / "pushed", pushed, dirs_exist_ok=True)
+            (version,) = (finished_run.home / "pushed").iterdir()
+            shutil.copytree(version, tmp_path / "whole").rename(pushed / version.name)
             expect(page.locator("#model")).to_contain_text("Model deepmusic, version", timeout=30_000)
             drop(page, files[0])
             expect(page.locator("article h2")).to_have_text(["a"])
