@@ -107,12 +107,15 @@ def inflate(body: bytes, take: Take) -> bytes:
     return content
 
 
-def forget_trace(error: BaseException) -> None:
+def forget_trace(error: BaseException | None) -> None:
     """Lets go of the calls that raised an error, and of the request's body in their variables.
 
     asyncio.wait_for refers to an error that refers to it: both would stay in memory until garbage is collected.
     """
-    error.__traceback__ = error.__context__ = error.__cause__ = None
+    while error is not None:
+        before = error.__cause__ or error.__context__
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+        error = before
 
 
 def _too_large() -> UnreadBody:

@@ -86,7 +86,7 @@ def rest_application(service: Service, settings: RestSettings, page: MakePage | 
             *([Mount("/", page(service, settings.timeout_s))] if page else []),
         ],
         middleware=[Middleware(_RawPath)],
-        exception_handlers={ServingError: _refused},  # type: ignore[dict-item] # of its own exceptions only
+        exception_handlers={ServingError: _refused, Exception: _failed},  # type: ignore[dict-item] # of its own only
     )
 
 
@@ -100,14 +100,12 @@ class _Rest:
     async def predict(self, request: Request) -> Response:
         try:
             return await asyncio.wait_for(self._predict(request), self._timeout_s)
-        except asyncio.TimeoutError:
-            return _refusal(UnreadBody("DEADLINE_EXCEEDED", "Timed out waiting for notification"))
-        except Exception as error:
-            if not isinstance(error, ServingError):  # A fault of ours: the trace goes to the log, not to the client.
-                _LOG.exception("%s %s", request.method, request.url.path)
-            answer = _refusal(error)
+        except asyncio.TimeoutError as error:
             forget_trace(error)
-            return answer
+            return _refusal(UnreadBody("DEADLINE_EXCEEDED", "Timed out waiting for notification"))
+        except ServingError as error:
+            forget_trace(error)
+            return _refusal(error)
 
     async def _predict(self, request: Request) -> Response:
         model, version = _target(request)
@@ -232,9 +230,13 @@ async def _refused(_request: Request, error: ServingError) -> Response:
     return _refusal(error)
 
 
-def _refusal(error: Exception) -> Response:
-    if not isinstance(error, ServingError):
-        return Response(error_document("Internal error"), HTTPStatus.INTERNAL_SERVER_ERROR, media_type=_JSON)
+def _refusal(error: ServingError) -> Response:
     if isinstance(error, UnreadBody):
         return Response(error_document(error.message), error.status, {"connection": "close"}, _JSON)
     return Response(error_document(error.message), http_status(error.code), media_type=_JSON)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """A fault of ours: the trace goes to the log, not to the client."""
+    _LOG.error("%s %s", request.method, request.url.path, exc_info=error)
+    return Response(error_document("Internal error"), HTTPStatus.INTERNAL_SERVER_ERROR, media_type=_JSON)

@@ -432,17 +432,14 @@ PATHS = st.one_of(
         ),
     ).map(lambda parts: parts[0] + "/" + "".join(parts[1])),
 )
-FUZZ_S = 6
 
 
 def test_nothing_a_client_sends_is_answered_with_a_fault(server: Running) -> None:
-    end = time.monotonic() + FUZZ_S
-    count = 0
     with closing(server.connect()) as connection:
         streams = [connection.makefile("rb")]
         connections = [connection]
 
-        @settings(max_examples=2500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(
             method=st.sampled_from(["POST", "POST", "POST", "GET", "PUT", "HEAD", "OPTIONS", "DELETE", "PATCH"]),
             path=PATHS,
@@ -450,10 +447,6 @@ def test_nothing_a_client_sends_is_answered_with_a_fault(server: Running) -> Non
             packed=st.booleans(),
         )
         def ask(method: str, path: str, body: bytes, packed: bool) -> None:
-            nonlocal count
-            if time.monotonic() > end:
-                return
-            count += 1
             content = gzip.compress(body) if packed else body
             head = f"{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(content)}\r\n".encode()
             encoding = b"Content-Encoding: gzip\r\n" if packed else b""
@@ -470,7 +463,6 @@ def test_nothing_a_client_sends_is_answered_with_a_fault(server: Running) -> Non
 
         ask()
         connections[-1].close()
-    assert count > 100
     with server.rest as client:
         assert client.post("/m:predict", json={"instances": [instance()]}).status_code == 200
 
