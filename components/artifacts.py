@@ -14,6 +14,16 @@ SECONDS_PROPERTY = "seconds"
 """Custom property: how long that component took, wall-clock."""
 
 
+CHECKSUMS_PROPERTY = "checksums"
+"""Custom property: the checksums of an artifact's files, as JSON, see :mod:`components.storage.checksums`."""
+
+MADE_WITH_PROPERTY = "made_with"
+"""Custom property: a hash of the code and of the environment that made an artifact, part of its cache key."""
+
+DESTINATION_PROPERTY = "pushed_destination"
+"""Custom property of a pushed model, TFX's: its folder among the versions."""
+
+
 class SpotifyStore(Artifact):
     """Where a store of crawled analyses is, what it holds and what could not be had: ``store.json``."""
 

@@ -1,15 +1,15 @@
-"""What a run's process ends with."""
+"""What a command's process ends with; one that somebody stopped with 128 and the signal's number."""
 
 from __future__ import annotations
 
 OK = 0
-"""The run came to its end, and its model is pushed, or was by an earlier run."""
+"""The command did what it was asked for."""
 
 FAULT = 1
-"""The settings, the data or a fault stopped the run."""
+"""The settings, the data or a fault stopped it, or it came to nothing: no track was tagged, no answer was printed."""
+
+USAGE = 2
+"""The command line is wrong."""
 
 GATE = 3
-"""A gate kept the model from being pushed: AnomalyGate, ModelValidator or ModelCheck."""
-
-INTERRUPTED = 130
-"""Somebody stopped the run."""
+"""A gate kept the model from being pushed: AnomalyGate, ModelValidator or ModelCheck; or ``drift`` found some."""

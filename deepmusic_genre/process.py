@@ -1,23 +1,54 @@
-"""How a command's process ends that has TensorFlow in it."""
+"""How a command's process begins and ends."""
 
 from __future__ import annotations
 
 import atexit
+import fcntl
 import logging
 import os
+import shutil
+import signal
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 _NOT_FLUSHED = 120
 """Python's own exit code for that."""
 
+_SIGNALLED = 128
+"""What a shell adds a signal's number to."""
+
+_PYTHON_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONOPTIMIZE", "PYTHONUSERBASE")
+"""What would have this project's Python import another project's packages, or run without docstrings and assertions."""
+
+_LIBRARY_VARIABLES = ("TF_USE_LEGACY_KERAS",)
+_TEMPORARY = "deepmusic-"
+_LOCK = "lock"
+
+
+class Stopped(KeyboardInterrupt):
+    """Somebody stopped the process by a signal other than Ctrl-C's.
+
+    Attributes:
+        signal: Which one.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.signal = signal.Signals(number)
+
 
 def run_process(main: Callable[[], int]) -> NoReturn:
     """Runs a command to the end of its process.
 
-    That ends without the destructors of C++ libraries. TensorFlow, Arrow and gRPC leave threads behind, and now and
-    then one of them aborts a process that takes itself apart: SIGABRT in place of the command's exit code, with all
+    SIGTERM and SIGHUP raise :class:`Stopped` in it, as Ctrl-C raises KeyboardInterrupt.
+
+    The process ends without the destructors of C++ libraries. TensorFlow, Arrow and gRPC leave threads behind, and now
+    and then one of them aborts a process that takes itself apart: SIGABRT in place of the command's exit code, with all
     work done. Exit functions run that were registered since the call, not those from before it.
 
     Args:
@@ -33,8 +64,87 @@ def run_process(main: Callable[[], int]) -> NoReturn:
 
     # The first one registered runs last: before it come those of the libraries that main imports.
     atexit.register(leave)
+    _stop_on_signals()
     code = main()
     sys.exit(code)
+
+
+def run_checkout_process(main: Callable[[], int]) -> NoReturn:
+    """Like :func:`run_process`, for a command whose result depends on nothing but the project, its data and settings.
+
+    See :func:`isolate` and :func:`own_temporary_folder`.
+    """
+    isolate()
+    run_process(lambda: _in_own_temporary_folder(main))
+
+
+def isolate() -> None:
+    """Keeps settings of other projects, in the environment and the home folder, out of this process and its children.
+
+    Starts the process again if variables for Python have changed what it imports.
+    """
+    named = [name for name in _PYTHON_VARIABLES if name in os.environ]
+    for name in (*named, *_LIBRARY_VARIABLES):
+        os.environ.pop(name, None)
+    # Another project may have told Keras, in the home folder, to use another backend or to turn images around.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["KERAS_HOME"] = str(Path(sys.prefix) / "share" / "keras")
+    os.environ["PYTHONNOUSERSITE"] = "1"
+    if named and not sys.flags.ignore_environment:
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command
+
+
+@contextmanager
+def own_temporary_folder() -> Iterator[None]:
+    """Gives the process's temporary files a folder of their own, and removes it; after a kill the next process does."""
+    _remove_abandoned(Path(tempfile.gettempdir()))
+    with (
+        tempfile.TemporaryDirectory(prefix=_TEMPORARY, ignore_cleanup_errors=True) as folder,
+        Path(folder, _LOCK).open("w") as lock,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
+        yield
+
+
+def exit_code_of(stop: KeyboardInterrupt) -> int:
+    """What a process ends with that somebody stopped: 128 and the signal's number."""
+    return _SIGNALLED + (stop.signal if isinstance(stop, Stopped) else signal.SIGINT)
+
+
+def words_for(stop: KeyboardInterrupt) -> str:
+    """What is told of a stop."""
+    return f"Stopped by {stop.signal.name}." if isinstance(stop, Stopped) else "Interrupted."
+
+
+def _stop_on_signals() -> None:
+    process = os.getpid()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if os.getpid() == process:
+            raise Stopped(number)
+        # A forked worker is ended by who forked it.
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Who starts a command with nohup means it.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
+
+
+def _in_own_temporary_folder(main: Callable[[], int]) -> int:
+    with own_temporary_folder():
+        return main()
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes the folders of processes that were killed: nobody holds their locks any more."""
+    for file in folder.glob(f"{_TEMPORARY}*/{_LOCK}"):
+        with suppress(OSError), file.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(file.parent, ignore_errors=True)
 
 
 def _flush() -> bool:

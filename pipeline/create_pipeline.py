@@ -9,6 +9,7 @@ from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.trainer.component import Trainer
 from tfx.components.transform.component import Transform
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.metadata import ConnectionConfigType
@@ -19,6 +20,7 @@ from tfx.types.channel import BaseChannel, Channel
 from tfx.types.channel_utils import union
 
 from components.anomaly_gate.component import AnomalyGate
+from components.artifacts import MADE_WITH_PROPERTY
 from components.baseline_resolver.component import PushedBaseline
 from components.baseline_resolver.strategy import BaselineModelStrategy, WarmStartStrategy
 from components.evaluator.config import eval_config
@@ -32,8 +34,8 @@ from components.sampler.component import Sampler
 from components.schema_import.component import SchemaImport
 from components.track_example_gen.component import TrackExampleGen
 from components.track_example_gen.splits import TEST, TRAIN, VALIDATION
-from components.trainer.hyperparameters import ModelName, trained_in_epochs
-from pipeline.code_version import code_version
+from components.trainer.registry import MODELS, ModelName
+from pipeline.code_version import code_version, modules_named_by
 from pipeline.settings import Settings
 
 SHARD_STORE = "shards"
@@ -78,7 +80,7 @@ def create_pipeline(
         max_rejected_share=settings.data.max_rejected_share,
         several_genres=settings.data.several_genres,
         mix_analysers=settings.data.mix_analysers,
-        code_version=code_version("deepmusic_genre", "components/track_example_gen"),
+        code_version=code_version("components.track_example_gen.executor"),
     )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
     schema = SchemaImport(schema_file=settings.schema_file)
@@ -88,7 +90,6 @@ def create_pipeline(
     anomaly_gate = AnomalyGate(
         anomalies=example_validator.outputs["anomalies"],
         schema=schema.outputs["schema"],
-        code_version=code_version("components/anomaly_gate"),
     )
     nodes: list[BaseNode] = [example_gen, statistics_gen, schema, example_validator, anomaly_gate]
     if settings.spotify.enabled:
@@ -102,7 +103,6 @@ def create_pipeline(
         sampler = Sampler(
             examples=examples,
             sampling=settings.training.sampling,
-            code_version=code_version("components/sampler", "components/scoring"),
         )
         examples = sampler.outputs["sampled_examples"]
         nodes.append(sampler)
@@ -111,7 +111,7 @@ def create_pipeline(
         examples=examples,
         schema=anomaly_gate.outputs["approved_schema"],
         preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
-        custom_config={"genres": genres, "code_version": code_version("components/transform")},
+        custom_config={"genres": genres},
         materialize=False,
         disable_statistics=True,
         disable_analyzer_cache=True,
@@ -121,7 +121,7 @@ def create_pipeline(
     trainers, evaluators = [], []
     for name in settings.training.models:
         tuner = _tuner(settings, name, examples, transform) if settings.tuning.enabled else None
-        warm = settings.training.warm_start and trained_in_epochs(name)
+        warm = settings.training.warm_start and MODELS[name].in_epochs
         start = _start(settings, name, examples) if warm else None
         trainer = _trainer(name, _fit_arguments(settings, name, examples, transform), tuner, start)
         trainers.append(trainer)
@@ -132,27 +132,23 @@ def create_pipeline(
     selector = ModelSelector(
         models=models,
         model_runs=model_runs,
-        code_version=code_version("components/model_selector", "components/scoring"),
     )
     baseline = _baseline(selector.outputs["model"], push_folder, resolves)
     predictor = Predictor(
         examples=examples,
         models=models,
         baseline_model=baseline.outputs["model"],
-        code_version=code_version("components/predictor", "components/scoring"),
     )
     validator = ModelValidator(
         model=selector.outputs["model"],
         baseline_model=baseline.outputs["model"],
         predictions=predictor.outputs["predictions"],
         limits=settings.evaluation,
-        code_version=code_version("components/model_validator", "components/scoring"),
     )
     model_check = ModelCheck(
         model=selector.outputs["model"],
         model_runs=model_runs,
         genres=genres,
-        code_version=code_version("components/model_check", "components/scoring"),
     )
     pusher = Pusher(
         model=selector.outputs["model"],
@@ -175,17 +171,29 @@ def create_pipeline(
         infra_blessing=model_check.outputs["blessing"],
         settings=settings.model_dump_json(),
         synthetic=synthetic,
-        # Of everything: the report names the code that the run was made with.
-        code_version=code_version("components", "pipeline", "deepmusic_genre"),
+        # Of everything that is wired here: the report names the code that the run was made with.
+        code_version=code_version(__name__),
     )
+    nodes += [selector, baseline, predictor, validator, model_check, pusher, report]
+    for node in nodes:
+        _note_what_it_is_made_with(node)
     return Pipeline(
         pipeline_name=settings.name,
         pipeline_root=pipeline_root,
-        components=[*nodes, selector, baseline, predictor, validator, model_check, pusher, report],
+        components=nodes,
         enable_cache=True,
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=list(settings.beam.args),
     )
+
+
+def _note_what_it_is_made_with(node: BaseNode) -> None:
+    """Makes code and environment part of a component's cache key, and of what is known of its outputs."""
+    if not isinstance(node, BaseComponent):
+        return  # A resolver makes nothing.
+    version = code_version(*modules_named_by(node))
+    for output in node.outputs.values():
+        output.additional_custom_properties[MADE_WITH_PROPERTY] = version
 
 
 def _spotify_crawl(settings: Settings) -> BaseNode:
@@ -196,7 +204,7 @@ def _spotify_crawl(settings: Settings) -> BaseNode:
         store=settings.spotify_store,
         request=settings.spotify.request,
         max_wait_seconds=settings.spotify.max_wait_seconds,
-        code_version=code_version("components/spotify_crawl"),
+        code_version=code_version("components.spotify_crawl.executor"),
     )
 
 
@@ -209,9 +217,7 @@ def _baseline(candidate: BaseChannel, push_folder: str, resolves: bool) -> BaseN
             candidate=candidate,
         )
         if resolves
-        else PushedBaseline(
-            candidate=candidate, push_folder=push_folder, code_version=code_version("components/baseline_resolver")
-        )
+        else PushedBaseline(candidate=candidate, push_folder=push_folder)
     )
     return node.with_id("BaselineResolver")
 
@@ -229,7 +235,6 @@ def _fit_arguments(settings: Settings, name: ModelName, examples: BaseChannel, t
             "hyperparameters": getattr(settings.models, name).model_dump(),
             "balance": settings.training.balance,
             "seed": settings.training.seed,
-            "code_version": code_version("components/trainer", "components/scoring"),
         },
     }
 
@@ -269,5 +274,5 @@ def _evaluator(settings: Settings, name: ModelName, examples: BaseChannel, train
         examples=examples,
         example_splits=[TEST],
         model=trainer.outputs["model"],
-        eval_config=eval_config(len(settings.genres), code_version("components/evaluator", "components/scoring")),
+        eval_config=eval_config(len(settings.genres)),
     ).with_id(f"Evaluator-{name}")

@@ -17,7 +17,8 @@ from components.storage.places import is_remote
 from components.track_example_gen.several_genres import SeveralGenres
 from components.track_example_gen.span_pattern import SPAN
 from components.track_example_gen.splits import SplitBy
-from components.trainer.hyperparameters import Balance, ModelName, ModelsHyperparameters
+from components.trainer.hyperparameters import Balance
+from components.trainer.registry import MODELS, ModelName, ModelsHyperparameters, known_model
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.labels import GenreNames, genre_key
 
@@ -139,7 +140,7 @@ class SpotifySettings(_Section):
 class TrainingSettings(_Section):
     """What is trained, on which tracks; see ``defaults.yaml``."""
 
-    models: Annotated[tuple[ModelName, ...], Field(min_length=1)]
+    models: tuple[Annotated[ModelName, AfterValidator(known_model)], ...]
     sampling: Sampling
     balance: Balance
     warm_start: bool
@@ -148,8 +149,10 @@ class TrainingSettings(_Section):
     @field_validator("models")
     @classmethod
     def _each_once(cls, models: tuple[ModelName, ...]) -> tuple[ModelName, ...]:
+        if not models:
+            raise ValueError(f"is empty; name at least one of {', '.join(MODELS)}")
         if len(set(models)) < len(models):
-            raise ValueError("a model stands there twice")
+            raise ValueError("a model is listed twice")
         return models
 
 
@@ -223,7 +226,7 @@ def _distinct(genres: tuple[str, ...]) -> tuple[str, ...]:
     if "" in keys:
         raise ValueError("a genre has no letter")
     if len(keys) < len(genres):
-        raise ValueError("a genre stands there twice")
+        raise ValueError("a genre is listed twice")
     return genres
 
 

@@ -7,9 +7,7 @@ on the Shannon entropy, 1991).
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,13 +17,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from deepmusic_genre.cli import Given
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.process import run_process
+from deepmusic_genre.exit_codes import GATE, OK
 from deepmusic_genre.quiet import silent_import
 from deepmusic_genre.tracks.track import SEGMENT_FEATURES
 from pipeline.metadata.lineage import Lineage
 from pipeline.pushed import pushed_version, pushing_settings
-from pipeline.settings import load_settings
+from pipeline.run.command_line import named_settings
 
 THRESHOLD = 0.2
 """What chance does not reach. Of 1,086 real tracks, random parts of 30 are up to 0.17 apart from half of the others in
@@ -35,45 +34,39 @@ by a half 0.6."""
 MIN_TRACKS = 50
 """Fewer tracks are apart by chance alone."""
 
-_DRIFT = 3
 _LOGS = "*.tfrecord"
 _RUNNER = "--runner=FnApiRunner"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints a table; 0 if no coefficient has drifted, 3 if one has, 1 with a line if it cannot be said."""
-    parser = argparse.ArgumentParser(prog="python -m serving.drift", description=__doc__)
-    parser.add_argument("--settings", type=Path, help="the YAML file that the pipeline ran with")
-    parser.add_argument("--name", help="the name that the pipeline ran under")
-    parser.add_argument("--log", help="the folder of make serve LOG=…")
-    parser.add_argument(
-        "--model-version", type=int, help="the pushed version to compare with; the live one if not given"
-    )
-    parser.add_argument("--threshold", type=float, default=THRESHOLD, help=f"of the divergence, 0 to 1 ({THRESHOLD})")
-    options = parser.parse_args(arguments)
-    try:
-        return _compare(options)
-    except PipelineInputError as error:
-        print(error, file=sys.stderr)
-        return 1
+def compare(given: Given, log: str, number: int | None, threshold: float) -> int:
+    """Prints how far served tracks are from what a version was trained on.
 
+    Args:
+        given: Names the pipeline.
+        log: Folder of the server's request log.
+        number: Version to compare with, None for the live one.
+        threshold: Jensen-Shannon divergence of a coefficient that counts as drift, 0..1.
 
-def _compare(options: argparse.Namespace) -> int:
-    if not options.log:
-        raise PipelineInputError("make drift needs LOG=, the folder that make serve LOG=… logged served tracks to.")
-    settings = pushing_settings(load_settings(options.settings, texts={"name": options.name} if options.name else {}))
-    number = options.model_version
+    Returns:
+        0 if no coefficient has drifted, 3 if one has.
+
+    Raises:
+        PipelineInputError: It cannot be said.
+    """
+    settings = pushing_settings(named_settings(given))
     if number is None:
         number = int(pushed_version(settings.pushed, None).rpartition("/")[2])
     lineage = Lineage(Path(settings.home) / "metadata.sqlite")
     version = lineage.pushed().get(number)
     if version is None:
-        raise PipelineInputError(f"No run pushed version {number} to {settings.pushed}; make versions lists them.")
+        raise PipelineInputError(
+            f"No run pushed version {number} to {settings.pushed}; `deepmusic versions` lists them."
+        )
     trained_on = lineage.training_statistics(version)
-    files = sorted(map(str, Path(options.log).glob(_LOGS)))
+    files = sorted(map(str, Path(log).glob(_LOGS)))
     if not files:
         raise PipelineInputError(
-            f"No served tracks in {options.log}: make serve LOG=… logs them, and its files appear within a minute."
+            f"No served tracks in {log}: `deepmusic serve --log` logs them, and its files appear within a minute."
         )
     console = Console(soft_wrap=True, highlight=False)
     with console.status("Comparing the served tracks with the training data"):
@@ -81,15 +74,15 @@ def _compare(options: argparse.Namespace) -> int:
         tracks = int(served.datasets[0].num_examples)
         if tracks < MIN_TRACKS:
             raise PipelineInputError(
-                f"{tracks} served tracks in {options.log} are too few to say anything: it takes {MIN_TRACKS}."
+                f"{tracks} served tracks in {log} are too few to say anything: it takes {MIN_TRACKS}."
             )
         distances = _distances(trained_on, served)
-    drifted = [name for name, distance in distances.items() if distance > options.threshold]
+    drifted = [name for name, distance in distances.items() if distance > threshold]
     title = f"{tracks:,} served tracks and what version {number} was trained on"
-    console.print(_table(title, distances, options.threshold))
+    console.print(_table(title, distances, threshold))
     told = f"drift: {', '.join(drifted)}" if drifted else "no drift"
-    console.print(f"{told} (threshold {options.threshold:g})")
-    return _DRIFT if drifted else 0
+    console.print(f"{told} (threshold {threshold:g})")
+    return GATE if drifted else OK
 
 
 def _table(title: str, distances: Mapping[str, float], threshold: float) -> Table:
@@ -152,7 +145,3 @@ def _distances(trained_on: str, served: Any) -> dict[str, float]:
     if missing:
         raise PipelineInputError(f"The served tracks have no {', '.join(missing)}.")
     return dict(sorted(measured.items(), key=lambda item: -item[1]))
-
-
-if __name__ == "__main__":
-    run_process(main)

@@ -1,10 +1,8 @@
-"""``make versions`` and ``make rollback``: the pushed versions, and which of them is live."""
+"""``deepmusic versions`` and ``deepmusic rollback``: the pushed versions, and which of them is live."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +16,13 @@ from components.scoring.predictions import decode_predictions
 from components.scoring.scores import accuracy, macro_f1
 from components.storage.locks import Locked, exclusive
 from components.storage.places import read
+from deepmusic_genre.cli import Given
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.process import run_process
+from deepmusic_genre.exit_codes import OK
 from pipeline.metadata.lineage import Lineage, PushedVersion
 from pipeline.pushed import pushing_settings
-from pipeline.settings import Settings, load_settings
+from pipeline.run.command_line import named_settings
+from pipeline.settings import Settings
 
 _UNKNOWN = "-"
 
@@ -35,30 +35,22 @@ class _Scores:
     verdict: str = _UNKNOWN
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Lists the versions, or makes one live; 1 with a line if it cannot."""
-    parser = argparse.ArgumentParser(prog="python -m serving.versions", description=__doc__)
-    parser.add_argument("--settings", type=Path, help="the YAML file that the pipeline ran with")
-    parser.add_argument("--name", help="the name that the pipeline ran under")
-    parser.add_argument("--live", metavar="VERSION", help="the version that is to be live; without it they are listed")
-    options = parser.parse_args(arguments)
-    try:
-        texts = {"name": options.name} if options.name else {}
-        settings = pushing_settings(load_settings(options.settings, texts=texts))
-        if options.live is None:
-            _list(settings)
-        else:
-            _make_live(settings, options.live)
-    except PipelineInputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+def show_versions(given: Given) -> int:
+    """Prints a table of the versions; raises PipelineInputError where there are none."""
+    _list(pushing_settings(named_settings(given)))
+    return OK
+
+
+def make_live(given: Given, version: str) -> int:
+    """Makes a version the live one; raises PipelineInputError if it cannot."""
+    _make_live(pushing_settings(named_settings(given)), version)
+    return OK
 
 
 def _make_live(settings: Settings, text: str) -> None:
     version = version_number(text)
     if version is None:
-        raise PipelineInputError(f"VERSION={text} is no version; make versions lists them.")
+        raise PipelineInputError(f"{text} is not a version; `deepmusic versions` lists them.")
     home, pushed = Path(settings.home), settings.pushed
     try:
         with exclusive(home / "lock"):  # A run that is going on may be about to push.
@@ -107,7 +99,3 @@ def _scores(version: PushedVersion) -> _Scores:
     passed = sum(check.passed for check in verdict.checks)
     judged = f"{passed} of {len(verdict.checks)} checks passed{against}"
     return _Scores(verdict.model, f"{accuracy(confusion):.3f}", f"{macro_f1(confusion):.3f}", judged)
-
-
-if __name__ == "__main__":
-    run_process(main)

@@ -1,9 +1,10 @@
 """One run of the whole pipeline, as a user starts it, whose artifacts many tests look at."""
 
 import os
+import shutil
 import socket
 import subprocess
-import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,23 +13,40 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deepmusic_genre.client import Prediction, Track, predict
+from deepmusic_genre import Prediction, Track, predict
+from tests.support import forks
+from tests.support.command import run_or_demo, with_settings
 from tests.support.tracks import analysis, write_analysis, write_catalogue
 
 if TYPE_CHECKING:
     from tests.support.endpoints import Endpoints
 
 ROOT = Path(__file__).parent.parent
-REAL_DATA = ROOT.parent / "shared" / "data"
+REAL_DATA = "DEEPMUSIC_REAL_DATA"
+"""Environment variable: the folder of real analyses and sound."""
+
 _NOBODY = 65534
+_FORKS = pytest.StashKey[Path]()
 LONG_SEGMENTS = 600
 """Segments of the fixture's longest track: more than a network reads."""
 
 
 def run_local(arguments: Sequence[str], timeout: float = 600) -> subprocess.CompletedProcess[str]:
-    """Runs ``python -m pipeline.run.local`` in a process of its own."""
-    command = [sys.executable, "-m", "pipeline.run.local", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+    """Runs the pipeline by ``deepmusic run`` or ``deepmusic demo`` in a process of its own."""
+    return forks.run("deepmusic_genre", [run_or_demo(arguments), *with_settings(arguments)], timeout)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        # Short, as sockets' paths have to be.
+        config.stash[_FORKS] = folder = Path(tempfile.mkdtemp(prefix="forks-"))
+        os.environ[forks.SOCKET] = str(folder / "socket")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _FORKS in config.stash:
+        forks.stop(config.stash[_FORKS] / "socket")
+        shutil.rmtree(config.stash[_FORKS])
 
 
 def free_port() -> int:
@@ -61,6 +79,11 @@ def predicted(tracks: Iterable[Track], url: str, **arguments: Any) -> list[Predi
     return [answer for answer in predict(tracks, url, **arguments) if isinstance(answer, Prediction)]
 
 
+def artifacts(home: Path, component: str, key: str) -> list[Path]:
+    """The folders of a component's outputs in all runs, the oldest first."""
+    return sorted(home.glob(f"artifacts/*/{component}/{key}/*"), key=lambda folder: int(folder.name))
+
+
 @dataclass(frozen=True)
 class FinishedRun:
     """What a run left behind."""
@@ -73,7 +96,7 @@ class FinishedRun:
 
     def artifact(self, component: str, key: str) -> Path:
         """The folder of a component's latest output."""
-        return max((self.home / "artifacts" / component / key).iterdir(), key=lambda folder: int(folder.name))
+        return artifacts(self.home, component, key)[-1]
 
 
 @pytest.fixture(scope="session")
@@ -93,9 +116,10 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    if not REAL_DATA.is_dir():
-        pytest.skip("the folder of real analyses is not there")
-    return REAL_DATA
+    folder = os.environ.get(REAL_DATA)
+    if not folder:
+        pytest.skip(f"{REAL_DATA} names no folder of real analyses")
+    return Path(folder)
 
 
 @pytest.fixture(scope="session")

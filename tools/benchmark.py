@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 from pipeline.settings import Settings, load_settings
 
 _PREPARATION = ("TrackExampleGen", "StatisticsGen", "Transform")
@@ -190,4 +190,4 @@ def _print_ratios(
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

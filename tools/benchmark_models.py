@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 from deepmusic_genre.quiet import silent_import
 
 # The table is what is asked for.
@@ -50,9 +50,8 @@ from components.track_example_gen.ingest import read_tracks
 from components.trainer.description import ModelDescription
 from components.trainer.export import ARRAYS_SIGNATURE, ServingModule, save
 from components.trainer.fitting import Task
-from components.trainer.hyperparameters import ModelName
 from components.trainer.input_pipeline import TransformedReader, TransformGraph, cached_tracks
-from components.trainer.registry import MODELS, fit_model
+from components.trainer.registry import MODELS, ModelName, fit_model
 from components.trainer.run import make_deterministic, predict
 from components.transform.preprocessing import preprocessing_fn
 from deepmusic_genre.errors import PipelineInputError
@@ -266,7 +265,7 @@ def _run_fold(
         # Read once before the clock starts: whoever fits first would pay for the others.
         for _ in train.concatenate(validation):
             pass
-        if not MODELS[name].stops_by_validation:
+        if not MODELS[name].in_epochs:
             train = train.concatenate(validation)
         task = Task(train, validation, len(catalogue.genres), settings.training.balance, seed, cache)
         start = time.monotonic()
@@ -344,4 +343,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 from deepmusic_genre.quiet import silent_import
 from deepmusic_genre.tracks.examples import encode_segments
 from deepmusic_genre.tracks.registry import source_for
@@ -33,7 +33,7 @@ from deepmusic_genre.tracks.track import Track
 from pipeline.console import relative
 from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import load_settings
-from serving.__main__ import MODEL_NAME
+from serving.serve import MODEL_NAME
 from tools.environment import ROOT
 from tools.serving_load import LoadError, Measured, Target, clients, free_port, load, repeat
 
@@ -138,7 +138,7 @@ def _milliseconds(measured: Measured, percentile: float) -> float:
 
 
 def _tracks(folder: Path) -> list[Track]:
-    from deepmusic_genre.client import read_tracks
+    from deepmusic_genre import read_tracks
 
     if not folder.is_dir():
         raise PipelineInputError(f"The data folder {folder} is not there: DATA= names one with audio analyses.")
@@ -157,7 +157,7 @@ def _arrays(track: Track) -> dict[str, np.ndarray[Any, Any]]:
 
 def _requests(tracks: Sequence[Track]) -> dict[str, list[bytes]]:
     arrays = [_arrays(track) for track in tracks]
-    texts = [base64.b64encode(encode_segments(track)).decode() for track in tracks]
+    texts = [base64.b64encode(encode_segments(track.segments)).decode() for track in tracks]
     return {
         ROWS: [orjson.dumps({"instances": [one]}, option=orjson.OPT_SERIALIZE_NUMPY) for one in arrays],
         EXAMPLES: [
@@ -223,4 +223,4 @@ def _server(models: Path) -> Iterator[tuple[int, int]]:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

@@ -1,10 +1,10 @@
 """Makes the environment that everything runs in, and prints its Python. Needs Python 3.8 and pip, nothing else.
 
 Picks the newest TFX that this machine can run, fetches uv if it is missing, and installs the lock, then the project
-itself, editable. All of it goes below the project's folder; an environment that is there already is found in a moment. ``PYTHON`` in the environment names an
-interpreter to use instead of looking for one; its version then picks the TFX among those the machine can run. With the
-argument ``airflow`` it is Airflow's environment instead, which is apart because Airflow and TFX ask for packages that
-exclude each other.
+itself, editable. All of it goes below the project's folder; an environment that is there already is found in a moment.
+``PYTHON`` in the environment names an interpreter to use instead of looking for one; its version then picks the TFX
+among those the machine can run. With the argument ``airflow`` it is Airflow's environment instead, which is apart
+because Airflow and TFX ask for packages that exclude each other.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from deepmusic_genre.process import run_process
+from deepmusic_genre.cli import main as main_of_command
+from deepmusic_genre.process import run_checkout_process
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,14 +40,15 @@ _OF_THE_RUN = {"timings", "run_id", "seconds", "new"}
 _EQUAL = {
     "the pushed model's weights": "pushed/*/variables/*",
     "the pushed model's assets": "pushed/*/assets*/**/*",
-    "the answers to the test split": "artifacts/Predictor/predictions/*/*.parquet",
+    "the answers to the test split": "artifacts/*/Predictor/predictions/*/*.parquet",
 }
 _SAME = "The pushed model's weights and answers, the report and the artifacts are those of the run that was left alone."
 _CHILD = """
 import sys
-from deepmusic_genre.process import run_process
+from deepmusic_genre.cli import main as main_of_command
+from deepmusic_genre.process import run_checkout_process
 from tools.kill_runs import run_until
-run_process(lambda: run_until(*sys.argv[1:]))
+run_checkout_process(lambda: run_until(*sys.argv[1:]))
 """
 
 
@@ -100,9 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output, alone = Path(name) / "output", Path(name) / "alone"
         given = [("--data", options.data), ("--labels", options.labels)]
         run = [text for option, value in given if value for text in (option, str(value))]
-        run += [f"output={output}", *options.assignments]
+        run = ["run" if options.data else "demo", *run, "--set", f"output={output}"]
+        run += [text for assignment in options.assignments for text in ("--set", assignment)]
         with console.status("the run that is left alone"):
-            whole = _run(["-m", "pipeline.run.local", *run])
+            whole = _run(["-m", "deepmusic_genre", *run])
         if whole.code:
             console.print(whole.output, markup=False)
             return 1
@@ -112,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with console.status(f"killing a run in {component}"):
                 kills.append(_kill(component, seconds / 2, run, output))
         with console.status("the last run"):
-            last = _run(["-m", "pipeline.run.local", *run])
+            last = _run(["-m", "deepmusic_genre", *run])
         faults = [*_not_taken_up(kills, last), *differences(_home(alone), _home(output))]
     console.print(_table(kills, last))
     for line in faults or [_SAME]:
@@ -121,9 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_until(victim: str, seconds: str, *arguments: str) -> int:
-    """``pipeline.run.local``, killed some seconds after a component has begun."""
+    """The command ``deepmusic``, killed some seconds after a component has begun."""
     from pipeline.console import Terminal
-    from pipeline.run import local
 
     started = Terminal.started
 
@@ -134,7 +136,7 @@ def run_until(victim: str, seconds: str, *arguments: str) -> int:
             subprocess.Popen(["/bin/sh", "-c", f"sleep {seconds}; kill -9 {os.getpid()}"], stdout=subprocess.DEVNULL)
 
     setattr(Terminal, "started", note)  # noqa: B010 - mypy forbids the plain assignment.
-    return local.main(arguments)
+    return main_of_command(arguments)
 
 
 def _kill(component: str, after: float, run: Sequence[str], output: Path) -> Kill:
@@ -186,7 +188,7 @@ def differences(alone: Path, killed: Path) -> Iterator[str]:
     """What is in one home of runs and not in the other, or otherwise there."""
     for what, pattern in _EQUAL.items():
         yield from _different_files(what, *(_files(home, pattern) for home in (alone, killed)))
-    places = [_only(home, "artifacts/ReportGen/report/*") / "report.json" for home in (alone, killed)]
+    places = [_only(home, "artifacts/*/ReportGen/report/*") / "report.json" for home in (alone, killed)]
     first, second = (_comparable(json.loads(place.read_text(encoding="utf-8"))) for place in places)
     yield from (f"the reports differ in {key}" for key in first if first[key] != second[key])
     fewer, more = (_artifacts(home) for home in (alone, killed))
@@ -196,13 +198,18 @@ def differences(alone: Path, killed: Path) -> Iterator[str]:
 
 def _artifacts(home: Path) -> Counter[str]:
     """How many artifacts there are of each component's outputs, and how many pushed versions."""
-    places = (*home.glob("artifacts/*/*/*"), *home.glob("pushed/*"))
-    return Counter(str(place.parent.relative_to(home)) for place in places)
+    shards, pushed = (home.glob(pattern) for pattern in ("artifacts/shards/*", "pushed/*"))
+    outputs = (folder for folder in home.glob("artifacts/*/*/*/*") if "shards" not in folder.parts)
+    return Counter(_unnumbered(place.parent.relative_to(home)) for place in (*outputs, *shards, *pushed))
+
+
+def _unnumbered(path: Path) -> str:
+    """A path in a home of runs without the names of runs and the numbers of versions and executions."""
+    return re.sub(r"/\d+/", "/", re.sub(r"^artifacts/\d+-\d+-\w+/", "artifacts/", str(path)))
 
 
 def _files(home: Path, pattern: str) -> dict[str, Path]:
-    # Without the numbers of versions and executions.
-    return {re.sub(r"/\d+/", "/", str(file.relative_to(home))): file for file in home.glob(pattern) if file.is_file()}
+    return {_unnumbered(file.relative_to(home)): file for file in home.glob(pattern) if file.is_file()}
 
 
 def _different_files(what: str, alone: dict[str, Path], killed: dict[str, Path]) -> Iterator[str]:
@@ -240,4 +247,4 @@ def _table(kills: Sequence[Kill], last: Run) -> Table:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

@@ -24,11 +24,11 @@ from rich.table import Table
 
 from components.pusher.folder import INCOMING, roll_back
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 from deepmusic_genre.quiet import silent_import
 from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import load_settings
-from serving.__main__ import MODEL_NAME, stand_in_command
+from serving.serve import MODEL_NAME, development_command
 from tools.load_clients import Load, Met, run_clients
 from tools.serving_load import HOST, free_port
 
@@ -81,7 +81,7 @@ class _Course:
 
     def run(self) -> int:
         shutil.copytree(self._model, self._pushed / str(_FIRST))
-        command = stand_in_command(self._pushed, *self._ports)
+        command = development_command(self._pushed, *self._ports)
         with self._server(command.arguments) as server, self._clients() as (stopping, results):
             self._start = time.monotonic()
             self._wait_until(0.1)
@@ -207,4 +207,4 @@ def _resident_mib(process: int) -> float:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

@@ -14,7 +14,7 @@ from components.anomaly_gate.executor import Executor
 class AnomalyGateSpec(ComponentSpec):
     """Inputs and outputs of :class:`AnomalyGate`."""
 
-    PARAMETERS = {"code_version": ExecutionParameter(type=str)}
+    PARAMETERS: dict[str, ExecutionParameter] = {}
     INPUTS = {
         "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
         "schema": ChannelParameter(type=standard_artifacts.Schema),
@@ -35,19 +35,17 @@ class AnomalyGate(BaseComponent):
     SPEC_CLASS = AnomalyGateSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 
-    def __init__(self, anomalies: BaseChannel, schema: BaseChannel, code_version: str) -> None:
+    def __init__(self, anomalies: BaseChannel, schema: BaseChannel) -> None:
         """Constructs the component.
 
         Args:
             anomalies: ExampleValidator's.
             schema: what they were found by.
-            code_version: changes when the gate does.
         """
         super().__init__(
             spec=AnomalyGateSpec(
                 anomalies=anomalies,
                 schema=schema,
-                code_version=code_version,
                 approved_schema=Channel(type=standard_artifacts.Schema),
             )
         )

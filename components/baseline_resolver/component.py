@@ -16,7 +16,6 @@ class PushedBaselineSpec(ComponentSpec):
 
     PARAMETERS = {
         "push_folder": ExecutionParameter(type=str),
-        "code_version": ExecutionParameter(type=str),
     }
     INPUTS = {"candidate": ChannelParameter(type=standard_artifacts.Model)}
     OUTPUTS = {"model": ChannelParameter(type=standard_artifacts.Model)}
@@ -35,19 +34,17 @@ class PushedBaseline(BaseComponent):
     SPEC_CLASS = PushedBaselineSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 
-    def __init__(self, candidate: BaseChannel, push_folder: str, code_version: str) -> None:
+    def __init__(self, candidate: BaseChannel, push_folder: str) -> None:
         """Constructs the component.
 
         Args:
             candidate: the model that is to be compared.
             push_folder: where versions of the model are.
-            code_version: changes when the component does.
         """
         super().__init__(
             spec=PushedBaselineSpec(
                 candidate=candidate,
                 push_folder=push_folder,
-                code_version=code_version,
                 model=Channel(type=standard_artifacts.Model),
             )
         )

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from functools import partial
+
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.types import Artifact
 
+from components.damage import damage_of
 from components.trainer.description import ModelDescription, has_description, load_description
+
+log = logging.getLogger("deepmusic.BaselineResolver")
+
+Artifacts = dict[str, list[Artifact]]
 
 INPUTS = (metadata_store_pb2.Event.INPUT, metadata_store_pb2.Event.DECLARED_INPUT)
 """What ML Metadata calls the reading of an artifact."""
@@ -38,8 +47,7 @@ class BaselineModelStrategy(LatestBlessedModelStrategy):
             for model in input_dict["model"]
             if model.id != candidate.id and has_description(model) and load_description(model).comparable_with(own)
         ]
-        others = {"model": comparable, "model_blessing": input_dict["model_blessing"]}
-        resolved = super().resolve_artifacts(store, others)
+        resolved = _latest_undamaged(partial(super().resolve_artifacts, store), comparable, input_dict)
         return {**resolved, "candidate": [candidate]} if resolved is not None else None
 
 
@@ -67,12 +75,25 @@ class WarmStartStrategy(LatestBlessedModelStrategy):
             and self._is_asked_for(load_description(model))
             and examples.id not in _trained_on(store, [model.id])
         ]
-        given = {"model": models, "model_blessing": input_dict["model_blessing"]}
-        resolved = super().resolve_artifacts(store, given)
+        resolved = _latest_undamaged(partial(super().resolve_artifacts, store), models, input_dict)
         return {**resolved, "examples": [examples]} if resolved is not None else None
 
     def _is_asked_for(self, model: ModelDescription) -> bool:
         return (model.name, model.genres) == (self._name, self._genres)
+
+
+def _latest_undamaged(
+    resolve: Callable[[Artifacts], Artifacts | None], models: list[Artifact], given: Artifacts
+) -> Artifacts | None:
+    """What TFX's strategy picks among models, none of whose files have changed since they were made."""
+    while (found := resolve({"model": models, "model_blessing": given["model_blessing"]})) and found["model"]:
+        (latest,) = found["model"]
+        fault = damage_of(latest)
+        if fault is None:
+            break
+        log.info("%s; an earlier model is taken", fault)
+        models = [model for model in models if model.id != latest.id]
+    return found
 
 
 def _trained_on(store: mlmd.MetadataStore, models: list[int]) -> set[int]:

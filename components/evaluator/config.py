@@ -8,26 +8,25 @@ from typing import Any
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluator.metrics import GenreMetrics
-from components.trainer.export import EXAMPLES_SIGNATURE, LENGTH, TRANSFORM_SIGNATURE
-from components.transform.preprocessing import LABEL
+from components.trainer.export import EVALUATION_SIGNATURE, EXAMPLES_SIGNATURE, LENGTH
+from components.transform.preprocessing import GENRE_INDEX
 
 ACCURACY = "accuracy"
 SLICES = ("genre", "source", LENGTH)
 """Features whose values are slices of their own, beside the split as a whole."""
 
 
-def eval_config(num_genres: int, code_version: str) -> config_pb2.EvalConfig:
+def eval_config(num_genres: int) -> config_pb2.EvalConfig:
     """TFMA's configuration.
 
-    There are no thresholds: ModelValidator decides, with intervals. The code version of our metrics is part of it, so
-    that the Evaluator's cache sees them change.
+    There are no thresholds: ModelValidator decides, with intervals.
     """
     return config_pb2.EvalConfig(
         model_specs=[
             config_pb2.ModelSpec(
                 signature_name=EXAMPLES_SIGNATURE,
-                preprocessing_function_names=[TRANSFORM_SIGNATURE],
-                label_key=LABEL,
+                preprocessing_function_names=[EVALUATION_SIGNATURE],
+                label_key=GENRE_INDEX,
                 prediction_key="probabilities",
             )
         ],
@@ -38,7 +37,7 @@ def eval_config(num_genres: int, code_version: str) -> config_pb2.EvalConfig:
                     _metric("ExampleCount"),
                     _metric("SparseCategoricalAccuracy", name=ACCURACY),
                     _metric("MultiClassConfusionMatrixAtThresholds", thresholds=[0.0]),
-                    _metric(GenreMetrics, num_genres=num_genres, code_version=code_version),
+                    _metric(GenreMetrics, num_genres=num_genres),
                 ]
             )
         ],

@@ -21,12 +21,11 @@ MACRO_F1 = "macro_f1"
 class GenreMetrics(metric_types.Metric):
     """Macro F1, and each genre's scores under its class index as sub key."""
 
-    def __init__(self, num_genres: int, code_version: str, name: str = MACRO_F1) -> None:
-        """Makes the metric for class indices from 0 to ``num_genres - 1``; a new code version is a new metric."""
+    def __init__(self, num_genres: int, name: str = MACRO_F1) -> None:
+        """Makes the metric for class indices from 0 to ``num_genres - 1``."""
         super().__init__(
             metric_util.merge_per_key_computations(_computations),
             num_genres=num_genres,
-            code_version=code_version,
             name=name,
         )
 
@@ -36,15 +35,12 @@ metric_types.register_metric(GenreMetrics)
 
 def _computations(
     num_genres: int,
-    code_version: str,
     name: str,
     eval_config: config_pb2.EvalConfig | None = None,
     model_name: str = "",
     output_name: str = "",
     example_weighted: bool = False,
 ) -> metric_types.MetricComputations:
-    del code_version
-
     def key(of: str, genre: int | None = None) -> metric_types.MetricKey:
         return metric_types.MetricKey(
             of,

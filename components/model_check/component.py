@@ -19,7 +19,6 @@ class ModelCheckSpec(ComponentSpec):
 
     PARAMETERS = {
         "genres": ExecutionParameter(type=str),
-        "code_version": ExecutionParameter(type=str),
     }
     INPUTS = {
         "model": ChannelParameter(type=standard_artifacts.Model),
@@ -40,21 +39,19 @@ class ModelCheck(BaseComponent):
     SPEC_CLASS = ModelCheckSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 
-    def __init__(self, model: BaseChannel, model_runs: BaseChannel, genres: Sequence[str], code_version: str) -> None:
+    def __init__(self, model: BaseChannel, model_runs: BaseChannel, genres: Sequence[str]) -> None:
         """Constructs the component.
 
         Args:
             model: the selected model.
             model_runs: every Trainer's run; the selected model's holds the trainer's own predictions.
             genres: names in the order of the class index.
-            code_version: changes when the check does.
         """
         super().__init__(
             spec=ModelCheckSpec(
                 model=model,
                 model_runs=model_runs,
                 genres=json.dumps(list(genres)),
-                code_version=code_version,
                 blessing=Channel(type=standard_artifacts.InfraBlessing),
             )
         )

@@ -15,7 +15,7 @@ from components.model_selector.executor import Executor
 class ModelSelectorSpec(ComponentSpec):
     """Inputs and outputs of :class:`ModelSelector`."""
 
-    PARAMETERS = {"code_version": ExecutionParameter(type=str)}
+    PARAMETERS: dict[str, ExecutionParameter] = {}
     INPUTS = {
         "models": ChannelParameter(type=standard_artifacts.Model),
         "model_runs": ChannelParameter(type=standard_artifacts.ModelRun),
@@ -37,19 +37,17 @@ class ModelSelector(BaseComponent):
     SPEC_CLASS = ModelSelectorSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 
-    def __init__(self, models: BaseChannel, model_runs: BaseChannel, code_version: str) -> None:
+    def __init__(self, models: BaseChannel, model_runs: BaseChannel) -> None:
         """Constructs the component.
 
         Args:
             models: the candidates.
             model_runs: of the same trainings, with their answers to the validation split.
-            code_version: changes when the selection does.
         """
         super().__init__(
             spec=ModelSelectorSpec(
                 models=models,
                 model_runs=model_runs,
-                code_version=code_version,
                 model=Channel(type=standard_artifacts.Model),
                 selection=Channel(type=ModelSelection),
             )

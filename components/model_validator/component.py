@@ -18,7 +18,6 @@ class ModelValidatorSpec(ComponentSpec):
 
     PARAMETERS = {
         "limits": ExecutionParameter(type=str),
-        "code_version": ExecutionParameter(type=str),
     }
     INPUTS = {
         "model": ChannelParameter(type=standard_artifacts.Model),
@@ -50,7 +49,6 @@ class ModelValidator(BaseComponent):
         baseline_model: BaseChannel,
         predictions: BaseChannel,
         limits: Limits,
-        code_version: str,
     ) -> None:
         """Constructs the component.
 
@@ -59,7 +57,6 @@ class ModelValidator(BaseComponent):
             baseline_model: the latest blessed model, if there is one.
             predictions: both models' answers to the test split.
             limits: what a model has to reach.
-            code_version: changes when the judgement does.
         """
         super().__init__(
             spec=ModelValidatorSpec(
@@ -67,7 +64,6 @@ class ModelValidator(BaseComponent):
                 baseline_model=baseline_model,
                 predictions=predictions,
                 limits=limits.model_dump_json(),
-                code_version=code_version,
                 blessing=Channel(type=standard_artifacts.ModelBlessing),
                 verdict=Channel(type=ModelVerdict),
             )

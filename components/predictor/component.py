@@ -15,7 +15,7 @@ from components.predictor.executor import Executor
 class PredictorSpec(ComponentSpec):
     """Inputs and outputs of :class:`Predictor`."""
 
-    PARAMETERS = {"code_version": ExecutionParameter(type=str)}
+    PARAMETERS: dict[str, ExecutionParameter] = {}
     INPUTS = {
         "examples": ChannelParameter(type=standard_artifacts.Examples),
         "models": ChannelParameter(type=standard_artifacts.Model),
@@ -36,23 +36,19 @@ class Predictor(BaseComponent):
     SPEC_CLASS = PredictorSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 
-    def __init__(
-        self, examples: BaseChannel, models: BaseChannel, baseline_model: BaseChannel, code_version: str
-    ) -> None:
+    def __init__(self, examples: BaseChannel, models: BaseChannel, baseline_model: BaseChannel) -> None:
         """Constructs the component.
 
         Args:
             examples: with a test split.
             models: the candidates.
             baseline_model: the latest blessed model, if there is one.
-            code_version: changes when the component does.
         """
         super().__init__(
             spec=PredictorSpec(
                 examples=examples,
                 models=models,
                 baseline_model=baseline_model,
-                code_version=code_version,
                 predictions=Channel(type=TestPredictions),
             )
         )

@@ -12,12 +12,10 @@ from tfx.types import Artifact, artifact_utils
 from tfx.types.standard_component_specs import PUSH_DESTINATION_KEY, PUSHED_MODEL_KEY
 from tfx.utils import proto_utils
 
+from components.artifacts import DESTINATION_PROPERTY
 from components.pusher.folder import INCOMING, SAVED_MODEL, known_versions, live_version
 from components.storage.files import fileio
 from components.storage.places import move
-
-DESTINATION_PROPERTY = "pushed_destination"
-"""Custom property of a pushed model, TFX's: its folder among the versions."""
 
 
 class Executor(executor.Executor):

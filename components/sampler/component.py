@@ -17,7 +17,6 @@ class SamplerSpec(ComponentSpec):
 
     PARAMETERS = {
         "sampling": ExecutionParameter(type=str),
-        "code_version": ExecutionParameter(type=str),
     }
     INPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
     OUTPUTS = {"sampled_examples": ChannelParameter(type=standard_artifacts.Examples)}
@@ -33,19 +32,17 @@ class Sampler(BaseComponent):
     SPEC_CLASS = SamplerSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 
-    def __init__(self, examples: BaseChannel, sampling: Sampling, code_version: str) -> None:
+    def __init__(self, examples: BaseChannel, sampling: Sampling) -> None:
         """Constructs the component.
 
         Args:
             examples: TrackExampleGen's.
             sampling: which splits are sampled.
-            code_version: changes when the sampling does.
         """
         super().__init__(
             spec=SamplerSpec(
                 examples=examples,
                 sampling=sampling,
-                code_version=code_version,
                 sampled_examples=Channel(type=standard_artifacts.Examples),
             )
         )

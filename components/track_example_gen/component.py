@@ -82,7 +82,7 @@ class TrackExampleGen(BaseBeamComponent):
             max_rejected_share: 0..1; the run stops when more of the tracks are rejected.
             several_genres: what becomes of a track under several genres.
             mix_analysers: whether tracks of several analysers may come together; the run stops if they may not.
-            code_version: changes when the sources or this component do.
+            code_version: Changes when the code that reads tracks does, or the environment.
         """
         super().__init__(
             spec=TrackExampleGenSpec(

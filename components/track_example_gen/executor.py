@@ -24,6 +24,7 @@ from components.storage.files import fileio
 from components.storage.json_files import write_json
 from components.track_example_gen.catalogue import FILE_ERRORS, LabelsReader
 from components.track_example_gen.ingest import IngestConfig, ingest_shard, publish_shard
+from components.track_example_gen.outcomes import TrackOutcome, read_outcomes
 from components.track_example_gen.progress import Progress
 from components.track_example_gen.repetitions import decide_repetitions
 from components.track_example_gen.report import (
@@ -36,7 +37,6 @@ from components.track_example_gen.report import (
 from components.track_example_gen.spans import find_spans, fingerprint_of
 from components.track_example_gen.splits import SPLITS
 from components.track_example_gen.store import Shard, ShardStore, discard, plan_shards
-from components.track_example_gen.verdicts import Verdict, read_verdicts
 from deepmusic_genre.errors import PipelineInputError
 
 log = logging.getLogger("deepmusic.TrackExampleGen")
@@ -88,9 +88,9 @@ class Executor(BaseBeamExecutor):
                 if shard.key not in unchanged:
                     discard(store.folder_of(shard))
             raise PipelineInputError(f"The data changed while they were read: {exec_properties['data']}. Run again.")
-        verdicts = _decided(shards, store, config)
-        everything = [verdict for shard in shards for verdict in verdicts[shard]]
-        new = sum(len(verdicts[shard]) for shard in missing)
+        outcomes = _decided(shards, store, config)
+        everything = [outcome for shard in shards for outcome in outcomes[shard]]
+        new = sum(len(outcomes[shard]) for shard in missing)
         summary, rejected = summarize(everything, new, [span.number for span in spans]), rejections(everything)
         for item in rejected:
             log.debug("rejected %s: %s", item.path, item.reason)
@@ -98,7 +98,7 @@ class Executor(BaseBeamExecutor):
         if not exec_properties["mix_analysers"]:
             require_one_analyser(summary)
 
-        folders = {store.folder_of(shard): verdicts[shard] for shard in shards}
+        folders = {store.folder_of(shard): outcomes[shard] for shard in shards}
         _publish_examples(artifact_utils.get_single_instance(output_dict["examples"]), folders)
         report = artifact_utils.get_single_uri(output_dict["report"])
         write_json(os.path.join(report, IngestReport.SUMMARY_FILE), summary)
@@ -174,20 +174,20 @@ def _input_error(error: Exception) -> PipelineInputError | None:
     return PipelineInputError(found[-1]) if found else None
 
 
-def _decided(shards: Sequence[Shard], store: ShardStore, config: IngestConfig) -> dict[Shard, list[Verdict]]:
-    by_shard = {shard: read_verdicts(store.folder_of(shard)) for shard in shards}
-    everything = [verdict for verdicts in by_shard.values() for verdict in verdicts]
+def _decided(shards: Sequence[Shard], store: ShardStore, config: IngestConfig) -> dict[Shard, list[TrackOutcome]]:
+    by_shard = {shard: read_outcomes(store.folder_of(shard)) for shard in shards}
+    everything = [outcome for outcomes in by_shard.values() for outcome in outcomes]
     final = iter(decide_repetitions(everything, config.several_genres))
-    return {shard: [next(final) for _ in verdicts] for shard, verdicts in by_shard.items()}
+    return {shard: [next(final) for _ in outcomes] for shard, outcomes in by_shard.items()}
 
 
-def _publish_examples(examples: Artifact, verdicts: dict[str, list[Verdict]]) -> None:
+def _publish_examples(examples: Artifact, outcomes: dict[str, list[TrackOutcome]]) -> None:
     examples.splits = SPLITS
     split_uri = {split: examples.path(split=split) for split in SPLITS}
     for uri in split_uri.values():
         fileio.makedirs(uri)
-    for number, (folder, shard) in enumerate(verdicts.items()):
-        publish_shard(folder, shard, split_uri, f"data_tfrecord-{number:05d}-of-{len(verdicts):05d}")
+    for number, (folder, shard) in enumerate(outcomes.items()):
+        publish_shard(folder, shard, split_uri, f"data_tfrecord-{number:05d}-of-{len(outcomes):05d}")
 
 
 def _write_lines(path: str, structs: Sequence[object]) -> None:

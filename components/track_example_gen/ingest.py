@@ -10,16 +10,18 @@ from uuid import uuid4
 import msgspec
 import tensorflow as tf
 
+from components.storage.checksums import checksums
 from components.storage.files import fileio
+from components.storage.json_files import write_json
 from components.storage.places import move
-from components.track_example_gen import verdicts as verdict_files
+from components.track_example_gen import outcomes as outcome_files
 from components.track_example_gen.catalogue import FILE_ERRORS
+from components.track_example_gen.outcomes import TrackOutcome, read_outcomes
 from components.track_example_gen.progress import Progress
 from components.track_example_gen.repetitions import under_several
 from components.track_example_gen.several_genres import SeveralGenres, genre_of
 from components.track_example_gen.sound import analyse_sound
 from components.track_example_gen.splits import SPLITS, SplitBy, split_of
-from components.track_example_gen.verdicts import Verdict, read_verdicts
 from deepmusic_genre.tracks.examples import encode_track
 from deepmusic_genre.tracks.labels import GenreNames, Label, apply_label, label_of
 from deepmusic_genre.tracks.registry import read
@@ -84,35 +86,36 @@ def _labelled(track: Track, labels: Mapping[str, Label] | None, genres: GenreNam
 def ingest_shard(
     paths: Sequence[str], labels: Mapping[str, Label] | None, config: IngestConfig, folder: str, progress: Progress
 ) -> None:
-    """Reads files into one TFRecord file a split, and writes down a verdict a track and what labelled them.
+    """Reads files into one TFRecord file a split, and writes down a outcome a track and what labelled them.
 
     Args:
         paths: the shard's files.
         labels: rows by track id; None takes the genre from the folders.
         config: how tracks become examples.
-        folder: where the files go; that of the verdicts comes last, when all the others are whole, and a Beam runner
+        folder: where the files go; that of the outcomes comes last, when all the others are whole, and a Beam runner
             that tries a bundle again then does nothing.
         progress: told of each track.
 
     Raises:
         OSError, tf.errors.OpError: something cannot be written.
     """
-    if fileio.exists(os.path.join(folder, verdict_files.FILE)):
+    if fileio.exists(os.path.join(folder, outcome_files.FILE)):
         return
     staging = staging_of(folder)
     fileio.makedirs(staging)
     writers = {split: _SplitWriter(os.path.join(staging, split), config.max_segments) for split in SPLITS}
     genres, complete = GenreNames(config.genres), True
-    with fileio.open(os.path.join(staging, verdict_files.FILE), "wb") as verdicts:
+    with fileio.open(os.path.join(staging, outcome_files.FILE), "wb") as outcomes:
         for item in read_tracks(paths, labels, genres):
-            verdicts.write(msgspec.json.encode(_verdict(item, writers, config)) + b"\n")
+            outcomes.write(msgspec.json.encode(_outcome(item, writers, config)) + b"\n")
             complete = complete and not isinstance(item, Unreadable)
             progress.track_read()
     for writer in writers.values():
         writer.close()
     if complete:
-        with fileio.open(os.path.join(staging, verdict_files.LABELS_FILE), "wb") as file:
-            file.write(verdict_files.labels_digest(read_verdicts(staging), labels).encode())
+        with fileio.open(os.path.join(staging, outcome_files.LABELS_FILE), "wb") as file:
+            file.write(outcome_files.labels_digest(read_outcomes(staging), labels).encode())
+    write_json(os.path.join(staging, outcome_files.CHECKSUMS_FILE), checksums(staging))
     _take_name(staging, folder)
 
 
@@ -123,9 +126,9 @@ def staging_of(folder: str) -> str:
 
 def _take_name(staging: str, folder: str) -> None:
     try:
-        move(staging, folder, last=verdict_files.FILE)
+        move(staging, folder, last=outcome_files.FILE)
     except OSError:
-        if not fileio.exists(os.path.join(folder, verdict_files.FILE)):
+        if not fileio.exists(os.path.join(folder, outcome_files.FILE)):
             raise
         # Another attempt was faster.
         fileio.rmtree(staging)
@@ -149,18 +152,18 @@ class _SplitWriter:
         self._records.close()
 
 
-def _verdict(item: Track | Rejection, writers: Mapping[str, _SplitWriter], config: IngestConfig) -> Verdict:
+def _outcome(item: Track | Rejection, writers: Mapping[str, _SplitWriter], config: IngestConfig) -> TrackOutcome:
     if isinstance(item, Rejection):
-        return Verdict(item.path, item.track_id, item.reason)
+        return TrackOutcome(item.path, item.track_id, item.reason)
     if not item.genre:
-        return Verdict(item.path, item.track_id)
+        return TrackOutcome(item.path, item.track_id)
     named = (item.genre, *item.other_genres)
     genres, digest = tuple(dict.fromkeys(named)), item.content_digest()
     genre = genre_of(named, config.several_genres)
     if not genre:
-        return under_several(Verdict(item.path, item.track_id, digest=digest), genres)
+        return under_several(TrackOutcome(item.path, item.track_id, digest=digest), genres)
     split = split_of(item, config.split_by)
-    return Verdict(
+    return TrackOutcome(
         item.path,
         item.track_id,
         split=split,
@@ -173,20 +176,20 @@ def _verdict(item: Track | Rejection, writers: Mapping[str, _SplitWriter], confi
     )
 
 
-def publish_shard(folder: str, verdicts: Sequence[Verdict], split_uri: Mapping[str, str], name: str) -> None:
+def publish_shard(folder: str, outcomes: Sequence[TrackOutcome], split_uri: Mapping[str, str], name: str) -> None:
     """Copies a shard's split files to where they are published, without the examples that were rejected since.
 
     Args:
         folder: what :func:`ingest_shard` wrote.
-        verdicts: the shard's, after ``decide_repetitions``.
+        outcomes: the shard's, after ``decide_repetitions``.
         split_uri: each split's folder.
         name: the published files' name.
     """
-    written = read_verdicts(folder)
+    written = read_outcomes(folder)
     for split, uri in split_uri.items():
-        kept = {verdict.index for verdict in verdicts if verdict.split == split}
+        kept = {outcome.index for outcome in outcomes if outcome.split == split}
         source, target = os.path.join(folder, split), os.path.join(uri, name)
-        if len(kept) == sum(verdict.split == split for verdict in written):
+        if len(kept) == sum(outcome.split == split for outcome in written):
             fileio.copy(source, target)
         else:
             _copy_records(source, target, kept)

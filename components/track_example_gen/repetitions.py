@@ -11,32 +11,32 @@ import numpy.typing as npt
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from components.track_example_gen.outcomes import LeftOut, TrackOutcome
 from components.track_example_gen.several_genres import SeveralGenres, genre_of
-from components.track_example_gen.verdicts import LeftOut, Verdict
 
 
-def decide_repetitions(verdicts: Sequence[Verdict], several_genres: SeveralGenres) -> list[Verdict]:
+def decide_repetitions(outcomes: Sequence[TrackOutcome], several_genres: SeveralGenres) -> list[TrackOutcome]:
     """Keeps one of the tracks that are the same, by their id or by their content, and gives the reason to the others.
 
     So no recording stands in two splits, under whatever ids. Tracks that are the same through a third one are so, too.
 
     Args:
-        verdicts: of all shards, in the order in which the files were read.
+        outcomes: of all shards, in the order in which the files were read.
         several_genres: what becomes of the same track in several genres.
 
     Returns:
-        The verdicts in the same order. Of those that are the same, the one that stays, or the first, has all genres.
+        The outcomes in the same order. Of those that are the same, the one that stays, or the first, has all genres.
     """
-    final = list(verdicts)
-    labelled = [place for place, verdict in enumerate(verdicts) if verdict.genres]
-    for same in _same([verdicts[place] for place in labelled]):
+    final = list(outcomes)
+    labelled = [place for place, outcome in enumerate(outcomes) if outcome.genres]
+    for same in _same([outcomes[place] for place in labelled]):
         places = [labelled[number] for number in same]
-        for place, verdict in zip(places, _decide([verdicts[place] for place in places], several_genres), strict=True):
-            final[place] = verdict
+        for place, outcome in zip(places, _decide([outcomes[place] for place in places], several_genres), strict=True):
+            final[place] = outcome
     return final
 
 
-def _same(tracks: Sequence[Verdict]) -> list[list[int]]:
+def _same(tracks: Sequence[TrackOutcome]) -> list[list[int]]:
     """The places of tracks that are the same, for each that is there several times."""
     edges = [*_repeated([track.track_id for track in tracks]), *_repeated([track.digest for track in tracks])]
     if not edges:
@@ -57,7 +57,7 @@ def _repeated(keys: Sequence[str]) -> list[tuple[int, int]]:
     return [(first, place) for first, place in pairs if first != place]
 
 
-def _decide(same: Sequence[Verdict], several_genres: SeveralGenres) -> list[Verdict]:
+def _decide(same: Sequence[TrackOutcome], several_genres: SeveralGenres) -> list[TrackOutcome]:
     genres = tuple(dict.fromkeys(genre for track in same for genre in track.genres))
     genre = genre_of([track.genre or track.genres[0] for track in same], several_genres)
     if len(genres) > 1 and several_genres == "drop":
@@ -75,8 +75,8 @@ def _decide(same: Sequence[Verdict], several_genres: SeveralGenres) -> list[Verd
     return decided
 
 
-def under_several(track: Verdict, genres: tuple[str, ...], same: Sequence[Verdict] = ()) -> Verdict:
-    """The verdict on a track that is left out for its genres, with the places of those that are ``same``."""
+def under_several(track: TrackOutcome, genres: tuple[str, ...], same: Sequence[TrackOutcome] = ()) -> TrackOutcome:
+    """The outcome on a track that is left out for its genres, with the places of those that are ``same``."""
     found = {genre: next((f" in {each.path}" for each in same if genre in each.genres), "") for genre in genres}
     several_places = len(set(found.values())) > 1
     told = ", ".join(f"{genre}{place if several_places else ''}" for genre, place in found.items())
@@ -84,7 +84,7 @@ def under_several(track: Verdict, genres: tuple[str, ...], same: Sequence[Verdic
     return msgspec.structs.replace(left_out, genres=genres)
 
 
-def _why(track: Verdict, stays: Verdict) -> tuple[LeftOut, str]:
+def _why(track: TrackOutcome, stays: TrackOutcome) -> tuple[LeftOut, str]:
     if track.track_id == stays.track_id and track.digest != stays.digest:
         return "rejected", f"track id {track.track_id} again, with other content as {stays.path}"
     if track.track_id == stays.track_id:
@@ -94,5 +94,5 @@ def _why(track: Verdict, stays: Verdict) -> tuple[LeftOut, str]:
     return "repeated", f"the same as track {stays.track_id}, {stays.path}, by a third one's id and content"
 
 
-def _without_example(track: Verdict, left_out: LeftOut, reason: str) -> Verdict:
-    return Verdict(track.path, track.track_id, reason, left_out, digest=track.digest)
+def _without_example(track: TrackOutcome, left_out: LeftOut, reason: str) -> TrackOutcome:
+    return TrackOutcome(track.path, track.track_id, reason, left_out, digest=track.digest)

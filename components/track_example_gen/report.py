@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from components.track_example_gen.outcomes import TrackOutcome
 from components.track_example_gen.splits import SPLITS, TRAIN, SplitBy
-from components.track_example_gen.verdicts import Verdict
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.track import Rejection
 
@@ -86,46 +86,46 @@ class GenresOfTrack(msgspec.Struct, frozen=True):
     genre: str
 
 
-def summarize(verdicts: Sequence[Verdict], new: int, spans: list[int]) -> IngestSummary:
+def summarize(outcomes: Sequence[TrackOutcome], new: int, spans: list[int]) -> IngestSummary:
     """Counts what became of every track; see :class:`IngestSummary` for ``new`` and ``spans``."""
-    examples = [verdict for verdict in verdicts if verdict.split]
+    examples = [outcome for outcome in outcomes if outcome.split]
     return IngestSummary(
         examples={
-            split: dict(sorted(Counter(verdict.genre for verdict in examples if verdict.split == split).items()))
+            split: dict(sorted(Counter(outcome.genre for outcome in examples if outcome.split == split).items()))
             for split in SPLITS
         },
         artists={
-            split: len({verdict.artist for verdict in examples if verdict.split == split and verdict.artist})
+            split: len({outcome.artist for outcome in examples if outcome.split == split and outcome.artist})
             for split in SPLITS
         },
-        unlabelled=sum(not verdict.split and not verdict.reason for verdict in verdicts),
-        rejected=sum(_is_rejected(verdict) for verdict in verdicts),
-        repeated=sum(bool(verdict.reason) and verdict.left_out == "repeated" for verdict in verdicts),
-        several_genres=len(several_genres(verdicts)),
-        read=len(verdicts),
-        analysers=dict(sorted(Counter(verdict.analyser for verdict in examples).items())),
+        unlabelled=sum(not outcome.split and not outcome.reason for outcome in outcomes),
+        rejected=sum(_is_rejected(outcome) for outcome in outcomes),
+        repeated=sum(bool(outcome.reason) and outcome.left_out == "repeated" for outcome in outcomes),
+        several_genres=len(several_genres(outcomes)),
+        read=len(outcomes),
+        analysers=dict(sorted(Counter(outcome.analyser for outcome in examples).items())),
         new=new,
         spans=spans,
     )
 
 
-def rejections(verdicts: Iterable[Verdict]) -> list[Rejection]:
+def rejections(outcomes: Iterable[TrackOutcome]) -> list[Rejection]:
     """Everything that is left out with a reason; what is at fault comes first."""
-    left_out = sorted((verdict for verdict in verdicts if verdict.reason), key=lambda each: not _is_rejected(each))
-    return [Rejection(verdict.path, verdict.reason, verdict.track_id) for verdict in left_out]
+    left_out = sorted((outcome for outcome in outcomes if outcome.reason), key=lambda each: not _is_rejected(each))
+    return [Rejection(outcome.path, outcome.reason, outcome.track_id) for outcome in left_out]
 
 
-def several_genres(verdicts: Iterable[Verdict]) -> list[GenresOfTrack]:
+def several_genres(outcomes: Iterable[TrackOutcome]) -> list[GenresOfTrack]:
     """The tracks under several genres, and what was decided of each."""
     return [
-        GenresOfTrack(verdict.path, verdict.track_id, verdict.genres, verdict.genre)
-        for verdict in verdicts
-        if len(verdict.genres) > 1
+        GenresOfTrack(outcome.path, outcome.track_id, outcome.genres, outcome.genre)
+        for outcome in outcomes
+        if len(outcome.genres) > 1
     ]
 
 
-def _is_rejected(verdict: Verdict) -> bool:
-    return bool(verdict.reason) and verdict.left_out == "rejected"
+def _is_rejected(outcome: TrackOutcome) -> bool:
+    return bool(outcome.reason) and outcome.left_out == "rejected"
 
 
 def require_one_analyser(summary: IngestSummary) -> None:

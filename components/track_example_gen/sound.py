@@ -7,6 +7,7 @@ from pathlib import Path
 
 from components.storage.places import is_remote
 from components.track_example_gen.progress import Moments
+from deepmusic_genre.tracks.archives import TarArchive, ZipArchive
 from deepmusic_genre.tracks.audio import MAX_AUDIO_BYTES, AudioFile
 
 
@@ -20,6 +21,11 @@ def analyse_sound(paths: Sequence[str]) -> None:
 
     moments = Moments()
     analyse_ahead(files, lambda done, of: moments.show("%d of %d sound files analysed", done, of))
+
+
+def may_hold_sound(path: str) -> bool:
+    """Whether a file is sound, or an archive, in which there may be some."""
+    return path.lower().endswith((*AudioFile.suffixes, *TarArchive.suffixes, *ZipArchive.suffixes))
 
 
 def _is_taken(path: str) -> bool:

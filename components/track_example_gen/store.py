@@ -5,19 +5,25 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from components.storage.checksums import damage
 from components.storage.files import fileio
-from components.track_example_gen import verdicts as verdict_files
+from components.storage.json_files import read_json
+from components.track_example_gen import outcomes as outcome_files
 from components.track_example_gen.catalogue import content_digest, list_analyses
 from components.track_example_gen.chunks import cut
 from components.track_example_gen.ingest import STAGING, IngestConfig, staging_of
+from components.track_example_gen.outcomes import CHECKSUMS_FILE, LABELS_FILE, labels_digest, read_outcomes
 from components.track_example_gen.progress import Moments
+from components.track_example_gen.sound import may_hold_sound
 from components.track_example_gen.spans import Span
-from components.track_example_gen.verdicts import LABELS_FILE, labels_digest, read_verdicts
 from deepmusic_genre.tracks.labels import Label
+
+log = logging.getLogger("deepmusic.TrackExampleGen")
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,20 @@ def plan_shards(spans: Iterable[Span], config: IngestConfig, code_version: str) 
 
     def shard(span: Span, paths: tuple[str, ...]) -> Shard:
         digest = hashlib.blake2b(made_by, digest_size=16)
+        if any(map(may_hold_sound, paths)):
+            digest.update(_analyser_name())
         for path in paths:
             digest.update(b"\0" + path.encode() + b"\0" + content_digest(path, moments))
         return Shard(digest.hexdigest(), paths, span.labels)
 
     return [shard(span, paths) for span in spans for paths in cut(span.data, list_analyses(span.data))]
+
+
+def _analyser_name() -> bytes:
+    # What decodes sound takes a while to import.
+    from deepmusic_genre.analyser.analysis import analyser_name
+
+    return analyser_name().encode()
 
 
 class ShardStore:
@@ -72,7 +87,7 @@ class ShardStore:
         return os.path.join(self._folder, shard.key)
 
     def has(self, shard: Shard, labels: Mapping[str, Label] | None) -> bool:
-        """Whether a shard is there, with nothing left to read in it and under the labels that its tracks have now.
+        """Whether a shard is there, undamaged, with nothing left to read and under the labels that its tracks have now.
 
         A labels file grows with every track that is added to it; so what counts is not the file but what it says of the
         shard's own tracks. A shard of which that is not so is removed.
@@ -80,13 +95,27 @@ class ShardStore:
         folder = self.folder_of(shard)
         if not fileio.exists(folder):
             return False
-        labelled_by = os.path.join(folder, LABELS_FILE)
-        if fileio.exists(labelled_by):
-            with fileio.open(labelled_by, "rb") as file:
-                if file.read().decode() == labels_digest(read_verdicts(folder), labels):
-                    return True
+        if _is_complete(folder) and not _is_damaged(folder) and _is_labelled_by(folder, labels):
+            return True
         discard(folder)
         return False
+
+
+def _is_complete(folder: str) -> bool:
+    return all(fileio.exists(os.path.join(folder, name)) for name in (CHECKSUMS_FILE, LABELS_FILE))
+
+
+def _is_damaged(folder: str) -> bool:
+    expected = read_json(os.path.join(folder, CHECKSUMS_FILE), dict[str, str])
+    found = damage(folder, expected, alone=False)
+    if found:
+        log.info("%s is damaged, %s; its files are read again", folder, found)
+    return found is not None
+
+
+def _is_labelled_by(folder: str, labels: Mapping[str, Label] | None) -> bool:
+    with fileio.open(os.path.join(folder, LABELS_FILE), "rb") as file:
+        return bool(file.read().decode() == labels_digest(read_outcomes(folder), labels))
 
 
 def shard_folders(store: str) -> list[str]:
@@ -97,9 +126,9 @@ def shard_folders(store: str) -> list[str]:
 
 def read_at(folder: str) -> float:
     """When a shard was written, in seconds since 1970; 0 for one that is not whole."""
-    verdicts = os.path.join(folder, verdict_files.FILE)
-    whole = not folder.endswith(STAGING) and fileio.exists(verdicts)
-    return float(fileio.stat(verdicts).mtime_nsec / 1e9) if whole else 0.0
+    outcomes = os.path.join(folder, outcome_files.FILE)
+    whole = not folder.endswith(STAGING) and fileio.exists(outcomes)
+    return float(fileio.stat(outcomes).mtime_nsec / 1e9) if whole else 0.0
 
 
 def discard(folder: str) -> None:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from components.scoring.calibration import SMALLEST_PROBABILITY
 from components.trainer.description import ModelDescription
 from components.trainer.input_pipeline import TransformGraph
-from components.transform.preprocessing import LABEL
+from components.transform.preprocessing import GENRE_INDEX
 from deepmusic_genre.tracks.track import N_COEFFICIENTS, SEGMENT_FEATURES
 
 ARRAYS_SIGNATURE = "serving_default"
@@ -19,7 +19,7 @@ ARRAYS_SIGNATURE = "serving_default"
 EXAMPLES_SIGNATURE = "serving_examples"
 """Takes ``examples``, serialized tf.Examples as TrackExampleGen writes them; only the coefficients are needed."""
 
-TRANSFORM_SIGNATURE = "transform_features"
+EVALUATION_SIGNATURE = "transform_features"
 """Takes ``examples`` with a genre; answers the transformed label and the length's class, for evaluation."""
 
 LENGTH = "length"
@@ -77,12 +77,15 @@ class ServingModule(tf.Module):
         @tf.function(autograph=False, input_signature=[_examples_spec()])
         def for_evaluation(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             raw = tf.io.parse_example(examples, graph.raw_spec)
-            return {LABEL: graph.layer(raw)[LABEL], LENGTH: length_class(tf.squeeze(raw["num_segments"], 1))}
+            return {
+                GENRE_INDEX: graph.layer(raw)[GENRE_INDEX],
+                LENGTH: length_class(tf.squeeze(raw["num_segments"], 1)),
+            }
 
         self.functions = {
             ARRAYS_SIGNATURE: from_arrays,
             EXAMPLES_SIGNATURE: from_examples,
-            TRANSFORM_SIGNATURE: for_evaluation,
+            EVALUATION_SIGNATURE: for_evaluation,
         }
 
     def _answer(self, probabilities: tf.Tensor) -> dict[str, tf.Tensor]:

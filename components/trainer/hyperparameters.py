@@ -1,21 +1,38 @@
-"""The models' names and what can be chosen of each; can be had without importing Keras."""
+"""What can be chosen of a model, and what a search tries; can be had without importing Keras."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-ModelName = Literal["c1m1", "c1m2", "c2m1", "tangent"]
-"""The models there are; ``registry.py`` defines them."""
 
 Balance = Literal["none", "class_weights", "balanced_batches"]
 """How training makes up for rare genres: not; each track weighted by the inverse of its genre's share; or each genre
 drawn equally often."""
 
 
+@dataclass(frozen=True)
+class Range:
+    """Numbers that a search draws from.
+
+    Attributes:
+        low, high: The smallest and the largest.
+        log: Whether it draws evenly over the logarithm.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+
+SearchSpace = Mapping[str, Range | tuple[int, ...]]
+"""By hyper-parameter, the range or the values that a search tries."""
+
+
 class NetworkHyperparameters(BaseModel):
-    """What can be chosen of one of the seed's networks; see ``pipeline/defaults.yaml``."""
+    """What can be chosen of one of the original project's networks; see ``pipeline/defaults.yaml``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,19 +55,3 @@ class TangentHyperparameters(BaseModel):
     gamma: Annotated[float, Field(gt=0)]
     ridge: Annotated[float, Field(gt=0)]
     balance: Annotated[float, Field(ge=0, le=1)]
-
-
-class ModelsHyperparameters(BaseModel):
-    """Each model's; see ``pipeline/defaults.yaml``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    c1m1: NetworkHyperparameters
-    c1m2: NetworkHyperparameters
-    c2m1: NetworkHyperparameters
-    tangent: TangentHyperparameters
-
-
-def trained_in_epochs(name: ModelName) -> bool:
-    """Whether a model is trained step by step, from weights that it has at the start; tangent is solved at once."""
-    return ModelsHyperparameters.model_fields[name].annotation is NetworkHyperparameters

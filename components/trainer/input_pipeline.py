@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.transform.preprocessing import LABEL
+from components.transform.preprocessing import GENRE_INDEX
 
 _PARSED_TOGETHER = 64
 _SHUFFLE_BUFFER = 4096
@@ -52,7 +52,7 @@ class TransformedReader:
         @tf.autograph.experimental.do_not_convert
         def transform(examples: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
             transformed = self.graph.layer(tf.io.parse_example(examples, self.graph.raw_spec))
-            return {name: transformed[name] for name in self.features}, transformed[LABEL]
+            return {name: transformed[name] for name in self.features}, transformed[GENRE_INDEX]
 
         return (
             raw_examples(file_patterns)

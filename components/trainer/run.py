@@ -20,11 +20,10 @@ from components.track_example_gen.splits import TEST, TRAIN, VALIDATION
 from components.trainer.description import ModelDescription
 from components.trainer.export import ServingModule, save
 from components.trainer.fitting import EpochLog, Task
-from components.trainer.hyperparameters import ModelName
 from components.trainer.input_pipeline import TransformedReader, TransformGraph, cached_tracks, raw_examples
 from components.trainer.record import VALIDATION_FILE, TrainingRecord
 from components.trainer.reference import REFERENCE_TRACKS, save_reference
-from components.trainer.registry import MODELS, fit_model
+from components.trainer.registry import MODELS, ModelName, fit_model
 from components.trainer.warm_start import Start, start_from
 from components.trainer.warmup import save_warmup
 

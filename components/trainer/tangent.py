@@ -26,7 +26,7 @@ from components.trainer.hyperparameters import TangentHyperparameters
 from components.trainer.input_pipeline import labels_of
 from components.transform.statistics import FRAME, N_MOMENTS, N_PITCH_STATISTICS, N_STATISTICS
 
-FEATURE = "track_statistics"
+TRACK_STATISTICS = "track_statistics"
 
 MAX_VECTORS = 8192
 """Training tracks that the kernel holds; its cost grows with the square of them, and with the cube in fitting."""
@@ -155,17 +155,19 @@ def spread_over_genres(labels: Indices, most: int, seed: int) -> Indices:
 
 def _collect(tracks: tf.data.Dataset, kept: Indices) -> npt.NDArray[np.float32]:
     wanted = set(kept.tolist())
-    return np.stack([features[FEATURE].numpy() for place, (features, _) in enumerate(tracks) if place in wanted])
+    return np.stack(
+        [features[TRACK_STATISTICS].numpy() for place, (features, _) in enumerate(tracks) if place in wanted]
+    )
 
 
 def _build(
     num_vectors: int, num_genres: int, chosen: TangentHyperparameters
 ) -> tuple[keras.Model, TangentSpace, KernelMachine]:
     space, machine = TangentSpace(chosen.prior), KernelMachine(num_vectors, num_genres, chosen.gamma)
-    statistics = keras.Input((N_STATISTICS,), name=FEATURE)
+    statistics = keras.Input((N_STATISTICS,), name=TRACK_STATISTICS)
     scores = machine(space(statistics))
     probabilities = keras.layers.Softmax()(scores * _SHARPNESS)
-    return keras.Model({FEATURE: statistics}, probabilities), space, machine
+    return keras.Model({TRACK_STATISTICS: statistics}, probabilities), space, machine
 
 
 def _embed(space: TangentSpace, statistics: npt.NDArray[np.float32]) -> Floats:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import keras_tuner
-from pydantic import BaseModel
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
 from components.scoring.scores import confusion_matrix, macro_f1
 from components.trainer.fitting import Fit, Task
-from components.trainer.hyperparameters import ModelName, NetworkHyperparameters, TangentHyperparameters
+from components.trainer.hyperparameters import Range
 from components.trainer.input_pipeline import TransformedReader, TransformGraph, cached_tracks, labels_of
-from components.trainer.registry import MODELS, fit_model
+from components.trainer.registry import MODELS, ModelName, fit_model
 from components.trainer.run import make_deterministic, predict
 from deepmusic_genre.errors import PipelineInputError
 
@@ -41,33 +39,20 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
         objective=keras_tuner.Objective(OBJECTIVE, "max"),
         max_trials=config["trials"],
         seed=config["seed"],
-        hyperparameters=_SPACES[MODELS[name].hyperparameters](),
+        hyperparameters=_space_of(name),
     )
     tuner = ModelTuner(oracle, name, config["hyperparameters"], directory=fn_args.working_dir)
     return TunerFnResult(tuner=tuner, fit_kwargs={"task": task})
 
 
-def _network_space() -> keras_tuner.HyperParameters:
+def _space_of(name: ModelName) -> keras_tuner.HyperParameters:
     space = keras_tuner.HyperParameters()
-    space.Float("learning_rate", 1e-4, 1e-2, sampling="log")
-    space.Float("dropout", 0.0, 0.6)
-    space.Choice("batch_size", [16, 32, 64])
+    for parameter, tried in MODELS[name].space.items():
+        if isinstance(tried, Range):
+            space.Float(parameter, tried.low, tried.high, sampling="log" if tried.log else "linear")
+        else:
+            space.Choice(parameter, list(tried))
     return space
-
-
-def _tangent_space() -> keras_tuner.HyperParameters:
-    space = keras_tuner.HyperParameters()
-    space.Float("gamma", 0.1, 1.0, sampling="log")
-    space.Float("ridge", 0.05, 1.0, sampling="log")
-    space.Float("balance", 0.0, 1.0)
-    space.Float("pitch_share", 0.05, 0.5)
-    return space
-
-
-_SPACES: dict[type[BaseModel], Callable[[], keras_tuner.HyperParameters]] = {
-    NetworkHyperparameters: _network_space,
-    TangentHyperparameters: _tangent_space,
-}
 
 
 class ModelTuner(keras_tuner.engine.base_tuner.BaseTuner):

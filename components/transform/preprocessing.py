@@ -17,7 +17,7 @@ MAX_SEGMENTS = 512
 MAX_STATISTICS_SEGMENTS = 2048
 """Segments of a track that its statistics are made of: eight minutes of music."""
 
-LABEL = "genre_index"
+GENRE_INDEX = "genre_index"
 
 
 def preprocessing_fn(inputs: Mapping[str, Any], custom_config: Mapping[str, Any]) -> dict[str, tf.Tensor]:
@@ -45,7 +45,7 @@ def preprocessing_fn(inputs: Mapping[str, Any], custom_config: Mapping[str, Any]
             segments.to_tensor()[:, :, N_COEFFICIENTS:],
             segments.row_lengths(),
         ),
-        LABEL: genre_index(tf.squeeze(inputs["genre"], 1), custom_config["genres"]),
+        GENRE_INDEX: genre_index(tf.squeeze(inputs["genre"], 1), custom_config["genres"]),
     }
 
 

@@ -1,7 +1,7 @@
 """Analyses by the content of their files: what was analysed once is not analysed again, wherever it lies.
 
-They are kept in the user's cache folder (``DEEPMUSIC_CACHE`` names another one) in the form of Spotify's audio
-analysis. A file that was rejected is kept as its reason.
+They are kept in the user's cache folder (``DEEPMUSIC_CACHE`` names another one), apart for each state of the analyser's
+code, in the form of Spotify's audio analysis. A file that was rejected is kept as its reason.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import os
 import tempfile
 import zlib
 from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +100,18 @@ def _analysed(content: bytes) -> bytes:
 def _place(content: bytes) -> Path:
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     folder = os.environ.get("DEEPMUSIC_CACHE") or user_cache_path("deepmusic")
-    return Path(folder) / "analyses" / analyser_name() / digest[:2] / f"{digest}.json.gz"
+    return Path(folder) / "analyses" / f"{analyser_name()}-{_code()}" / digest[:2] / f"{digest}.json.gz"
+
+
+@cache
+def _code() -> str:
+    """A hash of what decides an analysis: this package's files, and the libraries that decode and transform."""
+    digest = hashlib.blake2b(digest_size=4)
+    for file in sorted(Path(__file__).parent.iterdir()):
+        if file.suffix in (".py", ".json"):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    digest.update(" ".join(version(name) for name in ("av", "numpy", "scipy")).encode())
+    return digest.hexdigest()
 
 
 def _read(file: Path) -> bytes | None:

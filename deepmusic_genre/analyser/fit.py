@@ -1,12 +1,10 @@
-"""``make fit-timbre``: fits the basis of timbre anew, to made sound or to a folder of music."""
+"""``deepmusic fit-timbre``: fits the basis of timbre anew, to made sound or to a folder of music."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,8 @@ from deepmusic_genre.analyser.segmentation import boundaries
 from deepmusic_genre.analyser.spectra import BANDS, Floats, band_power
 from deepmusic_genre.analyser.synthesis import synthetic_pieces
 from deepmusic_genre.analyser.timbre import BASIS_FILE, SHAPE, TIMES, segment_shapes
-from deepmusic_genre.process import run_process
+from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.exit_codes import OK
 
 VERSION = 1
 """Of everything that decides an analysis beside the basis: raise it when the definition of a value changes."""
@@ -35,15 +34,22 @@ _HEARD = 5.0
 _SEGMENTS_A_PIECE = 200
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Fits and writes a basis; 1 if there is too little to fit it to."""
-    parser = argparse.ArgumentParser(prog="python -m deepmusic_genre.analyser.fit", description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder of sound files; without it, sound that is made from a seed")
-    parser.add_argument("--out", type=Path, default=BASIS_FILE, help="basis to write; by default the one in use")
-    options = parser.parse_args(arguments)
+def fit_basis(data: Path | None, out: Path = BASIS_FILE) -> int:
+    """Fits and writes a basis.
+
+    Args:
+        data: Folder of sound files, None for sound that is made from a seed.
+        out: File to write; by default the basis in use.
+
+    Returns:
+        0 if it was written.
+
+    Raises:
+        PipelineInputError: There is too little sound to fit it to.
+    """
     console = Console(stderr=True)
-    if options.data:
-        files = sorted(path for path in options.data.rglob("*") if path.is_file())
+    if data:
+        files = sorted(path for path in data.rglob("*") if path.is_file())
         pieces: Iterable[Floats] = _decoded(with_progress(files, "listening", console=console), console)
         source = "the user's own sound files"
     else:
@@ -52,17 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         source = f"{PIECES} pieces of made sound of {SECONDS:g} s, seed {SEED} (deepmusic_genre/analyser/synthesis.py)"
     shapes = collect(pieces)
     if len(shapes) <= SHAPE:
-        print(
-            f"{len(shapes)} segments are too few to fit a basis of {SHAPE} values to: bring more sound.",
-            file=sys.stderr,
+        raise PipelineInputError(
+            f"{len(shapes)} segments are too few to fit a basis of {SHAPE} values to: bring more sound."
         )
-        return 1
-    content = fit(shapes, source, own=options.data is None)
-    part = options.out.with_name(f"{options.out.name}.part")
+    content = fit(shapes, source, own=data is None)
+    part = out.with_name(f"{out.name}.part")
     part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    part.replace(options.out)
+    part.replace(out)
     print(f"{content['name']}: {len(shapes):,} segments, {sum(content['variance_shares']):.0%} of their variance")
-    return 0
+    return OK
 
 
 def collect(pieces: Iterable[Floats]) -> npt.NDArray[np.float64]:
@@ -115,7 +119,3 @@ def _decoded(files: Iterable[Path], console: Console) -> Iterator[Floats]:
                 yield decode(stream).samples
         except (InvalidAudio, OSError) as error:
             console.print(f"passed over {file}: {error}", markup=False)
-
-
-if __name__ == "__main__":
-    run_process(main)

@@ -16,6 +16,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from deepmusic_genre.client.defaults import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL
 from deepmusic_genre.client.endpoint import (
     GRPC_SCHEMES,
     Address,
@@ -33,10 +34,6 @@ from deepmusic_genre.client.rest import RestTransport
 from deepmusic_genre.quiet import silent_import
 from deepmusic_genre.tracks.examples import encode_segments
 from deepmusic_genre.tracks.track import ECHO_NEST, InvalidTrack, Rejection, Track, require_comparable
-
-DEFAULT_URL = "http://127.0.0.1:8501"
-DEFAULT_MODEL = "deepmusic"
-DEFAULT_TIMEOUT_S = 30.0
 
 MAX_TOGETHER = 16
 """Tracks of a request."""
@@ -241,7 +238,7 @@ def _requests(tracks: Iterable[Track]) -> Iterator[list[tuple[Track, bytes]]]:
     together: list[tuple[Track, bytes]] = []
     size = 0
     for track in tracks:
-        example = encode_segments(track)
+        example = encode_segments(track.segments)
         if together and (len(together) == MAX_TOGETHER or size + len(example) > MAX_REQUEST_BYTES):
             yield together
             together, size = [], 0

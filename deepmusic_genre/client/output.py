@@ -1,4 +1,4 @@
-"""What ``deepmusic-predict`` writes: bars for people, CSV and JSON lines for scripts."""
+"""What ``deepmusic predict`` writes: bars for people, CSV and JSON lines for scripts."""
 
 from __future__ import annotations
 

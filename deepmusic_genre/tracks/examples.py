@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 from deepmusic_genre.tracks.track import SEGMENT_FEATURES, Track
@@ -81,7 +82,7 @@ def encode_track(track: Track, max_segments: int | None = None) -> bytes:
     Returns:
         A tf.Example, its features in alphabetical order.
     """
-    example = _with_segments(track, max_segments)
+    example = _with_segments(track.segments[:max_segments])
     features = example.features.feature
     for name in _TEXT_FEATURES:
         # Named even where there is no text: so every file of examples has every feature.
@@ -93,15 +94,22 @@ def encode_track(track: Track, max_segments: int | None = None) -> bytes:
     return _serialized(example)
 
 
-def encode_segments(track: Track) -> bytes:
-    """Serializes what a model reads of a track, and nothing that tells whose it is: a tf.Example of its segments."""
-    return _serialized(_with_segments(track))
+def encode_segments(segments: npt.NDArray[np.float32]) -> bytes:
+    """Serializes what a model reads of a track, and nothing that tells whose it is.
+
+    Args:
+        segments: Float32 ``[segments, 24]``.
+
+    Returns:
+        A tf.Example.
+    """
+    return _serialized(_with_segments(segments))
 
 
-def _with_segments(track: Track, max_segments: int | None = None) -> Any:
+def _with_segments(segments: npt.NDArray[np.float32]) -> Any:
     example = _Example()
     features = example.features.feature
-    coefficients = np.ascontiguousarray(track.segments[:max_segments].T, "<f4")
+    coefficients = np.ascontiguousarray(segments.T, "<f4")
     for name, values in zip(SEGMENT_FEATURES, coefficients, strict=True):
         features[name].float_list.value = values.tobytes()
     return example

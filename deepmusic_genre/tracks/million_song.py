@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from deepmusic_genre.tracks.source import MAX_ANALYSIS_BYTES, read_bounded
-from deepmusic_genre.tracks.track import N_COEFFICIENTS, InvalidTrack, Rejection, Track, segment_matrix
+from deepmusic_genre.tracks.track import ECHO_NEST, N_COEFFICIENTS, InvalidTrack, Rejection, Track, segment_matrix
 
 _DATASETS = (
     "analysis/songs",
@@ -86,6 +86,7 @@ class MillionSongH5:
             self.name,
             duration,
             matrix,
+            ECHO_NEST,
             artist_id=_text(meta["artist_id"]),
             artist=_text(meta["artist_name"]),
             title=_text(meta["title"]),

@@ -41,8 +41,8 @@ class Track:
         source: the form of analysis the track was read from, for example ``audio_analysis``.
         duration: seconds.
         segments: float32 of shape ``[segments, 24]``: the 12 timbre coefficients, then the 12 pitch classes (0..1).
+        analyser: What computed the segments; only values of one analyser are comparable.
         artist_id, artist, title, genre: empty where unknown.
-        analyser: what computed the segments; only values of one analyser are comparable.
         durations: float64 of shape ``[segments]``, each segment's seconds; None where unknown.
         other_genres: what it is called besides ``genre``, in order, an equal one each time that it is named.
         path: where it was read: the file, and what a dump or an archive has for a place in it.
@@ -52,11 +52,11 @@ class Track:
     source: str
     duration: float
     segments: npt.NDArray[np.float32]
+    analyser: str
     artist_id: str = ""
     artist: str = ""
     title: str = ""
     genre: str = ""
-    analyser: str = ECHO_NEST
     durations: npt.NDArray[np.float64] | None = None
     other_genres: tuple[str, ...] = ()
     path: str = ""

@@ -1,6 +1,6 @@
-"""``make airflow`` and ``make airflow-test``: real Airflow on this machine, with the pipeline as its DAG.
+"""``deepmusic airflow``: real Airflow on this machine, with the pipeline as its DAG.
 
-Needs only Python itself: it makes both environments, describes the DAG with TFX's and runs Airflow with its own.
+Makes Airflow's environment, describes the DAG with TFX's and runs Airflow with its own.
 Airflow's database is SQLite below ``output/``, or what ``AIRFLOW__DATABASE__SQL_ALCHEMY_CONN`` names.
 """
 
@@ -11,10 +11,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
+from deepmusic_genre.cli import Given, options_of
 from pipeline.airflow.services import SERVICES, PortTaken, supervise
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,19 +32,22 @@ class StepFailed(Exception):
     """A command of ours ended badly, and has said why."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Starts Airflow, or runs the whole DAG once; the other arguments are those of ``pipeline.airflow.steps describe``.
+def start(mode: Literal["serve", "test"], given: Given) -> int:
+    """Starts Airflow, or runs the whole DAG once.
+
+    Args:
+        mode: Which of the two.
+        given: What the pipeline is described by.
 
     Returns:
         0 if Airflow was stopped, or every task of the test succeeded.
     """
-    mode, *options = arguments
     home = ROOT / "output" / "airflow"
     home.mkdir(parents=True, exist_ok=True)
     dag = home / "dag.json"
     try:
-        tfx, airflow = (Path(_output("python3", "tools/environment.py", *which)) for which in ((), ("airflow",)))
-        _run(str(tfx), "-m", "pipeline.airflow.steps", "describe", "--dag", str(dag), *options)
+        tfx, airflow = Path(sys.executable), Path(_output("python3", "tools/environment.py", "airflow"))
+        _run(str(tfx), "-m", "pipeline.airflow.steps", "describe", "--dag", str(dag), *options_of(given))
         described = json.loads(dag.read_text(encoding="utf-8"))
         path = {"PATH": f"{airflow.parent}{os.pathsep}{os.environ['PATH']}"}
         environment = {**os.environ, **airflow_settings(home, dag, tfx), **path}
@@ -186,7 +191,3 @@ def _quietly(home: Path, environment: Mapping[str, str], *arguments: str) -> Non
         done = subprocess.run(["airflow", *arguments], cwd=ROOT, env=environment, stdout=kept, stderr=kept, check=False)
     if done.returncode:
         raise StepFailed(f"airflow {' '.join(arguments[:2])} failed: see {log.relative_to(ROOT)}")
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

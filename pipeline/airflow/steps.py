@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,14 +9,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import click
+
+from deepmusic_genre.cli import Given, data_options, pipeline_options
 from deepmusic_genre.errors import ComponentFailed, PipelineInputError
 from deepmusic_genre.exit_codes import OK
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 from pipeline.checks.orphans import end_with_stdin
 from pipeline.console import Terminal, open_terminal
-from pipeline.run.command_line import add_arguments, settings_of
+from pipeline.run.command_line import settings_of
 from pipeline.run.conclusion import Stop, conclude, conclude_stopped, stop_of
-from pipeline.settings import Settings
+from pipeline.settings import Settings, location
 
 FAULT = 1
 """Exit code of what another try would not mend: the input, the settings, a gate."""
@@ -35,11 +37,11 @@ _HEAVY = ("TrackExampleGen", "StatisticsGen", "Transform", "Tuner-", "Trainer-",
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one step; the reason of a failure is what it prints last."""
-    options = _parse(arguments)
-    if options.end_with_stdin:
-        end_with_stdin()
     try:
-        options.step(options)
+        steps.main(arguments, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
     except PipelineInputError as error:
         print(error)
         return FAULT
@@ -54,51 +56,44 @@ class _StepFailed(Exception):
         self.exit_code = exit_code
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.airflow.steps", description=__doc__)
-    parser.add_argument("--end-with-stdin", action="store_true", help="end when standard input does: the caller died")
-    steps = parser.add_subparsers(required=True, metavar="step")
-    describe = steps.add_parser("describe", help="write down what the DAG file builds its DAG from")
-    describe.add_argument("--dag", type=Path, required=True, help="JSON file to write")
-    add_arguments(describe)
-    describe.set_defaults(step=_describe)
-    begin = steps.add_parser("begin", help="prepare a run")
-    begin.add_argument("--run", type=Path, required=True, help="file to write, two folders below which runs live")
-    begin.add_argument("--run-id", required=True)
-    begin.add_argument("--dag", type=Path, required=True, help="what describe wrote")
-    add_arguments(begin)
-    begin.set_defaults(step=_begin)
-    node = steps.add_parser("node", help="run one component")
-    node.add_argument("--run", type=Path, required=True, help="what begin wrote")
-    node.add_argument("component")
-    node.set_defaults(step=_node)
-    conclude = steps.add_parser("conclude", help="say what a run came to, when all its components have ended")
-    conclude.add_argument("--run", type=Path, required=True, help="what begin wrote")
-    add_arguments(conclude)
-    conclude.set_defaults(step=_conclude)
-    return parser.parse_args(arguments)
+_RUN = click.option("--run", type=click.Path(path_type=Path), required=True, help="File that the step begin writes.")
+_DAG = click.option("--dag", type=click.Path(path_type=Path), required=True, help="File that the step describe writes.")
 
 
-def _describe(options: argparse.Namespace) -> None:
-    settings = settings_of(options)
+@click.group()
+@click.option("--end-with-stdin", "ends", is_flag=True, help="End when standard input does: the caller died.")
+def steps(ends: bool) -> None:
+    """What the DAG's tasks run."""
+    if ends:
+        end_with_stdin()
+
+
+@steps.command()
+@_DAG
+@data_options
+@pipeline_options
+def describe(dag: Path, **options: Any) -> None:
+    """Writes down what the DAG file builds its DAG from."""
+    given = Given(**options)
+    settings = settings_of(given)
     terminal = open_terminal(settings, verbose=False)
     with _shown(terminal):
         described = {
             "format": FORMAT,
             "name": settings.name,
             "home": settings.home,
-            "run_name": options.name,
+            "run_name": given.name,
             "parameters": {
-                "settings": _text(options.settings),
-                "data": options.data,
-                "labels": options.labels,
-                "set": list(options.assignments),
+                "settings": _text(given.settings),
+                "data": given.data and location(given.data),
+                "labels": given.labels and location(given.labels),
+                "set": list(given.assignments),
             },
             "heavy_pool": _HEAVY_POOL,
             "nodes": _nodes(settings),
             **settings.airflow.model_dump(),
         }
-        _write(options.dag, json.dumps(described, indent=1).encode())
+        _write(dag, json.dumps(described, indent=1).encode())
 
 
 def _nodes(settings: Settings) -> list[dict[str, Any]]:
@@ -132,58 +127,72 @@ def _refuse_other_components(settings: Settings, dag: Path) -> None:
         )
 
 
-def _begin(options: argparse.Namespace) -> None:
-    settings = settings_of(options)
-    if Path(settings.home) != options.run.parent.parent:
+@steps.command()
+@_RUN
+@_DAG
+@click.option("--run-id", required=True, help="What Airflow calls the run.")
+@data_options
+@pipeline_options
+def begin(run: Path, dag: Path, run_id: str, **options: Any) -> None:
+    """Prepares a run."""
+    settings = settings_of(Given(**options))
+    if Path(settings.home) != run.parent.parent:
         raise PipelineInputError(
-            f"These settings write to {settings.home}, and the DAG was described for {options.run.parent.parent}. Give"
+            f"These settings write to {settings.home}, and the DAG was described for {run.parent.parent}. Give"
             " the name, output and data that it was described with, or describe another one."
         )
     terminal = open_terminal(settings, verbose=False)
-    with _shown(terminal), _noted(options.run):
+    with _shown(terminal), _noted(run):
         from tfx.dsl.compiler.compiler import Compiler
 
         from pipeline.metadata.leftovers import next_run
         from pipeline.run.local_runner import name_run
         from pipeline.run.preparation import prepare
 
-        _refuse_other_components(settings, options.dag)
+        _refuse_other_components(settings, dag)
         with next_run(Path(settings.home)):
             compiled = Compiler().compile(prepare(settings, terminal))
-        name_run(compiled, options.run_id)
-        _write(options.run, compiled.SerializeToString(deterministic=True))
+        name_run(compiled, run_id)
+        _write(run, compiled.SerializeToString(deterministic=True))
         terminal.line(
             f"{settings.name}: {settings.catalogue.path or 'demo catalogue'}, {len(compiled.nodes)} components"
         )
 
 
-def _node(options: argparse.Namespace) -> None:
-    home = options.run.parent.parent
+@steps.command()
+@_RUN
+@click.argument("component")
+def node(run: Path, component: str) -> None:
+    """Runs one component."""
+    home = run.parent.parent
     terminal = Terminal(home / "logs", verbose=False)
-    with _shown(terminal, f"{options.component}: "), _noted(options.run, options.component):
-        begun = _begun(options.run)
+    with _shown(terminal, f"{component}: "), _noted(run, component):
+        begun = _begun(run)
         from tfx.proto.orchestration import pipeline_pb2
 
         compiled = pipeline_pb2.Pipeline.FromString(begun)
         nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in compiled.nodes}
-        if options.component not in nodes:
+        if component not in nodes:
             raise PipelineInputError(
-                f"This run's settings make no {options.component}; the DAG was described anew since it began. Start"
+                f"This run's settings make no {component}; the DAG was described anew since it began. Start"
                 " another run."
             )
         # TFX's launcher takes seconds to import; what can go wrong without it has gone wrong by now.
-        from pipeline.metadata.leftovers import part_of_run, remove_leftovers
-        from pipeline.run.launch import connection_of, launch, root_of
+        from pipeline.metadata.leftovers import part_of_run
+        from pipeline.run.launch import launch
 
-        with part_of_run(home, options.component):
-            name = compiled.pipeline_info.id
-            remove_leftovers(root_of(compiled), connection_of(compiled), name, options.component)
-            launched = launch(compiled, nodes[options.component])
-        terminal.finished(options.component, launched.seconds, launched.cached)
+        with part_of_run(home, component):
+            launched = launch(compiled, nodes[component])
+        terminal.finished(component, launched.seconds, launched.cached)
 
 
-def _conclude(options: argparse.Namespace) -> None:
-    settings = settings_of(options)
+@steps.command("conclude")
+@_RUN
+@data_options
+@pipeline_options
+def conclude_run(run: Path, **options: Any) -> None:
+    """Says what a run came to, when all its components have ended."""
+    settings = settings_of(Given(**options))
     terminal = open_terminal(settings, verbose=False)
     with _shown(terminal):
         from tfx.proto.orchestration import pipeline_pb2
@@ -193,12 +202,12 @@ def _conclude(options: argparse.Namespace) -> None:
         from pipeline.run.outcome import read_outcome
 
         with next_run(Path(settings.home)):
-            compiled = pipeline_pb2.Pipeline.FromString(options.run.read_bytes()) if options.run.exists() else None
+            compiled = pipeline_pb2.Pipeline.FromString(run.read_bytes()) if run.exists() else None
             outputs = outputs_of_run(compiled) if compiled else {}
             if compiled and len(outputs) == len(compiled.nodes):
                 code = conclude(settings, read_outcome(outputs), terminal)
             else:
-                stop = _stop(options.run)
+                stop = _stop(run)
                 terminal.error(str(stop))
                 code = conclude_stopped(settings, stop, terminal)
     if code != OK:
@@ -263,4 +272,4 @@ def _write(file: Path, content: bytes) -> None:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

@@ -11,9 +11,8 @@ import msgspec
 from apache_beam.io.filesystems import FileSystems
 
 from components.storage.places import is_remote
-from pipeline.code_version import code_version
+from pipeline.code_version import code_digest, every_module
 
-_CODE = ("components", "deepmusic_genre", "pipeline", "serving/batch")
 _PACKAGES = ("apache-beam", "tensorflow", "tfx")
 
 
@@ -44,7 +43,8 @@ class Answer(msgspec.Struct, frozen=True):
 def own_versions() -> dict[str, str]:
     """What this process runs, by name."""
     python = ".".join(platform.python_version_tuple()[:2])
-    return {"the project's code": code_version(*_CODE), "Python": python, **{name: _of(name) for name in _PACKAGES}}
+    code = code_digest(*every_module())
+    return {"the project's code": code, "Python": python, **{name: _of(name) for name in _PACKAGES}}
 
 
 def answer(question: Question) -> None:

@@ -1,21 +1,19 @@
-"""``make kubeflow``: the pipeline's specification, for Kubeflow Pipelines' page, its client or Vertex AI."""
+"""``deepmusic kubeflow compile``: the pipeline's specification, for Kubeflow Pipelines and Vertex AI."""
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
+from deepmusic_genre.cli import Given
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.exit_codes import FAULT
-from deepmusic_genre.process import run_process
 from pipeline.console import Terminal, open_terminal, relative
-from pipeline.run.command_line import add_arguments, settings_of
+from pipeline.run.command_line import settings_of
 from pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -27,29 +25,16 @@ _DATA = ("data.path", "data.labels")
 _REMOTE_DATA = (*_REMOTE, "s3://")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes the specification; 1 if the settings ask for what a cluster cannot do."""
-    options = parse(arguments, __doc__)
-    try:
-        settings = settings_of(options)
-        clusters = for_cluster(settings)
-        terminal = open_terminal(settings, options.verbose)
-    except PipelineInputError as error:
-        print(error, file=sys.stderr)
-        return FAULT
+def compile_pipeline(given: Given) -> int:
+    """Writes the specification; raises PipelineInputError if the settings ask for what a cluster cannot do."""
+    settings = settings_of(given)
+    clusters = for_cluster(settings)
+    terminal = open_terminal(settings, given.verbose)
     try:
         return _compile(clusters, Path(settings.home), terminal)
     except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
         terminal.failure("", error)
         return FAULT
-
-
-def parse(arguments: Sequence[str] | None, description: str | None) -> argparse.Namespace:
-    """What the two command lines for Kubeflow take."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--verbose", action="store_true", help="show what TFX, Beam and TensorFlow log")
-    add_arguments(parser)
-    return parser.parse_args(arguments)
 
 
 def _compile(settings: Settings, home: Path, terminal: Terminal) -> int:
@@ -110,8 +95,8 @@ def _faults_of_cluster(settings: Settings) -> Iterator[str]:
         yield "storage is not set: name where versions of the model go."
     if settings.spotify.enabled:
         yield (
-            "spotify.enabled: the store is a folder of this machine. Crawl here (make crawl), copy the store to where"
-            " the cluster sees it, and name its analyses and labels in data.path and data.labels."
+            "spotify.enabled: the store is a folder of this machine. Crawl here (`deepmusic crawl`), copy the store to"
+            " where the cluster sees it, and name its analyses and labels in data.path and data.labels."
         )
     elif settings.data.path is None:
         yield "data.path is not set: the demo catalogue is made on this machine, which a cluster's pods cannot see."
@@ -137,7 +122,3 @@ def _paths(settings: Settings) -> dict[str, str | None]:
 
 def _mounted(path: str, settings: Settings) -> bool:
     return any(PurePosixPath(path).is_relative_to(mount) for mount in settings.kubeflow.volumes.values())
-
-
-if __name__ == "__main__":
-    run_process(main)

@@ -19,7 +19,7 @@ from typing import Any
 
 from deepmusic_genre.errors import GateClosed, PipelineInputError
 from deepmusic_genre.exit_codes import FAULT, GATE, OK
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 from pipeline.checks.orphans import end_with_stdin
 from pipeline.console import reason
 from pipeline.kubeflow.inputs import join_parts
@@ -137,4 +137,4 @@ def _local(uri: str) -> str:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 from rich.filesize import decimal
@@ -31,12 +32,20 @@ class Cleaned:
     artifacts: int = 0
     versions: int = 0
     shards: int = 0
+    logs: int = 0
     bytes: int = 0
 
     def __str__(self) -> str:
-        counts = {"artifacts": self.artifacts, "pushed versions": self.versions, "shards of examples": self.shards}
+        counts = {
+            "artifacts": self.artifacts,
+            "pushed versions": self.versions,
+            "shards of examples": self.shards,
+            "logs": self.logs,
+        }
         removed = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-        return f"removed {removed}: {decimal(self.bytes)}" if removed else "nothing to remove"
+        if not (removed or self.bytes):
+            return "nothing to remove"
+        return f"removed {removed or 'what runs left behind'}: {decimal(self.bytes)}"
 
 
 def clean(settings: Settings) -> Cleaned:
@@ -57,7 +66,8 @@ def clean(settings: Settings) -> Cleaned:
     old = old_versions(pushed, keep.versions) if keep.versions is not None else []
     with PatientMetadata(sqlite_metadata_connection_config(f"{settings.home}/metadata.sqlite")) as handle:
         history = History(handle, settings.name)
-        kept = _kept(history, keep.runs, set(known_versions(pushed)) - set(old), live_version(pushed))
+        recent = _recent(history, keep.runs)
+        kept = _kept(history, recent, set(known_versions(pushed)) - set(old), live_version(pushed))
         # The cache would take a push for done whose version is not there any more.
         kept -= {number for number, version in history.pushed().items() if version in old}
         artifacts = history.artifacts.values()
@@ -65,24 +75,34 @@ def clean(settings: Settings) -> Cleaned:
         freed = sum(_remove_version(folder) for version in old for folder in folders_of(pushed, version))
         removed, artifact_bytes = _remove_marked(handle)
         store = f"{settings.artifacts}/{SHARD_STORE}"
-        shards, shard_bytes = _remove_shards(store, handle) if keep.runs is not None else (0, 0)
-    return Cleaned(removed, len(old), shards, freed + artifact_bytes + shard_bytes)
+        if recent is None:
+            return Cleaned(removed, len(old), bytes=freed + artifact_bytes)
+        shards, shard_bytes = _remove_shards(store, handle)
+        freed += artifact_bytes + shard_bytes + _remove_unnamed(settings.artifacts, handle)
+    logs, log_bytes = _remove_logs(Path(settings.home) / "logs", min((run.began for run in recent), default=0.0))
+    return Cleaned(removed, len(old), shards, logs, freed + log_bytes)
 
 
-def _kept(history: History, runs: int | None, versions: set[int], live: int | None) -> set[int]:
+def _recent(history: History, runs: int | None) -> list[Run] | None:
+    """So many of the last runs that came to their end, with those in between and since; None if all are kept."""
+    if runs is None:
+        return None
+    ends = [place for place, run in enumerate(history.runs) if run.came_to_its_end]
+    # What a run that was stopped since has made is what the next one goes on with.
+    return history.runs[ends[-runs] if len(ends) >= runs else 0 :]
+
+
+def _kept(history: History, recent: list[Run] | None, versions: set[int], live: int | None) -> set[int]:
     """The numbers of the artifacts that stay.
 
     Args:
         history: all runs.
-        runs: how many of those that came to their end, None for all.
+        recent: Those whose artifacts all stay, None for every run.
         versions: those that are there.
         live: the one that is served, if any.
     """
-    if runs is None:
+    if recent is None:
         return set(history.artifacts)
-    ends = [place for place, run in enumerate(history.runs) if run.came_to_its_end]
-    # What a run that was stopped since has made is what the next one goes on with.
-    recent = history.runs[ends[-runs] if len(ends) >= runs else 0 :]
     latest_blessed = {repr(description): number for number, description in history.blessed_models().items()}
     pushed = {number: version for number, version in history.pushed().items() if version in versions}
     served = [number for number, version in pushed.items() if version == live]
@@ -145,4 +165,42 @@ def _remove_shards(store: str, handle: Metadata) -> tuple[int, int]:
     freed = sum(map(size_of, old))
     for folder in old:
         discard(folder)
+    return len(old), freed
+
+
+def _remove_unnamed(root: str, handle: Metadata) -> int:
+    """Removes what is in no artifact that ML Metadata knows: killed runs' remains, and runs of metadata that were lost.
+
+    Returns:
+        The bytes that it took.
+    """
+    live = {
+        artifact.uri for artifact in handle.store.get_artifacts() if artifact.state == metadata_store_pb2.Artifact.LIVE
+    }
+    unnamed = list(_without_artifacts(root, live | {f"{root}/{SHARD_STORE}"}))
+    freed = sum(map(size_of, unnamed))
+    for folder in unnamed:
+        fileio.rmtree(folder)
+    return freed
+
+
+def _without_artifacts(folder: str, artifacts: set[str]) -> Iterator[str]:
+    """The outermost folders below one that neither are an artifact nor hold one."""
+    # Of a remote folder, some file systems list the names with a slash behind.
+    names = fileio.listdir(folder) if fileio.exists(folder) else []
+    for child in (f"{folder}/{name.rstrip('/')}" for name in names):
+        if child in artifacts or not fileio.isdir(child):
+            continue
+        if any(artifact.startswith(f"{child}/") for artifact in artifacts):
+            yield from _without_artifacts(child, artifacts)
+        else:
+            yield child
+
+
+def _remove_logs(folder: Path, before: float) -> tuple[int, int]:
+    """Removes the logs that were last written before a moment; returns how many there were, and their bytes."""
+    old = [file for file in folder.glob("*.log") if file.stat().st_mtime < before]
+    freed = sum(file.stat().st_size for file in old)
+    for file in old:
+        file.unlink()
     return len(old), freed

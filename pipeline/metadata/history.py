@@ -28,12 +28,14 @@ class Run:
         artifacts: those of all that they made, read, or took from the cache.
         of_a_version: those of them that are still asked for as long as the version that it pushed is there.
         came_to_its_end: whether its last component ended well.
+        began: Seconds since 1970.
     """
 
     executions: frozenset[int]
     artifacts: frozenset[int]
     of_a_version: frozenset[int]
     came_to_its_end: bool
+    began: float
 
 
 class History:
@@ -56,7 +58,7 @@ class History:
         ended = self._store.get_executions_by_context(last.id) if last else []
         self._ended = {each.id for each in ended if each.last_known_state in _ENDED_WELL}
         contexts = self._store.get_contexts_by_type(constants.PIPELINE_RUN_CONTEXT_TYPE_NAME)
-        self.runs = [self._run(context.id) for context in sorted(contexts, key=lambda context: context.id)]
+        self.runs = [self._run(context) for context in sorted(contexts, key=lambda context: context.id)]
 
     def blessed_models(self) -> dict[int, ModelDescription]:
         """The blessed models whose files are there, the oldest first, with what they are."""
@@ -84,14 +86,15 @@ class History:
         makers = sorted(event.execution_id for event in events if event.type in _OUTPUTS)
         return next((run for run in self.runs if makers and makers[0] in run.executions), None)
 
-    def _run(self, context: int) -> Run:
-        executions = frozenset(each.id for each in self._store.get_executions_by_context(context))
+    def _run(self, context: metadata_store_pb2.Context) -> Run:
+        executions = frozenset(each.id for each in self._store.get_executions_by_context(context.id))
         events = self._store.get_events_by_execution_ids(sorted(executions)) if executions else []
         return Run(
             executions,
             _artifacts(events),
             _artifacts(event for event in events if event.path.steps[0].key in _KEPT_OF_A_VERSION),
             bool(executions & self._ended),
+            context.create_time_since_epoch / 1000,
         )
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
-from tfx.dsl.compiler import constants
 
 from components.storage.files import fileio
 from components.storage.locks import Locked, exclusive, shared
@@ -80,37 +79,29 @@ def _waited_for(lock: Callable[[], AbstractContextManager[None]], reason: str) -
         yield
 
 
-def remove_leftovers(artifacts: str, connection: Any, pipeline: str, component: str | None = None) -> None:
+def remove_leftovers(artifacts: str, connection: Any) -> None:
     """Removes what executions that did not end well have written, and marks those that never ended as cancelled.
 
-    TFX's launcher gives the next try of a component the folders of the last one, with whatever is in them.
-
     Args:
-        artifacts: the folder of what components make; what is looked at may not be running there.
-        connection: the configuration of its metadata's database.
-        pipeline: its name.
-        component: whose executions alone are looked at.
+        artifacts: Folder of all runs' artifacts; no run may be going on there.
+        connection: Configuration of their metadata's database.
     """
     with PatientMetadata(connection) as handle:
-        executions = handle.store.get_executions()
-        if component is not None:
-            node = handle.store.get_context_by_type_and_name(
-                constants.NODE_CONTEXT_TYPE_NAME, f"{pipeline}.{component}"
-            )
-            executions = handle.store.get_executions_by_context(node.id) if node else []
         # TFX takes up a cancelled execution again without a word of it: it may have been killed a second time.
-        ended_badly = [run for run in executions if run.last_known_state not in _ENDED_WELL]
-        _remove_folders(artifacts, {str(execution.id) for execution in ended_badly})
+        ended_badly = [run for run in handle.store.get_executions() if run.last_known_state not in _ENDED_WELL]
+        for execution in ended_badly:
+            for context in handle.store.get_contexts_by_execution(execution.id):
+                _remove_folders(f"{artifacts}/{context.name}", execution.id)
         unfinished = [run for run in ended_badly if run.last_known_state in _UNFINISHED]
         for execution in unfinished:
             execution.last_known_state = metadata_store_pb2.Execution.CANCELED
         handle.store.put_executions(unfinished)
 
 
-def _remove_folders(artifacts: str, executions: set[str]) -> None:
-    if not executions:
+def _remove_folders(run: str, execution: int) -> None:
+    """Removes the folders of an execution below that of its run; nothing for the name of something else."""
+    if not fileio.exists(run):
         return
-    for pattern in ("*/*/*", "*/.system/*/*"):
-        for folder in fileio.glob(f"{artifacts}/{pattern}"):
-            if str(folder).rstrip("/").rpartition("/")[2] in executions:
-                fileio.rmtree(folder)
+    for pattern in (f"{run}/*/*/{execution}", f"{run}/*/.system"):
+        for folder in fileio.glob(pattern):
+            fileio.rmtree(folder)

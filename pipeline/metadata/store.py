@@ -13,6 +13,8 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
+from deepmusic_genre.errors import PipelineInputError
+
 log = logging.getLogger("deepmusic.metadata")
 
 _PATIENCE_SECONDS = 300.0
@@ -23,6 +25,17 @@ _RETRIES = 120
 
 class MetadataLocked(Exception):
     """Another process kept the database locked for minutes."""
+
+
+class MetadataDamaged(PipelineInputError):
+    """The database's file is damaged."""
+
+    def __init__(self, file: Path, reason: object) -> None:
+        super().__init__(
+            f"The metadata of runs in {file} are damaged ({reason}). Lost are the cache, so that the next run computes"
+            " everything again, and which run made what. Pushed versions, reports and what was read of the data are"
+            f" not affected. Move the file away and run again: mv '{file}' '{file}.damaged'"
+        )
 
 
 class PatientMetadata(metadata.Metadata):
@@ -56,6 +69,7 @@ def await_unlocked(file: Path, patience: float = _PATIENCE_SECONDS) -> None:
 
     Raises:
         MetadataLocked: it is still locked after that.
+        MetadataDamaged: The file is no database, or not a whole one.
     """
     end = time.monotonic() + patience
     told = False
@@ -78,4 +92,22 @@ def _can_be_written(file: Path, timeout: float) -> bool:
             if "locked" in str(error):
                 return False
             raise
+        except sqlite3.DatabaseError as error:
+            raise MetadataDamaged(file, error) from error
     return True
+
+
+def require_undamaged(file: Path) -> None:
+    """Reads all of a SQLite database once, if it is there; raises MetadataDamaged.
+
+    ML Metadata itself finds damage where it happens to read, in the middle of a run, and tells it as SQL.
+    """
+    if not file.exists():
+        return
+    with closing(sqlite3.connect(file)) as connection:
+        try:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise MetadataDamaged(file, error) from error
+    if found != "ok":
+        raise MetadataDamaged(file, found.splitlines()[0])

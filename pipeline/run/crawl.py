@@ -1,10 +1,9 @@
-"""``make crawl``: the crawl of the pipeline's Spotify source by itself, for crawls of hours and days."""
+"""``deepmusic crawl``: the crawl of the pipeline's Spotify source by itself, for crawls of hours and days."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,41 +14,36 @@ from components.spotify_crawl.report import CrawlReport
 from components.spotify_crawl.request import ANALYSES_FOLDER, LABELS_FILE, POLICY
 from components.spotify_crawl.start import crawl_into
 from components.spotify_crawl.store import REPORT_FILE
-from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.cli import Given
+from deepmusic_genre.exit_codes import FAULT, OK
+from deepmusic_genre.process import exit_code_of, words_for
 from pipeline.code_version import code_version
-from pipeline.settings import Settings, load_settings
+from pipeline.run.command_line import named_settings
+from pipeline.settings import Settings
 
 _LINE_EVERY_SECONDS = 60
-_FAULT = 1
-_INTERRUPTED = 130
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def crawl(given: Given) -> int:
     """Crawls.
 
     Returns:
-        0 if there are tracks, whether or not Spotify ended the crawl early; 1 if there are none or it could not begin;
-        130 if it was interrupted.
+        0 if there are tracks, whether or not Spotify ended the crawl early; 1 if there are none; 130 or 143 if it was
+        stopped.
+
+    Raises:
+        PipelineInputError: It could not begin.
     """
-    parser = argparse.ArgumentParser(prog="python -m pipeline.run.crawl", description=__doc__)
-    parser.add_argument("--settings", type=Path, help="YAML file with spotify.playlists")
-    parser.add_argument("--name", help="name of the pipeline")
-    parser.add_argument("assignments", nargs="*", metavar="section.key=value", help="a setting")
-    options = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
+    # Last, so that nothing turns off what is checked with it.
+    settings = named_settings(given, "spotify.enabled=true")
+    console.print(POLICY, markup=False)
     try:
-        # Last, so that nothing turns off what is checked with it.
-        assignments = [*options.assignments, "spotify.enabled=true"]
-        settings = load_settings(options.settings, assignments, {"name": options.name} if options.name else {})
-        console.print(POLICY, markup=False)
         with _progress(console) as progress:
             report = _crawl(settings, progress)
-    except PipelineInputError as error:
-        print(error, file=sys.stderr)
-        return _FAULT
-    except KeyboardInterrupt:
-        print("Interrupted. The same command goes on.", file=sys.stderr)
-        return _INTERRUPTED
+    except KeyboardInterrupt as stop:
+        print(f"{words_for(stop)} Run the same command to resume.", file=sys.stderr)
+        return exit_code_of(stop)
     return _show(report, settings.spotify_store, console)
 
 
@@ -68,22 +62,20 @@ def _crawl(settings: Settings, progress: Progress) -> CrawlReport:
         settings.spotify.request,
         settings.spotify.max_wait_seconds,
         progress,
-        code_version("components/spotify_crawl"),
+        code_version("components.spotify_crawl.executor"),
     )
 
 
 def _show(report: CrawlReport, store: str, console: Console) -> int:
     lines = [str(report)]
     if report.stopped:
-        lines.append(f"Not complete: {report.stopped}. The same command goes on; {report.left:,} tracks are left.")
+        lines.append(
+            f"Not complete: {report.stopped}. Run the same command to resume; {report.left:,} tracks are left."
+        )
     places = {"analyses": ANALYSES_FOLDER, "labels": LABELS_FILE, "what was passed over, and why": REPORT_FILE}
     lines += [f"{name}: {Path(store, file)}" for name, file in places.items()]
     for line in lines:
         console.print(line, markup=False)
     if report.interrupted:
-        return _INTERRUPTED
-    return 0 if report.stored else _FAULT
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        return exit_code_of(KeyboardInterrupt())
+    return OK if report.stored else FAULT

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration.local import runner_utils
-from tfx.orchestration.portable import launcher
+from tfx.orchestration.portable import cache_utils, launcher
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import Artifact
 
-from components.artifacts import COMPONENT_PROPERTY, SECONDS_PROPERTY
+from components.artifacts import CHECKSUMS_PROPERTY, COMPONENT_PROPERTY, SECONDS_PROPERTY
+from components.damage import damage_of
+from components.storage.checksums import checksums
+from components.storage.files import fileio
 from deepmusic_genre.errors import ComponentFailed
 from pipeline.metadata.store import PatientMetadata
 
@@ -22,6 +29,7 @@ Outputs = dict[str, list[Artifact]]
 
 _CACHED = metadata_store_pb2.Execution.CACHED
 _COMPLETE = metadata_store_pb2.Execution.COMPLETE
+_SYSTEM_FOLDER = ".system"
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ def connection_of(pipeline: pipeline_pb2.Pipeline) -> Any:
 
 
 def root_of(pipeline: pipeline_pb2.Pipeline) -> str:
-    """The folder of a compiled pipeline's artifacts."""
+    """The folder of a run's artifacts; the pipeline has to be one run of it."""
     return str(pipeline.runtime_spec.pipeline_root.field_value.string_value)
 
 
@@ -60,32 +68,26 @@ def launch(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> 
     deployment = runner_utils.extract_local_deployment_config(pipeline)
     connection = connection_of(pipeline)
     start = time.monotonic()
+    launched = _Launcher(
+        pipeline_node=node,
+        mlmd_connection=PatientMetadata(connection),
+        pipeline_info=pipeline.pipeline_info,
+        pipeline_runtime_spec=pipeline.runtime_spec,
+        executor_spec=runner_utils.extract_executor_spec(deployment, component),
+        custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, component),
+    )
     try:
-        execution = launcher.Launcher(
-            pipeline_node=node,
-            mlmd_connection=PatientMetadata(connection),
-            pipeline_info=pipeline.pipeline_info,
-            pipeline_runtime_spec=pipeline.runtime_spec,
-            executor_spec=runner_utils.extract_executor_spec(deployment, component),
-            custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, component),
-        ).launch()
+        execution = launched.launch()
     except Exception as error:  # Whatever a component raises, the run stops and says where.
         raise ComponentFailed(component) from error
+    finally:
+        _remove_system_folder(f"{root_of(pipeline)}/{component}")
     state, outputs = _result(connection, execution.execution_id)
     if state not in (_CACHED, _COMPLETE):
         raise ComponentFailed(component)
-    seconds = time.monotonic() - start
     # A resolver looks up; it makes nothing, and has no work to take from the cache.
     makes = bool(node.outputs.outputs)
-    # An earlier try may have ended well without its runner having heard of it; what that cost stands there already.
-    taken = state == _CACHED or _has_cost(outputs)
-    if makes and not taken:
-        _note_cost(connection, outputs, component, seconds)
-    return Launched(outputs, seconds, cached=makes and taken)
-
-
-def _has_cost(outputs: Outputs) -> bool:
-    return any(artifact.has_custom_property(SECONDS_PROPERTY) for found in outputs.values() for artifact in found)
+    return Launched(outputs, time.monotonic() - start, cached=makes and not launched.executed)
 
 
 def outputs_of_run(pipeline: pipeline_pb2.Pipeline) -> dict[str, Outputs]:
@@ -105,14 +107,93 @@ def outputs_of_run(pipeline: pipeline_pb2.Pipeline) -> dict[str, Outputs]:
     return ended
 
 
-def _note_cost(connection: Any, outputs: Outputs, component: str, seconds: float) -> None:
-    """Lets later components, a report above all, see what made an artifact and how long it took."""
-    artifacts = [artifact for found in outputs.values() for artifact in found]
+class _Launcher(launcher.Launcher):
+    """TFX's launcher, which writes into empty folders alone, notes checksums, and takes nothing damaged.
+
+    Attributes:
+        executed: whether the component ran, and its outputs did not come from the cache.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.executed = False
+        self._component = self._pipeline_node.node_info.id
+        self._start = time.monotonic()
+
+    def _prepare_execution(self) -> Any:
+        with _cache_of_undamaged(self._component):
+            return super()._prepare_execution()
+
+    def _run_executor(self, execution_info: Any) -> Any:
+        self.executed = True
+        self._start = time.monotonic()
+        for artifacts in execution_info.output_dict.values():
+            for artifact in artifacts:
+                # An earlier try in this run was killed: no other run has a folder of this name.
+                if fileio.exists(artifact.uri):
+                    fileio.rmtree(artifact.uri)
+        return super()._run_executor(execution_info)
+
+    def _publish_successful_execution(
+        self, execution_id: int, contexts: Any, output_dict: Mapping[str, Any], executor_output: Any
+    ) -> None:
+        """Publishes the outputs with their origin, their cost, and the checksums of their files."""
+        seconds = time.monotonic() - self._start
+        for key, artifacts in output_dict.items():
+            told = executor_output.output_artifacts[key].artifacts if executor_output else ()
+            for artifact in told or [artifact.mlmd_artifact for artifact in artifacts]:
+                noted = artifact.custom_properties
+                noted[COMPONENT_PROPERTY].string_value = self._component
+                noted[SECONDS_PROPERTY].double_value = seconds
+                noted[CHECKSUMS_PROPERTY].string_value = json.dumps(checksums(artifact.uri))
+        super()._publish_successful_execution(execution_id, contexts, output_dict, executor_output)
+
+
+@contextmanager
+def _cache_of_undamaged(component: str) -> Iterator[None]:
+    """Lets the cache pass over artifacts whose files have changed since they were made, and says so.
+
+    TFX itself looks only whether their folders are there. It has no place to hook this in.
+    """
+    log = logging.getLogger(f"deepmusic.{component}")
+    found = cache_utils.get_cached_outputs
+
+    def undamaged(metadata_handle: Any, cache_context: Any) -> Outputs | None:
+        while (outputs := found(metadata_handle, cache_context)) is not None:
+            damaged = [
+                (artifact, f"{key}: {damage}")
+                for key, artifacts in outputs.items()
+                for artifact in artifacts
+                if (damage := damage_of(artifact))
+            ]
+            if not damaged:
+                return outputs
+            for _, damage in damaged:
+                log.info("%s; it is made again", damage)
+            _mark_damaged(metadata_handle, [artifact for artifact, _ in damaged])
+        return None
+
+    cache_utils.get_cached_outputs = undamaged
+    try:
+        yield
+    finally:
+        cache_utils.get_cached_outputs = found
+
+
+def _mark_damaged(handle: Any, artifacts: list[Artifact]) -> None:
+    """Keeps the cache, and whoever looks for a baseline, from artifacts; the next clean removes their files."""
     for artifact in artifacts:
-        artifact.set_string_custom_property(COMPONENT_PROPERTY, component)
-        artifact.set_float_custom_property(SECONDS_PROPERTY, seconds)
-    with PatientMetadata(connection) as handle:
-        handle.store.put_artifacts([artifact.mlmd_artifact for artifact in artifacts])
+        artifact.mlmd_artifact.state = metadata_store_pb2.Artifact.MARKED_FOR_DELETION
+    handle.store.put_artifacts([artifact.mlmd_artifact for artifact in artifacts])
+
+
+def _remove_system_folder(component_folder: str) -> None:
+    """Removes what TFX's launcher keeps for itself while a component runs, and leaves behind."""
+    folder = f"{component_folder}/{_SYSTEM_FOLDER}"
+    if fileio.exists(folder):
+        fileio.rmtree(folder)
+        if not fileio.listdir(component_folder):
+            fileio.rmtree(component_folder)
 
 
 def _result(connection: Any, execution_id: int) -> tuple[int, Outputs]:

@@ -1,34 +1,43 @@
-"""``make run-local``: the pipeline on this machine."""
+"""``deepmusic run`` and ``deepmusic demo``: the pipeline on this machine."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from deepmusic_genre.errors import ComponentFailed
-from deepmusic_genre.process import run_process
+from deepmusic_genre.cli import Given
+from deepmusic_genre.errors import ComponentFailed, PipelineInputError
 from pipeline.console import Terminal, relative
-from pipeline.run.command_line import add_arguments, run_command
+from pipeline.run.command_line import run_command
 from pipeline.run.conclusion import conclude, conclude_stopped, stop_of
 from pipeline.settings import Settings
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the pipeline.
+def run(given: Given) -> int:
+    """Runs the pipeline on a catalogue.
 
     Returns:
         See :mod:`deepmusic_genre.exit_codes`.
     """
-    return run_command(_parse(arguments), _run)
+    return run_command(given, _run, _require_data)
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.run.local", description=__doc__)
-    parser.add_argument("--verbose", action="store_true", help="show what TFX, Beam and TensorFlow log")
-    add_arguments(parser)
-    return parser.parse_args(arguments)
+def demo(given: Given) -> int:
+    """Runs the pipeline on the demo catalogue; returns as :func:`run`."""
+    return run_command(given, _run, _require_no_data)
+
+
+def _require_data(settings: Settings) -> None:
+    if settings.catalogue.path is None:
+        raise PipelineInputError(
+            "No data: name a folder with --data, or in data.path of a settings file. `deepmusic demo` runs on a"
+            " synthetic catalogue."
+        )
+
+
+def _require_no_data(settings: Settings) -> None:
+    if settings.catalogue.path is not None:
+        raise PipelineInputError(f"The settings name data, {settings.catalogue.path}: `deepmusic run` runs on them.")
 
 
 def _run(settings: Settings, terminal: Terminal) -> int:
@@ -52,7 +61,3 @@ def _run(settings: Settings, terminal: Terminal) -> int:
             terminal.failure(f"{failure.component}: ", failure.__cause__)
             return conclude_stopped(settings, stop_of(failure.__cause__, failure.component), terminal)
         return conclude(settings, outcome, terminal)
-
-
-if __name__ == "__main__":
-    run_process(main)

@@ -6,15 +6,18 @@ cache, which one failed, or where the outputs are.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any, Protocol
+from uuid import uuid4
 
 from tfx.dsl.compiler import constants
 from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.orchestration.portable.tfx_runner import IrBasedRunner
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline.run.launch import Launched, Outputs, launch
+from components.storage.files import fileio
+from pipeline.run.launch import Launched, Outputs, launch, root_of
 
 
 class Observer(Protocol):
@@ -47,11 +50,14 @@ class LocalRunner(IrBasedRunner):
         """
         if run_options is not None:
             raise ValueError("partial runs are not supported")
-        name_run(pipeline, datetime.now().isoformat())
-        return {
-            node.pipeline_node.node_info.id: self._run_node(pipeline, node.pipeline_node).outputs
-            for node in pipeline.nodes
-        }
+        name_run(pipeline)
+        try:
+            return {
+                node.pipeline_node.node_info.id: self._run_node(pipeline, node.pipeline_node).outputs
+                for node in pipeline.nodes
+            }
+        finally:
+            _remove_if_empty(root_of(pipeline))
 
     def _run_node(self, pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> Launched:
         component = node.node_info.id
@@ -61,6 +67,27 @@ class LocalRunner(IrBasedRunner):
         return launched
 
 
-def name_run(pipeline: pipeline_pb2.Pipeline, run: str) -> None:
-    """Makes a compiled pipeline one run of it: nodes of one name take each other's outputs."""
-    runtime_parameter_utils.substitute_runtime_parameter(pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run})
+def _remove_if_empty(folder: str) -> None:
+    # Where everything came from the cache, nothing is in a run's own folder.
+    if fileio.exists(folder) and not fileio.listdir(folder):
+        fileio.rmtree(folder)
+
+
+def name_run(pipeline: pipeline_pb2.Pipeline, given: str = "") -> None:
+    """Makes a compiled pipeline one run of it, with a name and a folder of artifacts that no other run has.
+
+    ML Metadata alone would number the artifacts: where it was restored or removed, it counts from the beginning, and a
+    run would find another run's files in its folders.
+
+    Args:
+        pipeline: Compiled; its nodes take each other's outputs by the run's name.
+        given: What the run is called elsewhere, as a part of the name.
+    """
+    parts = (re.sub(r"[^\w-]+", "-", given), f"{datetime.now():%Y%m%d-%H%M%S}", uuid4().hex[:6])
+    name = "-".join(filter(None, parts))
+    root = pipeline.runtime_spec.pipeline_root.runtime_parameter.default_value.string_value
+    bindings = {
+        constants.PIPELINE_RUN_ID_PARAMETER_NAME: name,
+        constants.PIPELINE_ROOT_PARAMETER_NAME: f"{root}/{name}",
+    }
+    runtime_parameter_utils.substitute_runtime_parameter(pipeline, bindings)

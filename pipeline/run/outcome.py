@@ -10,11 +10,10 @@ from typing import Any
 from tfx.types import Artifact
 from tfx.utils import io_utils
 
-from components.artifacts import IngestReport, RunReport
+from components.artifacts import DESTINATION_PROPERTY, IngestReport, RunReport
 from components.model_check.executor import read_faults
 from components.model_selector.selection import Selection, load_selection
 from components.model_validator.verdict import Verdict, load_verdict
-from components.pusher.executor import DESTINATION_PROPERTY
 from components.pusher.folder import WITHDRAWN
 from components.scoring.predictions import Predictions, load_predictions
 from components.storage.files import fileio

@@ -14,6 +14,7 @@ from pipeline.checks.storage import require_storage
 from pipeline.console import Terminal, relative
 from pipeline.create_pipeline import create_pipeline
 from pipeline.metadata.leftovers import remove_leftovers
+from pipeline.metadata.store import require_undamaged
 from pipeline.settings import Settings
 
 
@@ -28,8 +29,9 @@ def prepare(settings: Settings, terminal: Terminal) -> Pipeline:
     catalogue = settings.catalogue
     read = [place for place in (catalogue.path, catalogue.labels) if place and not SPAN.search(place)]
     require_workers(settings.beam.args, settings.artifacts, read, terminal.moment)
+    require_undamaged(home / "metadata.sqlite")
     connection = sqlite_metadata_connection_config(str(home / "metadata.sqlite"))
-    remove_leftovers(settings.artifacts, connection, settings.name)
+    remove_leftovers(settings.artifacts, connection)
     return create_pipeline(settings, settings.artifacts, settings.pushed, connection, synthetic=synthetic)
 
 

@@ -88,7 +88,7 @@ class LoadedModel:
         Raises:
             Unanswerable: one of the tracks, at least, is nothing that the model can compute with.
         """
-        examples = [encode_segments(track) for track in tracks]
+        examples = [encode_segments(track.segments) for track in tracks]
         try:
             outputs = run_signature(self._session, self._signature, {"examples": examples})
         except tf.errors.InvalidArgumentError as error:

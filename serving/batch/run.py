@@ -91,9 +91,7 @@ def tag(job: Job, model_folder: str, out: str, beam_args: Sequence[str], progres
     with output_folder(out, job) as parts:
         require_workers(beam_args, parts, (job.data, model_folder), progress)
         progress(f"Looking at {len(paths):,} files")
-        answered_by = job.model.fingerprint + code_version(
-            "deepmusic_genre", "components/track_example_gen", "serving/batch"
-        )
+        answered_by = job.model.fingerprint + code_version(TagShard.__module__)
         shards = plan_shards(job.data, paths, answered_by)
         missing = _missing(shards, parts)
         files = {shard.key: len(shard.paths) for shard in missing}

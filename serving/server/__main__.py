@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 
-from deepmusic_genre.process import run_process
+from deepmusic_genre.process import run_checkout_process
 from deepmusic_genre.quiet import silent_import
 
 with silent_import():
@@ -58,4 +58,4 @@ def _tell_ready(options: ServerOptions) -> None:
 
 
 if __name__ == "__main__":
-    run_process(main)
+    run_checkout_process(main)

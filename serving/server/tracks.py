@@ -10,7 +10,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from deepmusic_genre.tracks.examples import encode_segments
-from deepmusic_genre.tracks.track import SEGMENT_FEATURES, Track
+from deepmusic_genre.tracks.track import SEGMENT_FEATURES
 from serving.server.errors import invalid
 from serving.server.signatures import Signature, Tensors
 
@@ -53,7 +53,7 @@ def track_examples(tensors: Tensors) -> Iterator[bytes]:
         return
     for segments in np.concatenate([tensors["timbre"], tensors["pitches"]], axis=2):
         filled = np.flatnonzero(segments.any(axis=1))
-        yield encode_segments(Track("", "", 0, segments[: filled[-1] + 1]))  # Zeros at the end are padding.
+        yield encode_segments(segments[: filled[-1] + 1])  # Zeros at the end are padding.
 
 
 def _fault(example: bytes) -> str | None:

@@ -84,6 +84,5 @@ def test_what_comes_later_can_depend_on_the_approval() -> None:
     gate = AnomalyGate(
         anomalies=Channel(type=standard_artifacts.ExampleAnomalies),
         schema=Channel(type=standard_artifacts.Schema),
-        code_version="1",
     )
     assert gate.outputs["approved_schema"].type is standard_artifacts.Schema

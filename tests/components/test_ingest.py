@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from components.track_example_gen.ingest import IngestConfig, ingest_shard, publish_shard, read_tracks
+from components.track_example_gen.outcomes import TrackOutcome, read_outcomes
 from components.track_example_gen.progress import Progress
 from components.track_example_gen.splits import SPLITS
 from components.track_example_gen.store import ShardStore
-from components.track_example_gen.verdicts import Verdict, read_verdicts
 from deepmusic_genre.tracks.labels import GenreNames, Label
 from deepmusic_genre.tracks.track import Rejection, Track
 from tests.support.ingestion import records
@@ -78,31 +78,31 @@ def _jazz(tmp_path: Path, count: int) -> list[Path]:
     return [write_analysis(folder / f"{number}.json", analysis(number)) for number in range(count)]
 
 
-def test_shard_has_a_verdict_a_track_in_order(tmp_path: Path) -> None:
+def test_shard_has_a_outcome_a_track_in_order(tmp_path: Path) -> None:
     paths = _jazz(tmp_path, 5)
     paths[1].write_bytes(b"garbage")
     paths.append(write_analysis(tmp_path / "unlabelled.json", analysis(9)))
-    verdicts = read_verdicts(str(_shard(tmp_path, paths)))
-    assert [verdict.path for verdict in verdicts] == list(map(str, paths))
-    assert [verdict.genre for verdict in verdicts] == ["Jazz", "", "Jazz", "Jazz", "Jazz", ""]
-    assert [bool(verdict.reason) for verdict in verdicts] == [False, True, False, False, False, False]
+    outcomes = read_outcomes(str(_shard(tmp_path, paths)))
+    assert [outcome.path for outcome in outcomes] == list(map(str, paths))
+    assert [outcome.genre for outcome in outcomes] == ["Jazz", "", "Jazz", "Jazz", "Jazz", ""]
+    assert [bool(outcome.reason) for outcome in outcomes] == [False, True, False, False, False, False]
 
 
-def test_shards_records_stand_where_the_verdicts_say(tmp_path: Path) -> None:
+def test_shards_records_stand_where_the_outcomes_say(tmp_path: Path) -> None:
     # More than the encoder takes at once.
     shard = _shard(tmp_path, _jazz(tmp_path, 70))
     ids = {split: _ids(shard / split) for split in SPLITS}
-    verdicts = read_verdicts(str(shard))
-    assert [ids[verdict.split][verdict.index] for verdict in verdicts] == [verdict.track_id for verdict in verdicts]
+    outcomes = read_outcomes(str(shard))
+    assert [ids[outcome.split][outcome.index] for outcome in outcomes] == [outcome.track_id for outcome in outcomes]
     assert sum(map(len, ids.values())) == 70
 
 
 def test_whole_shard_is_not_read_again(tmp_path: Path) -> None:
     paths = _jazz(tmp_path, 3)
-    before = read_verdicts(str(_shard(tmp_path, paths)))
+    before = read_outcomes(str(_shard(tmp_path, paths)))
     for path in paths:
         path.unlink()
-    assert read_verdicts(str(_shard(tmp_path, paths))) == before
+    assert read_outcomes(str(_shard(tmp_path, paths))) == before
 
 
 class Meanwhile(Progress):
@@ -130,7 +130,7 @@ def test_two_attempts_at_a_shard_do_not_disturb_each_other(tmp_path: Path, dies:
             ingest_shard(paths, None, CONFIG, folder, Meanwhile(die) if dies else Progress(1))
 
     ingest_shard(paths, None, CONFIG, folder, Meanwhile(another))
-    assert [verdict.path for verdict in read_verdicts(folder)] == paths
+    assert [outcome.path for outcome in read_outcomes(folder)] == paths
     assert sorted(track_id for split in SPLITS for track_id in _ids(store / "shard" / split)) == ["0", "1", "2"]
     left = [path for path in store.iterdir() if path.name != "shard"]
     assert len(left) == dies
@@ -140,10 +140,12 @@ def test_two_attempts_at_a_shard_do_not_disturb_each_other(tmp_path: Path, dies:
 
 def test_publishing_leaves_out_what_was_rejected_since(tmp_path: Path) -> None:
     shard = _shard(tmp_path, _jazz(tmp_path, 40))
-    verdicts = read_verdicts(str(shard))
-    rejected = {verdict.track_id for verdict in verdicts if verdict.split == "train"} & {"1", "2", "3", "20", "21"}
+    outcomes = read_outcomes(str(shard))
+    rejected = {outcome.track_id for outcome in outcomes if outcome.split == "train"} & {"1", "2", "3", "20", "21"}
     assert rejected
-    remaining = [Verdict(item.path, item.track_id, "no") if item.track_id in rejected else item for item in verdicts]
+    remaining = [
+        TrackOutcome(item.path, item.track_id, "no") if item.track_id in rejected else item for item in outcomes
+    ]
     before = {split: _ids(shard / split) for split in SPLITS}
     split_uri = {split: str(tmp_path / f"out-{split}") for split in SPLITS}
     for uri in split_uri.values():

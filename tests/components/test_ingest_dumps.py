@@ -17,8 +17,8 @@ import pytest
 
 from components.track_example_gen.catalogue import FILE_ERRORS
 from components.track_example_gen.ingest import IngestConfig, ingest_shard, read_tracks
+from components.track_example_gen.outcomes import read_outcomes
 from components.track_example_gen.progress import Progress
-from components.track_example_gen.verdicts import read_verdicts
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.labels import GenreNames
 from deepmusic_genre.tracks.track import Rejection
@@ -184,7 +184,7 @@ def test_shard_that_does_not_fit_on_the_disk_is_not_taken_for_whole(tmp_path: Pa
         _shard(tmp_path / "shard", [lines])
     assert not (tmp_path / "shard").exists()
     _shard(tmp_path / "shard", [lines])
-    assert len(read_verdicts(str(tmp_path / "shard"))) == TRACKS
+    assert len(read_outcomes(str(tmp_path / "shard"))) == TRACKS
 
 
 def test_full_disk_is_one_clear_line(tmp_path: Path) -> None:

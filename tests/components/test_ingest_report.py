@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from components.track_example_gen.outcomes import TrackOutcome
 from components.track_example_gen.report import (
     GenresOfTrack,
     IngestSummary,
@@ -13,11 +14,10 @@ from components.track_example_gen.report import (
     summarize,
 )
 from components.track_example_gen.splits import SPLITS, SplitBy
-from components.track_example_gen.verdicts import Verdict
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.track import Rejection
 
-EXAMPLE = Verdict("a.json", "A", split="train", index=0, genre="Jazz", genres=("Jazz",), analyser="echo_nest")
+EXAMPLE = TrackOutcome("a.json", "A", split="train", index=0, genre="Jazz", genres=("Jazz",), analyser="echo_nest")
 
 
 def _summary(
@@ -43,16 +43,16 @@ def _refusal(summary: IngestSummary, share: float = 0.05, split_by: SplitBy = "a
 
 
 def test_summary_counts_what_became_of_each_track() -> None:
-    verdicts = [
-        Verdict("1", "1", split="train", index=0, genre="Jazz", artist="Ann", analyser="echo_nest"),
-        Verdict("2", "2", split="train", index=1, genre="Jazz", artist="Ann", analyser="echo_nest"),
-        Verdict("3", "3", split="train", index=2, genre="Blues", analyser="echo_nest"),
-        Verdict("4", "4", split="test", index=0, genre="Rock", artist="Bob", analyser="echo_nest"),
-        Verdict("5", "5"),
-        Verdict("6", "6", "damaged"),
-        Verdict("7", "", "damaged"),
+    outcomes = [
+        TrackOutcome("1", "1", split="train", index=0, genre="Jazz", artist="Ann", analyser="echo_nest"),
+        TrackOutcome("2", "2", split="train", index=1, genre="Jazz", artist="Ann", analyser="echo_nest"),
+        TrackOutcome("3", "3", split="train", index=2, genre="Blues", analyser="echo_nest"),
+        TrackOutcome("4", "4", split="test", index=0, genre="Rock", artist="Bob", analyser="echo_nest"),
+        TrackOutcome("5", "5"),
+        TrackOutcome("6", "6", "damaged"),
+        TrackOutcome("7", "", "damaged"),
     ]
-    summary = summarize(verdicts, 3, [0])
+    summary = summarize(outcomes, 3, [0])
     assert summary.examples == {"train": {"Blues": 1, "Jazz": 2}, "validation": {}, "test": {"Rock": 1}}
     assert summary.artists == {"train": 1, "validation": 0, "test": 1}
     assert summary.tracks == {"train": 3, "validation": 0, "test": 1}
@@ -61,8 +61,13 @@ def test_summary_counts_what_became_of_each_track() -> None:
 
 
 def test_rejections_are_those_with_a_reason_and_faults_come_first() -> None:
-    verdicts = [EXAMPLE, Verdict("a", "A", "again", "repeated"), Verdict("b", "B", "damaged"), Verdict("c", "C")]
-    assert rejections(verdicts) == [Rejection("b", "damaged", "B"), Rejection("a", "again", "A")]
+    outcomes = [
+        EXAMPLE,
+        TrackOutcome("a", "A", "again", "repeated"),
+        TrackOutcome("b", "B", "damaged"),
+        TrackOutcome("c", "C"),
+    ]
+    assert rejections(outcomes) == [Rejection("b", "damaged", "B"), Rejection("a", "again", "A")]
 
 
 @pytest.mark.parametrize(("rejected", "share"), [(0, 0.0), (10, 0.5), (90, 0.9)])
@@ -139,15 +144,15 @@ def test_genres_that_a_split_lacks_are_told() -> None:
 
 
 def test_repetitions_and_several_genres_are_counted_apart_from_rejections() -> None:
-    verdicts = [
+    outcomes = [
         msgspec.structs.replace(EXAMPLE, genres=("Jazz", "Rock")),
-        Verdict("b", "A", "again", "repeated"),
-        Verdict("c", "C", "under several genres", "several_genres", genres=("Jazz", "Rock")),
+        TrackOutcome("b", "A", "again", "repeated"),
+        TrackOutcome("c", "C", "under several genres", "several_genres", genres=("Jazz", "Rock")),
     ]
-    summary = summarize(verdicts, 3, [0])
+    summary = summarize(outcomes, 3, [0])
     assert (summary.read, summary.rejected, summary.repeated, summary.several_genres) == (3, 0, 1, 2)
     assert "0 unlabelled, 0 rejected, 1 repeated; 2 under several genres" in str(summary)
-    assert several_genres(verdicts) == [
+    assert several_genres(outcomes) == [
         GenresOfTrack("a.json", "A", ("Jazz", "Rock"), "Jazz"),
         GenresOfTrack("c", "C", ("Jazz", "Rock"), ""),
     ]

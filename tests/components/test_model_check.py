@@ -131,7 +131,6 @@ def test_the_component_hands_on_a_blessing() -> None:
         model=Channel(type=standard_artifacts.Model),
         model_runs=Channel(type=standard_artifacts.ModelRun),
         genres=GENRES,
-        code_version="1",
     )
     assert component.outputs["blessing"].type is standard_artifacts.InfraBlessing
     assert component.exec_properties["code_version"] == "1"

@@ -56,7 +56,6 @@ def test_the_component_hands_on_a_model_and_a_selection() -> None:
     component = ModelSelector(
         models=Channel(type=standard_artifacts.Model),
         model_runs=Channel(type=standard_artifacts.ModelRun),
-        code_version="1",
     )
     assert component.outputs["model"].type is standard_artifacts.Model
     assert component.outputs["selection"].type is ModelSelection

@@ -182,7 +182,6 @@ def test_the_component_hands_on_a_blessing_and_a_verdict() -> None:
         baseline_model=Channel(type=standard_artifacts.Model),
         predictions=Channel(type=TestPredictions),
         limits=LIMITS,
-        code_version="1",
     )
     assert component.outputs["blessing"].type is standard_artifacts.ModelBlessing
     assert Limits.model_validate_json(component.exec_properties["limits"]) == LIMITS

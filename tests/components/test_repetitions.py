@@ -4,19 +4,19 @@ from typing import Any
 
 import pytest
 
+from components.track_example_gen.outcomes import TrackOutcome
 from components.track_example_gen.repetitions import decide_repetitions
 from components.track_example_gen.several_genres import SeveralGenres, genre_of
-from components.track_example_gen.verdicts import Verdict
 
 SETTINGS: tuple[SeveralGenres, ...] = ("drop", "first", "majority")
 
 
-def _example(path: str, track_id: str, digest: str = "1", genre: str = "Jazz", **more: Any) -> Verdict:
-    return Verdict(path, track_id, split="train", genre=genre, genres=(genre,), digest=digest, index=0, **more)
+def _example(path: str, track_id: str, digest: str = "1", genre: str = "Jazz", **more: Any) -> TrackOutcome:
+    return TrackOutcome(path, track_id, split="train", genre=genre, genres=(genre,), digest=digest, index=0, **more)
 
 
-def _kept(verdicts: list[Verdict]) -> list[str]:
-    return [verdict.path for verdict in verdicts if verdict.split]
+def _kept(outcomes: list[TrackOutcome]) -> list[str]:
+    return [outcome.path for outcome in outcomes if outcome.split]
 
 
 EXAMPLE = _example("a.json", "A")
@@ -55,8 +55,8 @@ def test_equal_content_never_stays_twice_by_way_of_a_third_track() -> None:
     assert final[2].reason == "the same as track A, a.json, by a third one's id and content"
 
 
-@pytest.mark.parametrize("other", [Verdict("b.json", "A"), Verdict("b.json", "A", reason="damaged")])
-def test_track_without_a_genre_repeats_nothing(other: Verdict) -> None:
+@pytest.mark.parametrize("other", [TrackOutcome("b.json", "A"), TrackOutcome("b.json", "A", reason="damaged")])
+def test_track_without_a_genre_repeats_nothing(other: TrackOutcome) -> None:
     assert decide_repetitions([EXAMPLE, other], "drop") == [EXAMPLE, other]
     assert decide_repetitions([other, EXAMPLE], "drop") == [other, EXAMPLE]
 
@@ -69,7 +69,7 @@ def test_drop_leaves_out_a_track_in_two_genres(digest: str, track_id: str) -> No
     assert _kept(final) == ["c.json"]
     assert final[0].left_out == "several_genres"
     assert final[0].reason == "under several genres: Jazz in a.json, Rock in b.json"
-    assert [verdict.genres for verdict in final] == [("Jazz", "Rock"), (), ("Jazz",)]
+    assert [outcome.genres for outcome in final] == [("Jazz", "Rock"), (), ("Jazz",)]
 
 
 def test_first_takes_the_first_genre() -> None:
@@ -88,7 +88,7 @@ def test_majority_takes_the_most_frequent_genre() -> None:
 
 
 def test_track_that_its_labels_left_out_takes_its_equals_along() -> None:
-    labels = Verdict("a.json", "A", "under several", "several_genres", genres=("Jazz", "Rock"), digest="1")
+    labels = TrackOutcome("a.json", "A", "under several", "several_genres", genres=("Jazz", "Rock"), digest="1")
     final = decide_repetitions([labels, _example("b.json", "B", "1", "Jazz")], "drop")
     assert _kept(final) == []
     assert final[0].reason == "under several genres: Jazz, Rock"
@@ -113,5 +113,5 @@ def test_whatever_is_kept_has_its_own_id_and_content() -> None:
         for number in range(60)
     ]
     for setting in SETTINGS:
-        kept = [verdict for verdict in decide_repetitions(tracks, setting) if verdict.split]
-        assert len({verdict.track_id for verdict in kept}) == len({verdict.digest for verdict in kept}) == len(kept)
+        kept = [outcome for outcome in decide_repetitions(tracks, setting) if outcome.split]
+        assert len({outcome.track_id for outcome in kept}) == len({outcome.digest for outcome in kept}) == len(kept)

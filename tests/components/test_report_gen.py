@@ -41,7 +41,7 @@ from components.track_example_gen.report import GenresOfTrack, IngestSummary
 from components.trainer.description import ModelDescription
 from components.trainer.record import TrainingRecord
 from deepmusic_genre.tracks.examples import encode_track
-from deepmusic_genre.tracks.track import SEGMENT_FEATURES, Rejection, Track
+from deepmusic_genre.tracks.track import ECHO_NEST, SEGMENT_FEATURES, Rejection, Track
 
 ODD_GENRE = "50% & $x_1"
 GENRES = ("Blues", "Jazz", ODD_GENRE, "Metal")
@@ -68,6 +68,7 @@ def _tracks(split: str) -> list[Track]:
             source="audio_analysis" if number % 2 else "million_song",
             duration=100.0 + number,
             segments=rng.uniform(0, 1, (5 + number, 24)).astype(np.float32),
+            analyser=ECHO_NEST,
             artist_id=f"{split}-band-{number // 3}",
             artist=f"Band {number // 3}",
             title=ODD_TITLE if number == 0 else f"Title {number}",
@@ -152,7 +153,7 @@ def _model_run(folder: Path, model: str, history: dict[str, list[float]]) -> Art
 
 
 def _evaluation(folder: Path, model: str, predictions: Predictions) -> Artifact:
-    config = eval_config(len(GENRES), "1")
+    config = eval_config(len(GENRES))
     (spec,) = config.model_specs
     spec.Clear()
     spec.MergeFrom(tfma.ModelSpec(label_key="label", prediction_key="prediction"))

@@ -49,7 +49,7 @@ def test_the_executor_samples_the_splits_that_it_is_told_to(
 
 
 def test_the_component_hands_on_examples() -> None:
-    component = Sampler(examples=Channel(type=standard_artifacts.Examples), sampling="downsampled", code_version="1")
+    component = Sampler(examples=Channel(type=standard_artifacts.Examples), sampling="downsampled")
     assert component.outputs["sampled_examples"].type is standard_artifacts.Examples
     assert component.exec_properties["sampling"] == "downsampled"
 

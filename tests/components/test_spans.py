@@ -15,8 +15,8 @@ from tfx.components.example_gen import utils
 from components.track_example_gen import chunks
 from components.track_example_gen.driver import FingerprintDriver
 from components.track_example_gen.executor import writing_to
+from components.track_example_gen.outcomes import read_outcomes
 from components.track_example_gen.spans import Span, find_spans, fingerprint_of
-from components.track_example_gen.verdicts import read_verdicts
 from deepmusic_genre.errors import PipelineInputError
 from tests.support.ingestion import Run, execute
 from tests.support.tracks import analysis, write_analysis, write_catalogue
@@ -226,7 +226,7 @@ def test_interrupted_ingestion_goes_on_with_what_it_has_read(tmp_path: Path) -> 
     whole = _again(tmp_path, data, labels)
     shards = sorted(path for path in tmp_path.iterdir() if len(path.name) == 32)
     # The files' content decides which these are: a few tracks, or most of them.
-    lost = sum(len(read_verdicts(str(shard))) for shard in shards[:2])
+    lost = sum(len(read_outcomes(str(shard))) for shard in shards[:2])
     shards[0].rename(f"{shards[0]}.1.part")
     shutil.rmtree(shards[1])
     again = _again(tmp_path, data, labels)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from components.track_example_gen.splits import SPLITS, SplitBy, split_of
-from deepmusic_genre.tracks.track import Track
+from deepmusic_genre.tracks.track import ECHO_NEST, Track
 
 
 def _track(track_id: str = "A", segments: int = 3, seed: int = 0, **texts: Any) -> Track:
     values = np.random.default_rng(seed).random((segments, 24), np.float32)
-    return Track(track_id, "audio_analysis", 12.5, values, **texts)
+    return Track(track_id, "audio_analysis", 12.5, values, ECHO_NEST, **texts)
 
 
 @pytest.mark.parametrize("split_by", ["artist", "track"])
@@ -57,5 +57,5 @@ def test_splits_stay_the_same_from_version_to_version() -> None:
 
 @pytest.mark.parametrize(("one", "other"), [("The Band", "the  BAND "), ("Bj\u00f6rk", "BJ\u00d6RK")])
 def test_an_artist_is_one_however_the_name_is_written(one: str, other: str) -> None:
-    tracks = [Track("t", "s", 1.0, np.ones((1, 24), np.float32), artist=name) for name in (one, other)]
+    tracks = [Track("t", "s", 1.0, np.ones((1, 24), np.float32), ECHO_NEST, artist=name) for name in (one, other)]
     assert tracks[0].artist_key == tracks[1].artist_key

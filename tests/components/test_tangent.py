@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from components.trainer.fitting import Task
-from components.trainer.tangent import FEATURE, TangentSpace, fit_tangent, spread_over_genres, symmetric
+from components.trainer.tangent import TRACK_STATISTICS, TangentSpace, fit_tangent, spread_over_genres, symmetric
 from components.transform.statistics import (
     FRAME,
     N_MOMENTS,
@@ -108,7 +108,7 @@ def test_tracks_without_any_variety_give_numbers_all_the_same() -> None:
     timbre, pitches = np.zeros((6, 50, 12), np.float32), np.full((6, 50, 12), 0.5, np.float32)
     timbre[:3] += np.linspace(0, 1, 50)[:, np.newaxis]
     statistics = track_statistics(timbre, pitches, tf.constant([50] * 6, tf.int64))
-    train = tf.data.Dataset.from_tensor_slices(({FEATURE: statistics}, np.array([0, 0, 0, 1, 1, 1])))
+    train = tf.data.Dataset.from_tensor_slices(({TRACK_STATISTICS: statistics}, np.array([0, 0, 0, 1, 1, 1])))
     fit = fit_tangent(Task(train, train, 2, "none", 0, ""), CHOSEN)
     assert np.isfinite(fit.model.predict(train.batch(6), verbose=0)).all()
 
@@ -145,4 +145,4 @@ def _genres(tracks: int, seed: int) -> tf.data.Dataset:
     timbre = np.where(labels[:, np.newaxis, np.newaxis] == 1, smooth, noise[:, 1:])
     pitches = rng.random((tracks, 200, 12)).astype(np.float32)
     statistics = track_statistics(timbre, pitches, tf.constant([200] * tracks, tf.int64))
-    return tf.data.Dataset.from_tensor_slices(({FEATURE: statistics}, labels.astype(np.int64)))
+    return tf.data.Dataset.from_tensor_slices(({TRACK_STATISTICS: statistics}, labels.astype(np.int64)))

@@ -20,12 +20,12 @@ from components.track_example_gen.ingest import read_tracks
 from deepmusic_genre.analyser import pool
 from deepmusic_genre.analyser.analysis import analyser_name
 from deepmusic_genre.analyser.pool import analyse_ahead
-from deepmusic_genre.client.__main__ import main
 from deepmusic_genre.tracks.audio import MAX_AUDIO_BYTES
 from deepmusic_genre.tracks.labels import GenreNames, read_labels
 from deepmusic_genre.tracks.registry import read
 from deepmusic_genre.tracks.track import Rejection, Track
 from tests.conftest import ROOT
+from tests.support.command import call
 from tests.support.endpoints import Endpoints
 from tests.support.tracks import GENRES
 
@@ -243,7 +243,7 @@ def test_a_model_of_another_analyser_gives_no_answer_to_a_sound_file(
     endpoints: Endpoints, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "clip.wav").write_bytes(sound(1))
-    assert main([str(tmp_path / "clip.wav"), "--url", endpoints.http, "--format", "csv"]) == 1
+    assert call("predict", str(tmp_path / "clip.wav"), "--url", endpoints.http, "--format", "csv") == 1
     printed = capsys.readouterr()
     assert printed.out == ""
     assert f"its segments are {analyser_name()}'s, and the model was trained on those of echo_nest" in printed.err

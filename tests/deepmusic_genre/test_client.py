@@ -16,17 +16,17 @@ import tensorflow as tf
 
 from components.model_selector.selection import load_selection
 from components.scoring.predictions import load_predictions
-from deepmusic_genre.client import Client, EndpointError, Prediction, read_tracks
+from deepmusic_genre import Client, EndpointError, Prediction, read_tracks
 from deepmusic_genre.client.client import MAX_REQUEST_BYTES, MAX_TOGETHER
 from deepmusic_genre.tracks.registry import SOURCES
 from deepmusic_genre.tracks.source import endings
-from deepmusic_genre.tracks.track import Rejection, Track
+from deepmusic_genre.tracks.track import ECHO_NEST, Rejection, Track
 from tests.conftest import FinishedRun, free_port, predicted
 from tests.support.endpoints import BROKEN, EMPTY, OTHER, TEXTS, Endpoints, grpc_server, http_server, outputs_json
 from tests.support.tracks import analysis, write_analysis
 
 SCHEMES = ("http", "grpc")
-TRACK = Track("A", "audio_analysis", 1.0, np.full((3, 24), 0.5, np.float32), artist="Ann", title="Song")
+TRACK = Track("A", "audio_analysis", 1.0, np.full((3, 24), 0.5, np.float32), ECHO_NEST, artist="Ann", title="Song")
 JAZZ = outputs_json("Jazz", {"Jazz": 0.75, "Rock": 0.25})
 JAZZ_TENSORS: dict[str, Any] = {
     "genre": [b"Jazz"],
@@ -126,7 +126,9 @@ def test_answers_come_as_they_are_fetched_and_requests_are_bounded_by_tracks(url
 
 def test_requests_are_bounded_by_bytes_and_tell_nothing_but_segments() -> None:
     size = MAX_REQUEST_BYTES * 2 // 5
-    long = Track("A", "audio_analysis", 1.0, np.ones((size // 96, 24), np.float32), artist="Ann", title="Secret")
+    long = Track(
+        "A", "audio_analysis", 1.0, np.ones((size // 96, 24), np.float32), ECHO_NEST, artist="Ann", title="Secret"
+    )
     bodies: list[bytes] = []
     twice = json.loads(JAZZ)["outputs"]
     both = json.dumps({"outputs": {name: values * 2 for name, values in twice.items()}}).encode()

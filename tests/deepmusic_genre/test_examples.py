@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from deepmusic_genre.tracks.examples import encode_segments, encode_track
-from deepmusic_genre.tracks.track import SEGMENT_FEATURES, Track
+from deepmusic_genre.tracks.track import ECHO_NEST, SEGMENT_FEATURES, Track
 from tests.conftest import ROOT
 
 TEXTS = ("artist_id", "artist", "title", "genre")
@@ -21,7 +21,7 @@ TEXTS = ("artist_id", "artist", "title", "genre")
 
 def _track(segments: int = 3, seed: int = 0, **texts: Any) -> Track:
     values = np.random.default_rng(seed).random((segments, 24), np.float32)
-    return Track("A", "audio_analysis", 12.5, values, **texts)
+    return Track("A", "audio_analysis", 12.5, values, ECHO_NEST, **texts)
 
 
 def _features(encoded: bytes) -> dict[str, list[Any]]:
@@ -62,14 +62,14 @@ def test_the_bytes_are_those_of_tensorflows_own_message(
     segments: np.ndarray[Any, np.dtype[np.float32]], duration: float, texts: dict[str, str]
 ) -> None:
     known: dict[str, Any] = {**texts}
-    track = Track("TR1", "million_song", duration, segments, **known)
+    track = Track("TR1", "million_song", duration, segments, ECHO_NEST, **known)
     assert encode_track(track) == _golden(track)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_each_coefficient_is_a_feature_of_its_own_with_a_value_a_segment(order: Any) -> None:
     track = _track(segments=5)
-    rearranged = Track("A", "audio_analysis", 12.5, np.asarray(track.segments, order=order))
+    rearranged = Track("A", "audio_analysis", 12.5, np.asarray(track.segments, order=order), ECHO_NEST)
     features = _features(encode_track(rearranged))
     np.testing.assert_array_equal(_segments(features), track.segments)
     assert features["timbre_01"] == track.segments[:, 0].tolist()
@@ -107,7 +107,7 @@ def test_max_segments_keeps_the_first_and_tells_how_many_there_were() -> None:
 
 
 def test_segments_alone_tell_nothing_of_whose_they_are() -> None:
-    features = _features(encode_segments(_track(artist="Ann", title="Song", genre="Rock")))
+    features = _features(encode_segments(_track(artist="Ann", title="Song", genre="Rock").segments))
     assert features.keys() == set(SEGMENT_FEATURES)
     np.testing.assert_array_equal(_segments(features), _track().segments)
 

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepmusic_genre.tracks.labels import GenreNames, InvalidLabels, Label, apply_label, label_of, read_labels
-from deepmusic_genre.tracks.track import InvalidTrack, Track
+from deepmusic_genre.tracks.track import ECHO_NEST, InvalidTrack, Track
 
 NAMES = GenreNames(["Hip-Hop", "Blues", "R&B", "Rock"])
 
 
 def _track(**texts: Any) -> Track:
-    return Track("A", "audio_analysis", 1.0, np.zeros((1, 24), np.float32), **texts)
+    return Track("A", "audio_analysis", 1.0, np.zeros((1, 24), np.float32), ECHO_NEST, **texts)
 
 
 def _fault(content: bytes) -> str:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from deepmusic_genre.client.__main__ import main
 from deepmusic_genre.client.client import MAX_TOGETHER
 from deepmusic_genre.tracks.registry import SOURCES
 from deepmusic_genre.tracks.source import endings
 from tests.conftest import ROOT, free_port
+from tests.support.command import call, command
 from tests.support.endpoints import Endpoints, http_server
 from tests.support.tracks import analysis, write_analysis, write_h5
 
@@ -27,7 +27,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-COMMAND = (sys.executable, "-m", "deepmusic_genre.client")
+COMMAND = command("predict")
 ENDINGS = endings(SOURCES)
 
 
@@ -43,11 +43,11 @@ def test_a_folder_of_any_form_is_answered_for_scripts(
     write_analysis(tmp_path / "deep" / "a.json.gz", analysis(1))
     write_h5(tmp_path / "b.h5", ["TR1", "TR2"])
     (tmp_path / "notes.txt").write_text("nothing")
-    assert main([str(tmp_path), "--url", endpoints.http, "--format", "csv"]) == 0
+    assert call("predict", str(tmp_path), "--url", endpoints.http, "--format", "csv") == 0
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [row["track_id"] for row in rows] == ["TR1", "TR2", "a"]
     assert [row["title"] for row in rows] == ["Title 0", "Title 1", ""]
-    assert main([str(tmp_path), "--url", endpoints.grpc, "--format", "jsonl"]) == 0
+    assert call("predict", str(tmp_path), "--url", endpoints.grpc, "--format", "jsonl") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["genre"] for line in lines] == [row["genre"] for row in rows]
     assert all(sum(line["probabilities"].values()) == pytest.approx(1, abs=1e-4) for line in lines)
@@ -57,7 +57,7 @@ def test_people_see_the_title_and_bars(
     endpoints: Endpoints, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = write_h5(tmp_path / "b.h5", ["TR1"])
-    assert main([str(file), "--url", endpoints.http]) == 0
+    assert call("predict", str(file), "--url", endpoints.http) == 0
     shown = capsys.readouterr().out
     assert "Artist 0 - Title 0" in shown
     assert "█" in shown
@@ -68,7 +68,7 @@ def test_dump_is_answered_track_by_track_and_a_fault_names_its_line(
 ) -> None:
     lines = tmp_path / "dump.jsonl"
     lines.write_text("".join(json.dumps(value) + "\n" for value in (analysis(1) | {"id": "A"}, {}, analysis(2))))
-    assert main([str(lines), "--url", endpoints.http, "--format", "csv"]) == 1
+    assert call("predict", str(lines), "--url", endpoints.http, "--format", "csv") == 1
     printed = capsys.readouterr()
     assert [line.partition(",")[0] for line in printed.out.splitlines()[:2]] == ["track_id", "A"]
     assert len(printed.out.splitlines()) == 3
@@ -83,7 +83,7 @@ def test_bad_files_are_told_at_the_end_and_the_others_are_answered(
     (tmp_path / "empty").mkdir()
     (tmp_path / "x.txt").write_text("nothing")
     paths = [str(tmp_path), *(str(tmp_path / name) for name in ("none.json", "x.txt", "empty", f"{'x' * 300}.json"))]
-    assert main([*paths, "--url", endpoints.http, "--format", "csv"]) == 1
+    assert call("predict", *paths, "--url", endpoints.http, "--format", "csv") == 1
     printed = capsys.readouterr()
     assert "good," in printed.out
     faults = printed.err.splitlines()
@@ -97,7 +97,7 @@ def test_bad_files_are_told_at_the_end_and_the_others_are_answered(
 
 def test_no_server_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_analysis(tmp_path / "a.json", analysis(1))
-    assert main([str(file), "--url", f"http://127.0.0.1:{free_port()}"]) == 1
+    assert call("predict", str(file), "--url", f"http://127.0.0.1:{free_port()}") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("No server answers at http://127.0.0.1:")
 
@@ -105,7 +105,7 @@ def test_no_server_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
 def test_a_time_out_is_a_number_of_seconds(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["a.json", "--timeout", seconds])
+        call("predict", "a.json", "--timeout", seconds)
     assert f"{seconds} is no number of seconds above 0" in capsys.readouterr().err
 
 
@@ -183,7 +183,7 @@ def test_memory_does_not_grow_with_the_folder(tmp_path: Path, capsys: pytest.Cap
         answer = json.dumps({"outputs": {**names, "probabilities": probabilities}}).encode()
         with http_server([(200, answer)] * (tracks // MAX_TOGETHER)) as url:
             tracemalloc.start()
-            assert main([str(tmp_path)] * (tracks // MAX_TOGETHER) + ["--url", url, "--format", "csv"]) == 0
+            assert call("predict", *[str(tmp_path)] * (tracks // MAX_TOGETHER), "--url", url, "--format", "csv") == 0
             reached = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         assert len(capsys.readouterr().out.splitlines()) == tracks + 1
@@ -224,6 +224,6 @@ def _imports(file: Path) -> Iterator[str]:
 
 def test_the_command_starts_without_tensorflow() -> None:
     loaded = "[name for name in sys.modules if name.startswith('tensor')]"
-    code = f"import sys, deepmusic_genre.client.__main__; print({loaded})"
+    code = f"import sys, deepmusic_genre.cli; print({loaded})"
     shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"

@@ -10,7 +10,7 @@ import pytest
 from components.trainer.record import load_training
 from deepmusic_genre.exit_codes import GATE, OK
 from tests.components.test_spans import add_span, spanned
-from tests.conftest import run_local
+from tests.conftest import artifacts, run_local
 
 
 class _Scheduled(NamedTuple):
@@ -27,8 +27,7 @@ class _Scheduled(NamedTuple):
         return sorted(child.name for child in (self.home / "pushed").iterdir())
 
     def made(self, component: str, key: str) -> list[Path]:
-        folder = self.home / "artifacts" / component / key
-        return sorted(folder.iterdir(), key=lambda place: int(place.name))
+        return artifacts(self.home, component, key)
 
 
 @pytest.fixture(scope="module")

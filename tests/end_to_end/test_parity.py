@@ -3,7 +3,6 @@
 import csv
 import signal
 import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,9 +23,10 @@ from components.scoring.predictions import load_predictions
 from components.track_example_gen.splits import SPLITS, TEST, TRAIN, VALIDATION, split_of
 from components.trainer.record import VALIDATION_FILE, load_training
 from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
-from deepmusic_genre.tracks.track import N_COEFFICIENTS, Track
-from serving.__main__ import MODEL_NAME, stand_in_command
-from tests.conftest import ROOT, free_port, run_local
+from deepmusic_genre.tracks.track import ECHO_NEST, N_COEFFICIENTS, Track
+from serving.serve import MODEL_NAME, development_command
+from tests.conftest import ROOT, artifacts, free_port, run_local
+from tests.support.command import command
 
 TRACKS = 100
 TOLERANCE = 1e-5
@@ -63,7 +63,7 @@ def trained(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Traine
     )
     assert result.returncode == 0, result.stdout
     assert "Pushed to " in result.stdout, result.stdout
-    (run,) = (folder / "parity/artifacts/Trainer-tangent/model_run").iterdir()
+    (run,) = artifacts(folder / "parity", "Trainer-tangent", "model_run")
     own = load_predictions(str(run / VALIDATION_FILE))
     probabilities = with_temperature(own.probabilities, load_training(str(run)).temperature).astype(np.float32)
     return TrainedModel(folder / "parity/pushed", data, own.tracks["track_id"].to_pylist(), own.genres, probabilities)
@@ -74,7 +74,7 @@ def _chosen(labels: Path) -> list[str]:
     by_split: dict[str, dict[str, list[str]]] = {split: defaultdict(list) for split in SPLITS}
     with labels.open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            track = Track(row["track_id"], "", 0.0, np.zeros((1, 2 * N_COEFFICIENTS), np.float32))
+            track = Track(row["track_id"], "", 0.0, np.zeros((1, 2 * N_COEFFICIENTS), np.float32), ECHO_NEST)
             by_split[split_of(track, "track")][row["genre"]].append(row["track_id"])
     few = chain.from_iterable(ids[:most] for split, most in _OF_A_GENRE.items() for ids in by_split[split].values())
     return [*few, *islice(chain.from_iterable(by_split[VALIDATION].values()), TRACKS)]
@@ -117,18 +117,9 @@ def _over_grpc(tracks: Sequence[Track], port: int) -> Probabilities:
 
 def _in_bulk(trained: TrainedModel) -> Probabilities:
     out = trained.models.parent.parent / "answers"
-    command = [
-        sys.executable,
-        "-m",
-        "serving.batch",
-        "--data",
-        str(trained.data),
-        "--out",
-        str(out),
-        "--name",
-        "parity",
-    ]
-    subprocess.run([*command, f"output={trained.models.parent.parent}"], cwd=ROOT, check=True, capture_output=True)
+    options = ("--data", str(trained.data), "--out", str(out), "--name", "parity")
+    tagging = command("tag", *options, f"output={trained.models.parent.parent}")
+    subprocess.run(tagging, cwd=ROOT, check=True, capture_output=True)
     answers = pd.read_parquet(out / "predictions.parquet").set_index("track_id").loc[trained.track_ids]
     return np.asarray(answers[[f"probability_{genre}" for genre in trained.genres]], np.float32)
 
@@ -138,7 +129,7 @@ def test_rest_grpc_and_bulk_answer_as_the_trainer_did(trained: TrainedModel) -> 
     assert len(trained.track_ids) == TRACKS
     tracks = _tracks(trained)
     grpc_port, rest_port = free_port(), free_port()
-    command = stand_in_command(trained.models, grpc_port, rest_port)
+    command = development_command(trained.models, grpc_port, rest_port)
     with subprocess.Popen(command.arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         assert "ready" in server.stdout.readline()

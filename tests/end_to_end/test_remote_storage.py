@@ -26,9 +26,9 @@ from pipeline.settings import Settings, load_settings
 from serving.batch.folder import Job
 from serving.batch.model import identify
 from serving.batch.run import tag
-from serving.versions import main as versions
 from tests.components.test_pusher import FILES, push
 from tests.conftest import run_local
+from tests.support.command import call
 from tests.support.gcs_server import BUCKET, Bucket, gcs_server
 from tests.support.ingestion import IN_PROCESS
 from tests.support.tracks import write_catalogue
@@ -53,8 +53,8 @@ class RemoteRun:
     def artifact(self, bucket: Bucket, component: str, key: str, file: str) -> bytes:
         (name,) = (
             name
-            for name in bucket.names(f"deep/mine/artifacts/{component}/{key}/")
-            if name.endswith(f"/{file}") and "/.system/" not in name
+            for name in bucket.names("deep/mine/artifacts/")
+            if f"/{component}/{key}/" in name and name.endswith(f"/{file}")
         )
         return bucket.objects[name][0]
 
@@ -85,7 +85,7 @@ def test_a_run_leaves_in_the_bucket_what_it_made(bucket: Bucket, remote_run: Rem
     assert "60 tracks: " in remote_run.stdout
     version = pushed_version(remote_run.settings.pushed, None)
     assert f"Pushed to {version}\n" in remote_run.stdout
-    assert f"report: gs://{BUCKET}/deep/mine/artifacts/ReportGen/report/" in remote_run.stdout
+    assert re.search(rf"^report: gs://{BUCKET}/deep/mine/artifacts/[^/]+/ReportGen/report/", remote_run.stdout, re.M)
     summary = json.loads(remote_run.artifact(bucket, "TrackExampleGen", "report", "summary.json"))
     assert (summary["read"], summary["rejected"]) == (60, 0)
     assert remote_run.artifact(bucket, "ReportGen", "report", "report.html").startswith(b"<!DOCTYPE html>")
@@ -108,7 +108,7 @@ def test_a_server_sees_a_version_when_it_is_whole(bucket: Bucket, remote_run: Re
 def test_the_versions_are_listed_with_their_scores(
     bucket: Bucket, remote_run: RemoteRun, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert versions(["--settings", str(remote_run.file)]) == 0
+    assert call("versions", "--settings", str(remote_run.file)) == 0
     shown = capfd.readouterr().out
     assert pushed_version(remote_run.settings.pushed, None).rpartition("/")[2] in shown
     assert "tangent" in shown
@@ -217,13 +217,19 @@ def test_what_a_killed_run_left_in_the_bucket_goes(bucket: Bucket, tmp_path: Pat
         done, killed = handle.store.put_executions(
             [metadata_store_pb2.Execution(type_id=kind, last_known_state=state) for state in states]
         )
+        run_type = handle.store.put_context_type(metadata_store_pb2.ContextType(name="pipeline_run"))
+        (run,) = handle.store.put_contexts([metadata_store_pb2.Context(type_id=run_type, name="run")])
+        handle.store.put_attributions_and_associations(
+            [], [metadata_store_pb2.Association(context_id=run, execution_id=each) for each in (done, killed)]
+        )
     for execution in (done, killed):
-        bucket.put(f"left/artifacts/Trainer/model/{execution}/file", b"x")
-        bucket.put(f"left/artifacts/Trainer/.system/executor_execution/{execution}/file", b"x")
-    remove_leftovers(f"gs://{BUCKET}/left/artifacts", connection, "mine")
+        bucket.put(f"left/artifacts/run/Trainer/model/{execution}/file", b"x")
+        bucket.put(f"left/artifacts/another/Trainer/model/{execution}/file", b"x")
+    bucket.put(f"left/artifacts/run/Trainer/.system/executor_execution/{killed}/file", b"x")
+    remove_leftovers(f"gs://{BUCKET}/left/artifacts", connection)
     assert bucket.names("left/") == [
-        f"left/artifacts/Trainer/.system/executor_execution/{done}/file",
-        f"left/artifacts/Trainer/model/{done}/file",
+        *(f"left/artifacts/another/Trainer/model/{execution}/file" for execution in (done, killed)),
+        f"left/artifacts/run/Trainer/model/{done}/file",
     ]
 
 
@@ -249,8 +255,8 @@ def test_data_on_an_unknown_file_system_are_refused_with_a_line() -> None:
 
 def test_old_runs_and_versions_are_removed_from_the_bucket(bucket: Bucket, remote_run: RemoteRun) -> None:
     def models() -> set[str]:
-        folder = "deep/mine/artifacts/Trainer-tangent/model/"
-        return {name.removeprefix(folder).partition("/")[0] for name in bucket.names(folder)} - {""}
+        names = bucket.names("deep/mine/artifacts/")
+        return {found[1] for name in names if (found := re.search("/Trainer-tangent/model/([^/]+)/", name))}
 
     first = pushed_version(remote_run.settings.pushed, None)
     assert run_there(remote_run.file, "training.seed=1").returncode == 0

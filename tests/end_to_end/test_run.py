@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ from components.pusher.folder import WITHDRAWN
 from components.trainer.record import load_training
 from deepmusic_genre.exit_codes import GATE, OK
 from pipeline.settings import load_settings
-from tests.conftest import ROOT, FinishedRun, run_local
+from tests.conftest import ROOT, FinishedRun, artifacts, run_local
+from tests.support.command import command
 from tests.support.tracks import analysis, write_analysis, write_catalogue
 
 CAME_TO_ITS_END = (OK, GATE)
@@ -94,7 +94,7 @@ def test_data_against_the_schema_stop_the_run_until_either_is_mended(tmp_path: P
     assert "nothing was trained or pushed" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
     assert not (tmp_path / "bad/pushed").exists()
-    assert not (tmp_path / "bad/artifacts/Trainer-tangent").exists()
+    assert not artifacts(tmp_path / "bad", "Trainer-tangent", "model")
 
     schema.write_text(schema.read_text().replace("min: -500.0 max: 500.0", "min: -1e6 max: 1e6"))
     result = run_local((*arguments, *settings))
@@ -112,7 +112,7 @@ def test_data_against_the_schema_stop_the_run_until_either_is_mended(tmp_path: P
         (("--data", "{data}", "--labels", "{strangers}"), "None of the 4 tracks has a genre"),
         (("models.c1m1.epochs=0",), "models.c1m1.epochs = 0: Input should be greater than or equal to 1."),
         (("training.epoch=1",), "training.epoch is not a setting; there are balance, models,"),
-        (("training.models=[c9m9]",), "training.models.0 = 'c9m9': Input should be 'c1m1', 'c1m2'"),
+        (("training.models=[c9m9]",), "training.models.0 = 'c9m9': is not a model; there are c1m1, c1m2"),
     ],
 )
 def test_a_mistake_is_answered_with_one_clear_line(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
@@ -241,10 +241,9 @@ def test_a_stopped_run_is_gone_on_with(stop: signal.Signals, tmp_path: Path) -> 
         *(f"output={tmp_path}", "training.models=[c1m1]"),
     )
     endless = ("models.c1m1.epochs=100000", "models.c1m1.patience=100000")
-    command = [sys.executable, "-m", "pipeline.run.local", *arguments, *endless]
     # A shell's background job, which the tests may be, hands on a SIGINT that is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command("run", *arguments, *endless), cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         seen = ""
         while "epoch   2" not in seen:
@@ -255,7 +254,7 @@ def test_a_stopped_run_is_gone_on_with(stop: signal.Signals, tmp_path: Path) -> 
         rest = process.stdout.read()
     if stop == signal.SIGINT:
         assert process.returncode == 130
-        assert "Interrupted." in rest
+        assert "Interrupted. Run the same command to resume" in rest
         assert "Traceback" not in rest
     assert not (tmp_path / "stopped/pushed").exists()
 
@@ -263,8 +262,9 @@ def test_a_stopped_run_is_gone_on_with(stop: signal.Signals, tmp_path: Path) -> 
     assert result.returncode in CAME_TO_ITS_END, result.stdout
     assert re.search(r"^Transform .*from the cache$", result.stdout, re.MULTILINE), result.stdout
     assert re.search(r"^Trainer-c1m1 +\d+\.\d s$", result.stdout, re.MULTILINE), result.stdout
-    trained = tmp_path / "stopped/artifacts/Trainer-c1m1"
-    assert len(list((trained / "model").iterdir())) == len(list((trained / "model_run").iterdir())) == 1
+    for key in ("model", "model_run"):
+        assert len(artifacts(tmp_path / "stopped", "Trainer-c1m1", key)) == 1
+    assert not list((tmp_path / "stopped/artifacts").rglob(".system"))
 
 
 def test_the_demo_catalogue_is_neither_trivial_nor_hopeless(tmp_path: Path) -> None:

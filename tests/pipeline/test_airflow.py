@@ -1,6 +1,5 @@
 """What the DAG's tasks run, in processes of their own as they do, and the DAG file."""
 
-import argparse
 import ast
 import fcntl
 import json
@@ -20,12 +19,13 @@ import pytest
 from tfx.dsl.compiler.compiler import Compiler
 
 from pipeline.airflow.steps import FAILURE, FAULT, FORMAT
-from pipeline.run.command_line import add_arguments, settings_of
+from pipeline.run.command_line import settings_of
 from pipeline.run.launch import launch, outputs_of_run
 from pipeline.run.local_runner import name_run
 from pipeline.run.preparation import prepare
-from tests.conftest import ROOT, FinishedRun
+from tests.conftest import ROOT, FinishedRun, artifacts
 from tests.support.airflow_steps import Steps, is_alive, steps_of
+from tests.support.command import given
 
 DAG_FILE = ROOT / "pipeline" / "airflow" / "dags" / "deepmusic.py"
 
@@ -59,7 +59,7 @@ def test_components_of_one_run_take_each_others_outputs(steps: Steps, run: Path)
         done = steps.node(run, component)
         assert done.returncode == 0, done.stdout
         assert done.stdout.splitlines()[-1].startswith(component)
-    assert list((steps.home / "artifacts" / "StatisticsGen" / "statistics").glob("*/Split-train/FeatureStats.pb"))
+    assert list(steps.home.glob("artifacts/*/StatisticsGen/statistics/*/Split-train/FeatureStats.pb"))
     again = steps.node(run, "StatisticsGen")
     assert re.search(r"^StatisticsGen +0\.\d s  from the cache$", again.stdout, re.MULTILINE)
 
@@ -93,10 +93,8 @@ def test_a_component_that_fails_notes_why_until_it_succeeds(steps: Steps, run: P
 
 def test_a_run_that_came_to_its_end_is_concluded_from_its_metadata(finished_run: FinishedRun) -> None:
     steps = Steps(finished_run.arguments, finished_run.home)
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
     nobody: Any = SimpleNamespace(moment=print)
-    compiled = Compiler().compile(prepare(settings_of(parser.parse_args(finished_run.arguments)), nobody))
+    compiled = Compiler().compile(prepare(settings_of(given(finished_run.arguments)), nobody))
     name_run(compiled, "whole")
     for node in compiled.nodes:
         assert outputs_of_run(compiled).keys() < {each.pipeline_node.node_info.id for each in compiled.nodes}
@@ -169,10 +167,9 @@ def _training(steps: Steps, run: Path) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_step_ends_with_its_caller_and_the_next_try_starts_from_nothing(steps: Steps, run: Path) -> None:
     steps.nodes(run, *_UP_TO_TRANSFORM)
-    models = steps.home / "artifacts" / "Trainer-c1m1" / "model"
     for _ in ("first try", "second try"):
         with _training(steps, run) as process:
-            (folder,) = models.iterdir()
+            (folder,) = artifacts(steps.home, "Trainer-c1m1", "model")
             assert not (folder / "half.txt").exists()
             (folder / "half.txt").write_text("what the killed execution had written")
             assert process.stdin is not None
@@ -181,7 +178,7 @@ def test_a_step_ends_with_its_caller_and_the_next_try_starts_from_nothing(steps:
         assert process.returncode == -signal.SIGKILL
     # Killed twice, and TFX has not told of the second time.
     with _training(steps, run):
-        assert [file.name for folder in models.iterdir() for file in folder.glob("half.txt")] == []
+        assert not list(steps.home.rglob("half.txt"))
 
 
 def test_a_second_execution_of_a_component_waits_for_the_first(steps: Steps, run: Path) -> None:

@@ -16,10 +16,10 @@ from components.artifacts import IngestReport
 from components.pusher.folder import WITHDRAWN, roll_back
 from components.trainer.description import ModelDescription
 from pipeline.metadata.cleaning import Cleaned, clean
-from pipeline.run.clean_old import main
 from pipeline.settings import Settings, load_settings
 from tests.components.test_pusher import write_version
 from tests.conftest import FinishedRun
+from tests.support.command import call
 from tests.support.tracks import GENRES
 
 _Event = metadata_store_pb2.Event
@@ -41,7 +41,7 @@ class _Home:
     def shard(self, name: str, age: float = 0.0) -> Path:
         shard = self.folder / "artifacts" / "shards" / name
         shard.mkdir(parents=True)
-        for file in ("train", "verdicts.jsonl"):
+        for file in ("train", "outcomes.jsonl"):
             (shard / file).write_bytes(bytes(100))
             os.utime(shard / file, (time.time() - age, time.time() - age))
         return shard
@@ -243,7 +243,7 @@ def test_shards_that_no_kept_run_uses_go_but_not_those_of_an_unfinished_ingestio
 def test_what_lies_elsewhere_is_left_alone(home: _Home, tmp_path: Path) -> None:
     home.run()
     precious = tmp_path / "mine-too"
-    shutil.copytree(home.folder / "artifacts", precious)
+    (home.folder / "artifacts").rename(precious)
     with home._metadata as handle:
         moved = handle.store.get_artifacts()
         for artifact in moved:
@@ -252,6 +252,31 @@ def test_what_lies_elsewhere_is_left_alone(home: _Home, tmp_path: Path) -> None:
     home.run()
     assert home.clean(runs=1) == Cleaned()
     assert (precious / "Trainer" / "model" / "1" / "file").is_file()
+
+
+def test_what_no_artifact_is_in_goes_with_the_old_runs(home: _Home) -> None:
+    home.run()
+    home.run()
+    artifacts = home.folder / "artifacts"
+    for left in ("of-lost-metadata/Trainer/model/7", "Trainer/.system/executor_execution/1", "Gen/report/99"):
+        (artifacts / left).mkdir(parents=True)
+        (artifacts / left / "file").write_bytes(bytes(100))
+    home.clean(runs=2)
+    assert not (artifacts / "of-lost-metadata").exists()
+    assert not (artifacts / "Trainer" / ".system").exists()
+    assert sorted(child.name for child in (artifacts / "Gen" / "report").iterdir()) == ["1", "2"]
+
+
+def test_logs_from_before_the_runs_that_stay_go(home: _Home) -> None:
+    home.run()
+    (home.folder / "logs").mkdir()
+    for name, age in (("old.log", 3600), ("new.log", -1)):
+        (home.folder / "logs" / name).write_bytes(bytes(100))
+        os.utime(home.folder / "logs" / name, (time.time() - age, time.time() - age))
+    cleaned = home.clean(runs=1)
+    assert (cleaned.logs, cleaned.bytes) == (1, 100)
+    assert str(cleaned) == "removed 1 logs: 100 bytes"
+    assert [file.name for file in (home.folder / "logs").iterdir()] == ["new.log"]
 
 
 @pytest.mark.parametrize("removals", range(0, 12, 3))
@@ -302,9 +327,9 @@ def test_version_that_is_not_whole_pushes_none_out_that_is(home: _Home) -> None:
 
 
 def test_command_without_a_policy_or_runs_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([f"output={tmp_path}"]) == 1
+    assert call("clean", f"output={tmp_path}") == 1
     assert "keep.runs and keep.versions are null, so everything is kept" in capsys.readouterr().err
-    assert main([f"output={tmp_path}", "keep.runs=1"]) == 1
+    assert call("clean", f"output={tmp_path}", "keep.runs=1") == 1
     assert f"There are no runs in {tmp_path}/deepmusic or {tmp_path}/deepmusic-demo." in capsys.readouterr().err
 
 

@@ -22,6 +22,7 @@ from pipeline.kubeflow.local.engine import Engine, StepFailed, read_specificatio
 from pipeline.kubeflow.specification import PARAMETERS, specification
 from pipeline.settings import load_settings
 from tests.conftest import ROOT
+from tests.support.command import call
 from tests.support.tracks import write_catalogue
 
 DOCKERFILE = ROOT / "pipeline" / "kubeflow" / "Dockerfile"
@@ -74,7 +75,7 @@ class Told:
 def test_what_a_cluster_cannot_do_is_refused_by_setting(
     settings: list[str], reasons: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert compile_command.main([*CLUSTER, f"output={tmp_path}", *settings]) == 1
+    assert call("kubeflow", "compile", *CLUSTER, f"output={tmp_path}", *settings) == 1
     told = capsys.readouterr()
     for reason in reasons:
         assert reason in told.err

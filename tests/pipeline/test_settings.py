@@ -6,8 +6,6 @@ import pytest
 import yaml
 
 from deepmusic_genre.errors import PipelineInputError
-from pipeline import code_version as code_version_module
-from pipeline.code_version import code_version
 from pipeline.settings import DEFAULTS, load_settings
 from tests.support.tracks import GENRES
 
@@ -344,49 +342,3 @@ def test_assignment_without_a_value_is_refused() -> None:
 
 def test_assignment_of_broken_yaml_is_refused() -> None:
     assert "'genres=[Rock' is not YAML" in _fault("genres=[Rock")
-
-
-# The code's version
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tiny project's package ``one``, beside which there is a package ``two``."""
-    for name in ("one", "two"):
-        (tmp_path / name / "inner").mkdir(parents=True)
-        (tmp_path / name / "__init__.py").write_text("")
-        (tmp_path / name / "inner" / "module.py").write_text("x = 1\n")
-    monkeypatch.setattr(code_version_module, "_ROOT", tmp_path)
-    return tmp_path / "one"
-
-
-def test_code_version_changes_with_a_file_below_the_package(package: Path) -> None:
-    before = code_version("one")
-    (package / "inner" / "module.py").write_text("x = 2\n")
-    assert code_version("one") != before
-
-
-def test_code_version_changes_with_a_new_file(package: Path) -> None:
-    before = code_version("one")
-    (package / "new.py").write_text("")
-    assert code_version("one") != before
-
-
-def test_code_version_changes_with_a_files_name(package: Path) -> None:
-    before = code_version("one")
-    (package / "inner" / "module.py").rename(package / "inner" / "renamed.py")
-    assert code_version("one") != before
-
-
-def test_code_version_does_not_change_with_other_packages_or_files(package: Path) -> None:
-    before = code_version("one")
-    (package.parent / "two" / "__init__.py").write_text("changed")
-    (package / "notes.txt").write_text("new")
-    (package / "__init__.py").touch()
-    assert code_version("one") == before
-
-
-def test_code_version_covers_each_package(package: Path) -> None:
-    before = code_version("one", "two")
-    (package.parent / "two" / "__init__.py").write_text("changed")
-    assert code_version("one", "two") != before

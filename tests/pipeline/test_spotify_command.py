@@ -21,6 +21,7 @@ from pipeline.create_pipeline import create_pipeline
 from pipeline.run.local_runner import LocalRunner
 from pipeline.settings import load_settings
 from tests.conftest import ROOT
+from tests.support.command import command
 from tests.support.spotify_crawls import (
     arguments,
     assert_no_secret,
@@ -73,7 +74,7 @@ def test_ctrl_c_ends_a_crawl_that_goes_on_later(spotify: Spotify, tmp_path: Path
     stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stderr) == (130, "")
     stored = report(tmp_path / STORE)["stored"]
-    assert f"The same command goes on; {40 - stored} tracks are left." in stdout
+    assert f"Run the same command to resume; {40 - stored} tracks are left." in stdout
     assert len(labels(tmp_path / STORE)) == stored
     process = start_crawl(spotify, tmp_path, {"Jazz": [playlist]})
     stdout, _ = process.communicate(timeout=60)
@@ -83,10 +84,15 @@ def test_ctrl_c_ends_a_crawl_that_goes_on_later(spotify: Spotify, tmp_path: Path
 def test_a_full_disk_is_named_and_costs_nothing_that_was_stored(spotify: Spotify, tmp_path: Path) -> None:
     playlist = spotify.add_playlist("A", [track_item(str(number)) for number in range(3)])
     # No file may grow beyond a size that an analysis exceeds and the rest does not.
-    limited = ["bash", "-c", 'ulimit -f 2; exec "$@"', "-", sys.executable, "-m", "pipeline.run.crawl"]
-    command = [*limited, *arguments(tmp_path, {"Jazz": [playlist]})]
+    crawl = command("crawl", *arguments(tmp_path, {"Jazz": [playlist]}))
     result = subprocess.run(
-        command, cwd=ROOT, env=environment(spotify), capture_output=True, text=True, timeout=60, check=False
+        ["/bin/bash", "-c", 'ulimit -f 2; exec "$@"', "-", *crawl],
+        cwd=ROOT,
+        env=environment(spotify),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert result.returncode == 1
     assert result.stderr == (
@@ -100,7 +106,7 @@ def test_a_full_disk_is_named_and_costs_nothing_that_was_stored(spotify: Spotify
 def _refusal(spotify: Spotify, tmp_path: Path, *settings: str, **variables: str) -> str:
     """What the command answers in one line."""
     result = subprocess.run(
-        [sys.executable, "-m", "pipeline.run.crawl", f"output={tmp_path}", *settings],
+        command("crawl", f"output={tmp_path}", *settings),
         cwd=ROOT,
         env={**environment(spotify), **variables},
         capture_output=True,

@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -11,9 +10,10 @@ import pytest
 from deepmusic_genre.errors import PipelineInputError
 from pipeline.pushed import pushed_models
 from pipeline.settings import load_settings
-from serving.__main__ import docker_command, main, stand_in_command
+from serving.serve import development_command, docker_command
 from tests.components.test_pusher import write_version
 from tests.conftest import ROOT, FinishedRun, free_port
+from tests.support.command import call, command
 
 
 def test_the_versions_of_the_pipeline_come_before_those_of_the_demo(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_where_nothing_was_pushed_a_line_says_what_to_do(tmp_path: Path, capsys:
     with pytest.raises(PipelineInputError, match=r"No model was pushed to .*: make run-local pushes one"):
         pushed_models(load_settings(texts={"output": str(tmp_path / "none")}))
     (tmp_path / "settings.yaml").write_text(f"output: {tmp_path}\n")
-    assert main(["--settings", str(tmp_path / "settings.yaml")]) == 1
+    assert call("serve", "--settings", str(tmp_path / "settings.yaml")) == 1
     assert capsys.readouterr().err.startswith("No model was pushed to ")
 
 
@@ -43,9 +43,9 @@ def test_docker_is_given_the_folder_by_an_absolute_path() -> None:
 def test_tracks_are_logged_by_the_stand_in(finished_run: FinishedRun, tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text(f"output: {finished_run.home.parent}\n")
     rest, log = free_port(), tmp_path / "log"
-    flags = [f"--settings={tmp_path / 'settings.yaml'}", "--name=small", f"--rest-api-port={rest}", f"--log={log}"]
-    command = [sys.executable, "-m", "serving", *flags, f"--port={free_port()}"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    flags = [f"--settings={tmp_path / 'settings.yaml'}", "--name=small", f"--rest-port={rest}", f"--log={log}"]
+    serving = command("serve", *flags, f"--port={free_port()}")
+    with subprocess.Popen(serving, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert "ready, deepmusic" in process.stdout.readline()
         track = {"timbre": [[40.0] + [1.0] * 11] * 30, "pitches": [[0.5] * 12] * 30}
@@ -58,7 +58,7 @@ def test_tracks_are_logged_by_the_stand_in(finished_run: FinishedRun, tmp_path: 
 
 def test_the_stand_in_serves_the_pushed_model(finished_run: FinishedRun) -> None:
     rest, grpc = free_port(), free_port()
-    command = stand_in_command(finished_run.home / "pushed", grpc, rest)
+    command = development_command(finished_run.home / "pushed", grpc, rest)
     with subprocess.Popen(command.arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert "ready, deepmusic" in process.stdout.readline()

@@ -14,25 +14,18 @@ import numpy as np
 import pytest
 from starlette.applications import Starlette
 
-from deepmusic_genre.client import read_tracks
 from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
 from deepmusic_genre.tracks.registry import SOURCES
 from deepmusic_genre.tracks.track import Rejection, Track
-from serving.__main__ import stand_in_command
 from serving.page import page_application
 from serving.page.application import MAX_FILES
 from serving.page.reading import MAX_SEGMENTS, MAX_TRACKS
 from serving.server.bodies import MAX_BODY
-from serving.server.flags import ServerOptions, parse_flags
+from serving.server.flags import ServerOptions
 from serving.server.service import Service
 from tests.conftest import FinishedRun, predicted
-from tests.support.serving import Running, running, save_model
+from tests.support.serving import Running, page_options, running, save_model, track_of
 from tests.support.tracks import analysis, write_analysis, write_h5
-
-
-def page_options(pushed: Path) -> ServerOptions:
-    """What ``make serve`` asks of the stand-in."""
-    return parse_flags(stand_in_command(pushed, 0, 0).arguments[3:])
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +38,6 @@ def server(finished_run: FinishedRun) -> Iterator[Running]:
 def client(server: Running) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.address, timeout=30) as found:
         yield found
-
-
-def track_of(path: Path) -> Track:
-    ((_, track),) = read_tracks([str(path)])
-    assert isinstance(track, Track)
-    return track
 
 
 def post(client: httpx.Client, name: str, content: bytes, **headers: str) -> httpx.Response:

@@ -20,8 +20,7 @@ from deepmusic_genre.tracks.track import Rejection, Track
 from serving.page import page_application
 from serving.server.bodies import MAX_BODY
 from tests.conftest import FinishedRun, predicted
-from tests.serving.test_page import page_options, track_of
-from tests.support.serving import Running, running
+from tests.support.serving import Running, page_options, running, track_of
 from tests.support.tracks import analysis, write_analysis, write_h5
 
 QUIET = ("no-first-run", "disable-background-networking", "disable-component-update", "disable-sync", "disable-gpu")

@@ -21,11 +21,11 @@ from components.artifacts import IngestReport
 from components.model_selector.selection import load_selection
 from components.scoring.predictions import load_predictions
 from components.storage.locks import exclusive
-from serving.batch.__main__ import main
 from serving.batch.model import identify
 from serving.batch.shards import Shard
 from serving.batch.worker import PART, UNFINISHED_PART, TagShard
 from tests.conftest import FinishedRun
+from tests.support.command import call
 from tests.support.tracks import analysis, write_analysis, write_h5
 
 # Every call is a process of its own, forked from one that has imported what takes seconds.
@@ -38,7 +38,7 @@ def _in_process(arguments: Sequence[str], shown: str) -> None:
     target = os.open(shown, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for descriptor in (1, 2):
         os.dup2(target, descriptor)
-    os._exit(main(arguments))
+    os._exit(call("tag", *arguments))
 
 
 class Tagging:
@@ -322,10 +322,10 @@ def test_a_full_disk_is_a_line_and_the_next_call_goes_on(tagging: Tagging) -> No
 
 def test_without_a_model_or_the_version_there_is_a_line(tagging: Tagging, capsys: pytest.CaptureFixture[str]) -> None:
     (version,) = tagging.models.iterdir()
-    assert main(tagging.arguments(tagging.folder, "--version", "7")) == 1
+    assert call("tag", *tagging.arguments(tagging.folder, "--version", "7")) == 1
     assert capsys.readouterr().err == f"No version 7 was pushed to {tagging.models}; there are {version.name}.\n"
     shutil.rmtree(version)
-    assert main(tagging.arguments(tagging.folder)) == 1
+    assert call("tag", *tagging.arguments(tagging.folder)) == 1
     assert capsys.readouterr().err.startswith(f"No model was pushed to {tagging.models} or ")
 
 
@@ -351,4 +351,4 @@ def test_ctrl_c_is_a_line(tagging: Tagging) -> None:
     process.join(30)
     shown = (tagging.folder / "shown").read_text()
     assert process.exitcode == 130, shown
-    assert "Interrupted. The same call goes on with what is missing." in shown
+    assert "Interrupted. Run the same command to resume." in shown

@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,11 @@ import tensorflow as tf
 from components.pusher.folder import WITHDRAWN
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.examples import encode_segments
-from deepmusic_genre.tracks.track import SEGMENT_FEATURES, Track
+from deepmusic_genre.tracks.track import SEGMENT_FEATURES
 from pipeline.metadata.leftovers import only_run
 from pipeline.metadata.lineage import Lineage
-from serving.versions import main
 from tests.conftest import ROOT, FinishedRun, without_rights
+from tests.support.command import call, command
 
 
 @dataclass(frozen=True)
@@ -67,19 +66,19 @@ def rows(text: str) -> dict[str, list[str]]:
 def test_a_version_that_did_not_come_whole_is_listed_as_incomplete(home: Home, said: Said) -> None:
     half = home.version + 1
     (home.pushed / str(half) / "variables").mkdir(parents=True)
-    assert main(home.flags) == 0
+    assert call("versions", *home.flags) == 0
     assert {version: row[-1] for version, row in rows(said()).items()} == {
         str(half): "incomplete",
         str(home.version): "live",
     }
-    assert main([*home.flags, "--live", str(home.version)]) == 0
+    assert call("rollback", *home.flags, "--version", str(home.version)) == 0
     assert said() == f"Version {home.version} is live already.\n"
 
 
 def test_versions_are_listed_with_scores_and_taken_back(finished_run: FinishedRun, home: Home, said: Said) -> None:
     newer = home.version + 1
     home.copy(newer)
-    assert main(home.flags) == 0
+    assert call("versions", *home.flags) == 0
     listed = rows(said())
     scores = re.search(r"^accuracy (\S+) .*, macro F1 (\S+)$", finished_run.stdout, re.MULTILINE)
     assert scores
@@ -90,33 +89,33 @@ def test_versions_are_listed_with_scores_and_taken_back(finished_run: FinishedRu
     assert state == "kept"
     assert listed[str(newer)] == ["-"] * 5 + ["live"]
 
-    assert main([*home.flags, "--live", str(home.version)]) == 0
+    assert call("rollback", *home.flags, "--version", str(home.version)) == 0
     assert said() == f"Version {home.version} is live; withdrawn: {newer}\n"
-    assert main(home.flags) == 0
+    assert call("versions", *home.flags) == 0
     assert [row[-1] for row in rows(said()).values()] == ["withdrawn", "live"]
-    assert main([*home.flags, "--live", str(home.version)]) == 0
+    assert call("rollback", *home.flags, "--version", str(home.version)) == 0
     assert said() == f"Version {home.version} is live already.\n"
-    assert main([*home.flags, "--live", str(newer)]) == 0
+    assert call("rollback", *home.flags, "--version", str(newer)) == 0
     assert said() == f"Version {newer} is live\n"
     shutil.rmtree(home.pushed / str(home.version))
-    assert main(home.flags) == 0
+    assert call("versions", *home.flags) == 0
     assert rows(said())[str(home.version)][-1] == "removed"
 
 
 def test_what_cannot_be_done_is_a_line(home: Home, said: Said) -> None:
     home.copy(home.version + 1)
     for version, words in (("5", "There is no version 5 in "), ("x", "VERSION=x is no version"), ("", "VERSION= is")):
-        assert main([*home.flags, "--live", version]) == 1
+        assert call("rollback", *home.flags, "--version", version) == 1
         told = said()
         assert (words in told, len(told.splitlines())) == (True, 1), told
     with only_run(home.folder):
-        assert main([*home.flags, "--live", str(home.version)]) == 1
+        assert call("rollback", *home.flags, "--version", str(home.version)) == 1
         assert said() == f"A run is going on in {home.folder}: wait for it to end.\n"
     (home.folder / "metadata.sqlite").unlink()
-    assert main(home.flags) == 1
+    assert call("versions", *home.flags) == 1
     assert said().startswith("There are no metadata of runs: ")
     (home.folder / "metadata.sqlite").write_text("no database")
-    assert main(home.flags) == 1
+    assert call("versions", *home.flags) == 1
     told = said()
     assert (told.startswith("The metadata in "), len(told.splitlines())) == (True, 1), told
 
@@ -126,10 +125,10 @@ def test_without_the_permission_nothing_is_moved(home: Home, said: Said) -> None
     (home.folder / "lock").touch(0o666)
     with without_rights(home.folder):
         home.pushed.chmod(0o555)
-        assert main([*home.flags, "--live", str(home.version)]) == 1
+        assert call("rollback", *home.flags, "--version", str(home.version)) == 1
         assert said() == f"Versions in {home.pushed} cannot be moved: Permission denied.\n"
         (home.folder / "lock").chmod(0o444)
-        assert main([*home.flags, "--live", str(home.version)]) == 1
+        assert call("rollback", *home.flags, "--version", str(home.version)) == 1
         assert said() == f"Nothing can be written to {home.folder}: Permission denied.\n"
     assert (home.pushed / str(home.version + 1)).exists()
     assert not (home.pushed / WITHDRAWN).exists()
@@ -149,8 +148,9 @@ def test_the_statistics_are_those_of_the_training_split(finished_run: FinishedRu
 
 
 def drift(home: Home, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "serving.drift", *home.flags, *flags]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command("drift", *home.flags, *flags), cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def write_log(finished_run: FinishedRun, folder: Path, factor: float, tracks: int) -> None:
@@ -162,7 +162,7 @@ def write_log(finished_run: FinishedRun, folder: Path, factor: float, tracks: in
             features = tf.train.Example.FromString(record).features.feature
             segments = np.array([features[name].float_list.value for name in SEGMENT_FEATURES], np.float32).T
             scaled = segments * np.repeat([np.float32(factor), np.float32(1)], 12)
-            example = tf.train.Example.FromString(encode_segments(Track("", "", 0, scaled)))
+            example = tf.train.Example.FromString(encode_segments(scaled))
             kind = ("int64_list", 1) if number % 2 else ("bytes_list", b"x")
             getattr(example.features.feature["anything"], kind[0]).value.append(kind[1])
             writer.write(example.SerializeToString())
@@ -188,11 +188,10 @@ def test_where_drift_cannot_be_told_a_line_says_why(finished_run: FinishedRun, h
     content = (tmp_path / "few" / "m.tfrecord").read_bytes()
     (tmp_path / "broken" / "m.tfrecord").write_bytes(content[: len(content) // 2])
     cases = [
-        ([], "make drift needs LOG="),
         (["--log", str(tmp_path / "none")], "No served tracks in "),
         (["--log", str(tmp_path / "few")], "10 served tracks in "),
         (["--log", str(tmp_path / "broken")], "The log of served tracks cannot be read: "),
-        (["--log", str(tmp_path), "--model-version", "5"], "No run pushed version 5 to "),
+        (["--log", str(tmp_path), "--version", "5"], "No run pushed version 5 to "),
     ]
     for flags, words in cases:
         result = drift(home, *flags)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.support.command import with_settings
 from tests.support.tracks import write_catalogue
 
 _SEVERAL = """
@@ -39,7 +40,7 @@ class Steps:
 
     def command(self, *arguments: str) -> list[str]:
         """A step's command, as the DAG file's tasks run it: it needs a pipe as its standard input."""
-        return [sys.executable, "-m", "pipeline.airflow.steps", "--end-with-stdin", *arguments]
+        return [sys.executable, "-m", "pipeline.airflow.steps", "--end-with-stdin", *with_settings(arguments)]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a step to its end."""

@@ -19,8 +19,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
+from deepmusic_genre import read_tracks
+from deepmusic_genre.tracks.track import Track
+from serving.serve import development_command
 from serving.server.app import serve
-from serving.server.flags import ServerOptions
+from serving.server.flags import ServerOptions, parse_flags
 from serving.server.manager import LoadSettings, ModelManager, State
 from serving.server.metrics import Metrics
 from serving.server.rest import MakePage
@@ -79,6 +82,18 @@ def running(options: ServerOptions, page: MakePage | None = None) -> Iterator[Ru
         loops[0].call_soon_threadsafe(stop.set)
         thread.join(30)
         assert not thread.is_alive()
+
+
+def page_options(pushed: Path) -> ServerOptions:
+    """What ``deepmusic serve`` asks of the server."""
+    return parse_flags(development_command(pushed, 0, 0).arguments[3:])
+
+
+def track_of(path: Path) -> Track:
+    """The track in a file."""
+    ((_, track),) = read_tracks([str(path)])
+    assert isinstance(track, Track)
+    return track
 
 
 @contextmanager

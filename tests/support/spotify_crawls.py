@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from math import ceil
@@ -16,6 +15,7 @@ from typing import Any
 from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
 from deepmusic_genre.tracks.track import Track
 from tests.conftest import ROOT
+from tests.support.command import command
 from tests.support.spotify_server import CLIENT_ID, CLIENT_SECRET, Spotify, spotify_id, track_item
 from tests.support.tracks import GENRES
 
@@ -67,7 +67,7 @@ def start_crawl(spotify: Spotify, output: Path, playlists: dict[str, list[str]],
     # A shell's background job, which the tests may be, hands on a SIGINT that is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.run.crawl", *arguments(output, playlists), *more],
+        command("crawl", *arguments(output, playlists), *more),
         cwd=ROOT,
         env=environment(spotify),
         stdout=subprocess.PIPE,

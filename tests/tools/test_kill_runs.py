@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import FinishedRun
+from tests.conftest import FinishedRun, artifacts
 from tools.kill_runs import differences
 
 
@@ -17,11 +17,11 @@ def _weights(home: Path) -> None:
 
 
 def _leftover(home: Path) -> None:
-    (home / "artifacts" / "Transform" / "transform_graph" / "99").mkdir()
+    artifacts(home, "Transform", "transform_graph")[0].with_name("99").mkdir()
 
 
 def _score(home: Path) -> None:
-    (file,) = home.glob("artifacts/ReportGen/report/*/report.json")
+    (file,) = home.glob("artifacts/*/ReportGen/report/*/report.json")
     report = json.loads(file.read_text())
     file.write_text(json.dumps({**report, "selected": "another"}))
 
@@ -37,7 +37,7 @@ def _graph(home: Path) -> None:
 
 
 def _taken_over(home: Path) -> None:
-    (file,) = home.glob("artifacts/ReportGen/report/*/report.json")
+    (file,) = home.glob("artifacts/*/ReportGen/report/*/report.json")
     report = json.loads(file.read_text())
     report["data"]["ingest"]["new"] -= 1
     file.write_text(json.dumps(report))

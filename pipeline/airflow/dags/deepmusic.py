@@ -76,7 +76,7 @@ def _step(*arguments: str, environment: Mapping[str, str] | None = None) -> None
         _StepFailed: another try may not.
     """
     python = os.environ[_PYTHON]
-    command = [python, "-m", "pipeline.airflow.steps", "--end-with-stdin", *arguments]
+    command = [python, "-E", "-m", "pipeline.airflow.steps", "--end-with-stdin", *arguments]
     variables = {**os.environ, **(environment or {})}
     pipe = subprocess.PIPE
     try:
@@ -123,7 +123,8 @@ def _options() -> list[str]:
     parameters = get_current_context()["params"]
     given = {"--settings": parameters["settings"], "--data": parameters["data"], "--labels": parameters["labels"]}
     given["--name"] = _DESCRIBED["run_name"]
-    return [*(text for option, value in given.items() if value for text in (option, str(value))), *parameters["set"]]
+    options = [text for option, value in given.items() if value for text in (option, str(value))]
+    return [*options, *(text for assignment in parameters["set"] for text in ("--set", assignment))]
 
 
 def _component(name: str) -> None:

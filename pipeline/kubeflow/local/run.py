@@ -1,26 +1,25 @@
-"""``make kubeflow-local``: the compiled pipeline on this machine, each step by its own command, without Kubeflow."""
+"""``deepmusic kubeflow run``: the compiled pipeline on this machine, each step by its own command, without Kubeflow."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
+from deepmusic_genre.cli import Given
 from deepmusic_genre.exit_codes import GATE
-from deepmusic_genre.process import run_process
 from pipeline.console import Terminal, relative
-from pipeline.kubeflow.compile import parse, require_kubeflow, write_specification
+from pipeline.kubeflow.compile import require_kubeflow, write_specification
 from pipeline.run.command_line import run_command
 from pipeline.run.conclusion import Stop, conclude, conclude_stopped
 from pipeline.settings import Settings
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(given: Given) -> int:
     """Compiles the pipeline and runs the file that came out.
 
     Returns:
         One of :mod:`deepmusic_genre.exit_codes`.
     """
-    return run_command(parse(arguments, __doc__), _run, require_kubeflow)
+    return run_command(given, _run, require_kubeflow)
 
 
 def _run(settings: Settings, terminal: Terminal) -> int:
@@ -55,7 +54,3 @@ def _run(settings: Settings, terminal: Terminal) -> int:
     outcome = read_outcome({step: parse_raw_artifact_dict(each.artifacts) for step, each in made.items()})
     terminal.line(f"runs: {relative(home / 'runs')}")
     return conclude(settings, outcome, terminal)
-
-
-if __name__ == "__main__":
-    run_process(main)

@@ -1,51 +1,64 @@
-"""Genres of tracks, from a served model."""
+"""``deepmusic predict``: genres of tracks, from a served model."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
-from typing import IO, NoReturn
+from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from deepmusic_genre.client.client import (
-    DEFAULT_MODEL,
-    DEFAULT_TIMEOUT_S,
-    DEFAULT_URL,
-    MAX_TOGETHER,
-    Answer,
-    Client,
-    Prediction,
-)
+from deepmusic_genre.client.client import MAX_TOGETHER, Answer, Client, Prediction
 from deepmusic_genre.client.endpoint import GRPC_SCHEMES, EndpointError
 from deepmusic_genre.client.output import WRITERS
 from deepmusic_genre.client.tracks import count_files, read_tracks
-from deepmusic_genre.process import run_process
+from deepmusic_genre.exit_codes import FAULT, OK
+from deepmusic_genre.process import exit_code_of
 from deepmusic_genre.tracks.track import Rejection, Track
 
-_INTERRUPTED = 130
-_A_DAY_S = 86_400
 _STANDARD_ERROR = 2
 _FAULTS_IN_MEMORY = 1 << 20
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints an answer a track; 1 if a file could not be used or the server did not answer, 130 after Ctrl-C."""
-    options = _parser().parse_args(arguments)
+@dataclass(frozen=True)
+class Question:
+    """Whom to ask, and how to print what it answers.
+
+    Attributes:
+        url: Address of the server.
+        model: Model name on the server.
+        version: Version of it, None for the newest.
+        timeout: Seconds for a request, repeats included.
+        format: One of :data:`deepmusic_genre.client.defaults.FORMATS`.
+    """
+
+    url: str
+    model: str
+    version: int | None
+    timeout: float
+    format: str
+
+
+def predict_tracks(tracks: Sequence[str], question: Question) -> int:
+    """Prints an answer a track.
+
+    Returns:
+        1 if a file could not be used or the server did not answer, 130 or 143 if it was stopped.
+    """
     # As long as the folder, if every file in it is unusable.
     with SpooledTemporaryFile(_FAULTS_IN_MEMORY, "w+", encoding="utf-8", errors="backslashreplace") as faults:
         try:
-            _answer(options, faults)
+            _answer(tracks, question, faults)
         except EndpointError as error:
             print(error, file=faults)
-        except KeyboardInterrupt:
-            return _INTERRUPTED
+        except KeyboardInterrupt as stop:
+            return exit_code_of(stop)
         except OSError as error:
             # What is still in the buffer has nowhere to go.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -54,39 +67,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failed = faults.tell() > 0
         faults.seek(0)
         shutil.copyfileobj(faults, sys.stderr)
-    return 1 if failed else 0
+    return FAULT if failed else OK
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="deepmusic-predict", description=__doc__)
-    parser.add_argument(
-        "tracks", nargs="+", help="analyses or sound files in any form that is read, or folders of them"
-    )
-    parser.add_argument("--url", default=DEFAULT_URL, help="http(s)://host:8501 for REST, grpc(s)://host:8500 for gRPC")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="its name there")
-    parser.add_argument("--model-version", type=int, help="instead of the newest")
-    parser.add_argument(
-        "--timeout", type=_seconds, default=DEFAULT_TIMEOUT_S, help="seconds for a request, with repeats"
-    )
-    parser.add_argument("--format", choices=sorted(WRITERS), default="bars")
-    return parser
-
-
-def _seconds(text: str) -> float:
-    with suppress(ValueError):
-        if 0 < float(text) <= _A_DAY_S:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
-
-
-def _answer(options: argparse.Namespace, faults: IO[str]) -> None:
+def _answer(tracks: Sequence[str], question: Question, faults: IO[str]) -> None:
     console = Console(highlight=False)
     with (
-        _connected(options) as client,
-        _progress(options, console) as advance,
+        _connected(question) as client,
+        _progress(tracks, question.format, console) as advance,
     ):
-        answers = client.predict(_usable(options.tracks, faults, advance))
-        WRITERS[options.format](_predicted(answers, faults), console)
+        answers = client.predict(_usable(tracks, faults, advance))
+        WRITERS[question.format](_predicted(answers, faults), console)
 
 
 def _usable(paths: Sequence[str], faults: IO[str], advance: Callable[[], None]) -> Iterator[Track]:
@@ -109,9 +100,9 @@ def _predicted(answers: Iterable[Answer], faults: IO[str]) -> Iterator[tuple[Tra
             yield track, answer
 
 
-def _connected(options: argparse.Namespace) -> Client:
-    arguments = (options.url, options.model, options.model_version, options.timeout)
-    if not options.url.startswith(GRPC_SCHEMES):
+def _connected(question: Question) -> Client:
+    arguments = (question.url, question.model, question.version, question.timeout)
+    if not question.url.startswith(GRPC_SCHEMES):
         return Client(*arguments)
     # On a descriptor of its own: standard error is silent while TensorFlow is imported.
     with os.fdopen(os.dup(_STANDARD_ERROR), "w") as terminal, Console(file=terminal).status("loading gRPC"):
@@ -119,11 +110,11 @@ def _connected(options: argparse.Namespace) -> Client:
 
 
 @contextmanager
-def _progress(options: argparse.Namespace, console: Console) -> Iterator[Callable[[], None]]:
+def _progress(tracks: Sequence[str], form: str, console: Console) -> Iterator[Callable[[], None]]:
     """What is to be called after each file; it shows how far the work is if somebody looks on and it takes a while."""
     # Lines for scripts that scroll by on a terminal tell it themselves, and must not be broken.
-    watched = sys.stderr.isatty() and (options.format == "bars" or not console.is_terminal)
-    files = count_files(options.tracks) if watched else 0
+    watched = sys.stderr.isatty() and (form == "bars" or not console.is_terminal)
+    files = count_files(tracks) if watched else 0
     if files <= MAX_TOGETHER:
         yield lambda: None
         return
@@ -139,12 +130,3 @@ def _progress(options: argparse.Namespace, console: Console) -> Iterator[Callabl
     ) as progress:
         task = progress.add_task("", total=files)
         yield lambda: progress.advance(task)
-
-
-def command() -> NoReturn:
-    """``deepmusic-predict``: the command and its process."""
-    run_process(main)
-
-
-if __name__ == "__main__":
-    command()

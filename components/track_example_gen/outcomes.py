@@ -12,16 +12,19 @@ import msgspec
 from components.storage.files import fileio
 from deepmusic_genre.tracks.labels import Label, find_label
 
-FILE = "verdicts.jsonl"
+FILE = "outcomes.jsonl"
 
 LABELS_FILE = "labels"
-"""Beside the verdicts of a shard: the digest of its labels; not there if a file of the shard could not be read."""
+"""Beside the outcomes of a shard: the digest of its labels; not there if a file of the shard could not be read."""
+
+CHECKSUMS_FILE = "checksums.json"
+"""Beside the outcomes of a shard: the checksums of its other files."""
 
 LeftOut = Literal["rejected", "repeated", "several_genres"]
 """Why a track is no example: at fault, there once more, or under several genres of which none counts."""
 
 
-class Verdict(msgspec.Struct, frozen=True, gc=False):
+class TrackOutcome(msgspec.Struct, frozen=True, gc=False):
     """What became of one track: an example in a split, an unlabelled track, or one left out with its reason.
 
     Attributes:
@@ -45,17 +48,17 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     analyser: str = ""
 
 
-def read_verdicts(folder: str) -> list[Verdict]:
-    """The verdicts of a shard, in the order of its tracks."""
+def read_outcomes(folder: str) -> list[TrackOutcome]:
+    """The outcomes of a shard, in the order of its tracks."""
     with fileio.open(os.path.join(folder, FILE), "rb") as file:
-        return msgspec.json.Decoder(Verdict).decode_lines(file.read())
+        return msgspec.json.Decoder(TrackOutcome).decode_lines(file.read())
 
 
-def labels_digest(verdicts: Iterable[Verdict], labels: Mapping[str, Label] | None) -> str:
+def labels_digest(outcomes: Iterable[TrackOutcome], labels: Mapping[str, Label] | None) -> str:
     """A hash of what a labels file says of tracks; without one, of that there is none."""
     if labels is None:
         return "no labels"
     digest = hashlib.blake2b(digest_size=16)
-    for verdict in verdicts:
-        digest.update(f"{find_label(labels, verdict.track_id, verdict.path)}\n".encode())
+    for outcome in outcomes:
+        digest.update(f"{find_label(labels, outcome.track_id, outcome.path)}\n".encode())
     return digest.hexdigest()

@@ -1,0 +1,77 @@
+"""``deepmusic tag``: the pushed model's answers to every track of a catalogue, as Parquet and CSV."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from components.storage.places import is_remote
+from deepmusic_genre.cli import Given
+from deepmusic_genre.exit_codes import FAULT, OK
+from deepmusic_genre.process import exit_code_of, words_for
+from pipeline.console import Terminal, open_terminal, relative
+from pipeline.pushed import pushed_version, pushing_settings
+from pipeline.run.command_line import named_settings
+from pipeline.settings import Settings, location
+
+if TYPE_CHECKING:
+    from serving.batch.run import Outcome
+
+
+def tag_catalogue(given: Given, out: str, version: int | None) -> int:
+    """Tags a catalogue.
+
+    Args:
+        given: Names the pipeline and the catalogue.
+        out: Folder for the answers.
+        version: Of the pushed model, None for the live one.
+
+    Returns:
+        0 if tracks were tagged; 1 if none was, or it could not run; 130 or 143 if it was stopped.
+
+    Raises:
+        PipelineInputError: There is no such model, or nothing can be written to its pipeline's folder.
+    """
+    settings = pushing_settings(named_settings(given))
+    folder = pushed_version(settings.pushed, version)
+    terminal = open_terminal(settings, given.verbose)
+    try:
+        return _tag(settings, folder, location(out), terminal)
+    except KeyboardInterrupt as stop:
+        terminal.error(f"{words_for(stop)} Run the same command to resume.")
+        return exit_code_of(stop)
+    except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
+        terminal.failure("", error)
+        return FAULT
+
+
+def _tag(settings: Settings, version: str, out: str, terminal: Terminal) -> int:
+    start = time.monotonic()
+    # TensorFlow takes seconds to import; what can go wrong without it has gone wrong by now.
+    terminal.moment("Starting TensorFlow")
+    from serving.batch.folder import Job
+    from serving.batch.model import identify
+    from serving.batch.run import tag
+
+    data = str(settings.data.path)
+    # Two spellings of one folder are one catalogue.
+    job = Job(data if is_remote(data) else os.path.realpath(data), identify(version))
+    terminal.line(f"{job.model}, from {relative(version)}")
+    outcome = tag(job, version, out, settings.beam.args, lambda text: terminal.moment(f"Tagging: {text}"))
+    terminal.finished("Tagging", time.monotonic() - start, cached=not outcome.tagged)
+    _show(outcome, out, terminal)
+    return OK if outcome.summary.tracks else FAULT
+
+
+def _show(outcome: Outcome, out: str, terminal: Terminal) -> None:
+    from serving.batch.folder import CSV_FILE, PARQUET_FILE, REJECTIONS_FILE
+
+    summary = outcome.summary
+    if outcome.tagged < summary.files:
+        terminal.line(f"  {summary.files - outcome.tagged:,} of {summary.files:,} files had been tagged before")
+    terminal.counts(summary.genres)
+    terminal.line(f"{summary.tracks:,} tracks tagged, {summary.rejected:,} rejected")
+    terminal.line(f"answers: {relative(out)}/{PARQUET_FILE}, {CSV_FILE}")
+    if summary.rejected:
+        terminal.line(f"tracks left out: {relative(out)}/{REJECTIONS_FILE}")
