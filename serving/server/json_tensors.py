@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,7 +84,7 @@ def encode_predict(outputs: Tensors, row: bool) -> bytes:
     if not outputs:
         raise invalid("Cannot convert empty tensor map to JSON")
     columns = {name: _column(name, outputs[name]) for name in sorted(outputs)}
-    answer = {"predictions": _rows(columns, outputs)} if row else {"outputs": _unnamed(columns)}
+    answer = {"predictions": _by_row(columns, outputs)} if row else {"outputs": _unnamed(columns)}
     if all(array.dtype.kind != "f" or np.isfinite(array).all() for array in outputs.values()):
         return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
     return json.dumps(answer, default=lambda array: array.tolist()).encode()
@@ -127,65 +126,35 @@ def _from_instances(instances: Any, types: Mapping[str, tf.DType]) -> Tensors:
             "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
             "tensorinfo_map"
         )
-    return _dense_instances(instances, types) or _checked_instances(instances, types)
-
-
-def _dense_instances(instances: list[Any], types: Mapping[str, tf.DType]) -> Tensors | None:
-    """The tensors of a request without any peculiarity, fast; None for any other."""
-    if _is_named(instances[0]):
-        if not all(type(instance) is dict and instance.keys() == types.keys() for instance in instances):
-            return None
-        columns = {name: [instance[name] for instance in instances] for name in types}
-    else:
-        columns = {min(types): instances}
-    tensors = {}
-    for name, column in columns.items():
-        tensor = _dense(column, types[name])
-        if tensor is None:
-            return None
-        tensors[name] = tensor
-    return tensors
-
-
-def _checked_instances(instances: list[Any], types: Mapping[str, tf.DType]) -> Tensors:
     named = _is_named(instances[0])
-    shapes: dict[str, tuple[int, ...]] = {}
-    values: dict[str, list[Any]] = {}
-
-    def add(name: str, item: Any) -> None:
-        if name not in types:
-            raise invalid(f"JSON object: does not have named input: {name}")
-        shape, flat = _flattened(item, types[name])
-        known = shapes.setdefault(name, shape)
-        size, expected = len(flat), math.prod(known)
-        if size != expected:
-            raise invalid(f"Expecting tensor size: {expected} but got: {size}")
-        if shape != known:
-            raise invalid(f"Expecting shape {shape_text(known)} but got: {shape_text(shape)}")
-        values.setdefault(name, []).extend(flat)
-
     for place, instance in enumerate(instances):
         if named != _is_named(instance):
             expected, got = ("object", "list") if named else ("value/list", "object")
             raise invalid(f"Expecting {expected} but got {got} at item {place} of input list")
-        if named:
-            for name, item in instance.items():
-                _told_where(f"element: {place} key: {name}", add, name, item)
-            if instance.keys() != types.keys():
-                raise invalid(
-                    f"Failed to process element: {place} of 'instances' list. JSON object: {shown(instance)} keys must "
-                    f"be equal to: {','.join(sorted(types))}"
-                )
-        else:
-            _told_where(f"element: {place}", add, min(types), instance)
-    return {name: _array(flat, (len(instances), *shapes[name]), types[name]) for name, flat in values.items()}
+        if named and instance.keys() != types.keys():
+            unknown = next((name for name in instance if name not in types), None)
+            fault = f"does not have named input: {unknown}" if unknown else f"keys must be equal to: {','.join(types)}"
+            raise invalid(f"Failed to process element: {place} of 'instances' list. JSON object: {fault}")
+    if not named:
+        return {name: _rows(instances, dtype, "") for name, dtype in types.items()}
+    return {
+        name: _rows([instance[name] for instance in instances], dtype, f" key: {name}") for name, dtype in types.items()
+    }
 
 
-def _told_where(where: str, add: Callable[[str, Any], None], name: str, item: Any) -> None:
-    try:
-        add(name, item)
-    except ServingError as error:
-        raise invalid(f"Failed to process {where} of 'instances' list. Error: {error}") from None
+def _rows(values: list[Any], dtype: tf.DType, where: str) -> npt.NDArray[Any]:
+    dense = _dense(values, dtype)
+    if dense is not None:
+        return dense
+    shape = _shape(values[0])
+    flat: list[Any] = []
+    for place, value in enumerate(values):
+        try:
+            _flatten(value, shape, dtype, flat)
+        except ServingError as error:
+            message = f"Failed to process element: {place}{where} of 'instances' list. Error: {error}"
+            raise ServingError(error.code, message) from None
+    return _array(flat, (len(values), *shape), dtype)
 
 
 def _is_named(instance: Any) -> bool:
@@ -212,7 +181,9 @@ def _tensor(value: Any, dtype: tf.DType) -> npt.NDArray[Any]:
     dense = _dense(value, dtype)
     if dense is not None:
         return dense
-    shape, flat = _flattened(value, dtype)
+    shape = _shape(value)
+    flat: list[Any] = []
+    _flatten(value, shape, dtype, flat)
     return _array(flat, shape, dtype)
 
 
@@ -251,39 +222,26 @@ def _doubles(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:
     return None if bool in set(map(type, doubtful)) else numbers
 
 
-def _flattened(value: Any, dtype: tf.DType) -> tuple[tuple[int, ...], list[Any]]:
-    """A value's shape and its numbers or texts in order; raises with TF Serving's words if it has none."""
+def _shape(value: Any) -> tuple[int, ...]:
+    """A value's shape, if its other elements are like the first ones."""
     shape: list[int] = []
-    first = value
-    while isinstance(first, list):
-        shape.append(len(first))
+    while isinstance(value, list):
+        shape.append(len(value))
         if len(shape) > MAX_RANK:
             raise invalid(f"JSON Value: {shown(value)} is nested deeper than {MAX_RANK} lists")
-        if not first:
-            break
-        first = first[0]
-    flat: list[Any] = []
-    _flatten(value, 0, shape, dtype, flat)
-    return tuple(shape), flat
+        value = value[0] if value else None
+    return tuple(shape)
 
 
-def _flatten(value: Any, level: int, shape: Sequence[int], dtype: tf.DType, flat: list[Any]) -> None:
-    if not isinstance(value, list):
-        if level != len(shape):
-            raise invalid(
-                f"JSON Value: {shown(value)} found at incorrect level: {level + 1} in the JSON DOM. Expected at level: "
-                f"{len(shape)}"
-            )
+def _flatten(value: Any, shape: tuple[int, ...], dtype: tf.DType, flat: list[Any]) -> None:
+    """Adds a value's numbers or texts in order."""
+    if _shape(value)[:1] != shape[:1]:
+        raise invalid(f"Expecting shape {shape_text(shape)} but got: {shape_text(_shape(value))}")
+    if not shape:
         flat.append(_leaf(value, dtype))
         return
-    if level >= len(shape):
-        raise invalid(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
-    if len(value) != shape[level]:
-        raise invalid(
-            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
-        )
     for element in value:
-        _flatten(element, level + 1, shape, dtype, flat)
+        _flatten(element, shape[1:], dtype, flat)
 
 
 def _leaf(value: Any, dtype: tf.DType) -> Any:
@@ -320,7 +278,7 @@ def _floats(numbers: npt.NDArray[np.float64], shape: tuple[int, ...], dtype: tf.
         return numbers.astype(numpy_type(dtype)).reshape(shape)
 
 
-def _rows(columns: Mapping[str, Any], outputs: Tensors) -> Any:
+def _by_row(columns: Mapping[str, Any], outputs: Tensors) -> Any:
     sizes = set()
     for name, array in outputs.items():
         if array.ndim == 0:
