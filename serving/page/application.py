@@ -69,8 +69,8 @@ def page_application(service: Service, timeout_s: float) -> Starlette:
     bytes to ``/tracks?name=…``: its tracks with their genres' probabilities.
 
     Args:
-        service: the model.
-        timeout_s: how long a file may take, from its headers to the answer.
+        service: Model that answers.
+        timeout_s: Seconds that a file may take, from its headers to the answer.
     """
     page = _Page(service, timeout_s)
     files = [

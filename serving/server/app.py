@@ -45,10 +45,10 @@ async def serve(
     """Serves until the event is set.
 
     Args:
-        options: what and where.
-        on_ready: called when the models that were there are loaded or have failed, and clients can connect.
-        stop: ends it.
-        page: what answers beside the REST interface.
+        options: What to serve, and where.
+        on_ready: Called when the version that was there is loaded or has failed, and clients can connect.
+        stop: Event that ends it.
+        page: Maker of what answers beside the REST interface.
 
     Raises:
         UsageError: if an address is not free.

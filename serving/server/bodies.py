@@ -19,14 +19,14 @@ MAX_TOGETHER = 4 * MAX_BODY
 """Bytes of the bodies of all requests at one time, inflated."""
 
 Take = Callable[[int], None]
-"""Counts bytes as a request's own; raises ServingError if there are too many already."""
+"""Counts bytes for a request; raises ServingError if all requests together hold too many."""
 
 
 class UnreadBody(ServingError):
-    """A body that is not read to its end: its connection must end with the answer.
+    """A body that the server stops reading: the connection ends with the answer.
 
     Attributes:
-        status: of the HTTP answer.
+        status: Status of the HTTP answer.
     """
 
     def __init__(self, code: str, message: str, status: int | None = None) -> None:
@@ -43,7 +43,7 @@ class Budget:
 
     @contextmanager
     def share(self) -> Iterator[Take]:
-        """Lets a request take bytes, which are given back when it ends."""
+        """Lets a request take bytes, and takes them back when it ends."""
         taken = 0
         ended = False
 

@@ -22,15 +22,15 @@ class ServerOptions:
     """What to serve, and where.
 
     Attributes:
-        name: what clients call the model.
-        base_path: the folder of its versions.
-        load: how they are loaded.
-        rest: how the REST interface behaves.
-        host: the address to listen on.
-        port: gRPC's; 0 for none.
-        rest_port: REST's; 0 for none.
-        page: whether there is a page beside the interface.
-        log: where requests are logged; None for nowhere.
+        name: Name of the model for clients.
+        base_path: Folder of its versions.
+        load: How versions are loaded.
+        rest: How the REST interface behaves.
+        host: Address to listen on.
+        port: Port of gRPC; 0 for none.
+        rest_port: Port of REST; 0 for none.
+        page: Whether there is a page beside the REST interface.
+        log: Log of the requests; None for none.
     """
 
     name: str

@@ -35,9 +35,9 @@ class PredictBody:
     """A predict request's JSON.
 
     Attributes:
-        signature: the name given, or an empty one.
-        tensors: what to feed, by input name.
-        row: whether it came as ``instances``, so that the answer is ``predictions``, rather than as ``inputs``.
+        signature: Name of the signature; empty for the default.
+        tensors: Arrays by input name.
+        row: Whether the request came as ``instances``, so that the answer is ``predictions``, rather than as ``inputs``.
     """
 
     signature: str
@@ -49,8 +49,8 @@ def decode_predict(body: bytes, input_types: Callable[[str], Mapping[str, tf.DTy
     """Reads a predict request.
 
     Args:
-        body: its JSON.
-        input_types: answers a signature's name, or an empty one, with the types of its inputs by name.
+        body: JSON of the request.
+        input_types: Function from a signature's name, which may be empty, to the types of its inputs by name.
 
     Raises:
         ServingError: with TF Serving's code and message.
@@ -121,12 +121,12 @@ def _from_instances(instances: Any, types: Mapping[str, tf.DType]) -> Tensors:
         raise invalid(f"JSON Value: {shown(instances)} Expecting 'instances' to be an list/array")
     if not instances:
         raise invalid("No values in 'instances' array")
-    if not isinstance(instances[0], dict) and len(types) > 1:
+    named = _is_named(instances[0])
+    if not named and len(types) > 1:
         raise invalid(
             "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
             "tensorinfo_map"
         )
-    named = _is_named(instances[0])
     for place, instance in enumerate(instances):
         if named != _is_named(instance):
             expected, got = ("object", "list") if named else ("value/list", "object")

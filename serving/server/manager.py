@@ -41,9 +41,9 @@ class LoadSettings:
     """How versions are loaded.
 
     Attributes:
-        poll_wait_s: seconds between two looks at the base path.
-        max_retries: how often a version that failed is tried again.
-        retry_interval_s: seconds between two tries.
+        poll_wait_s: Seconds between two looks at the base path.
+        max_retries: Number of further attempts after a failed one.
+        retry_interval_s: Seconds between two attempts.
     """
 
     poll_wait_s: float = 1
@@ -97,7 +97,7 @@ class ModelManager:
     A version that does not load leaves what is there in place and is tried again.
 
     Attributes:
-        name: what clients call the model.
+        name: Name of the model for clients.
     """
 
     def __init__(self, name: str, base_path: str, settings: LoadSettings, metrics: Metrics) -> None:

@@ -41,10 +41,10 @@ class LogConfig:
     """What is logged, and how much is kept.
 
     Attributes:
-        filename_prefix: what the files' paths begin with.
-        sampling_rate: the share of requests, 0..1.
-        max_bytes: of all files together; the oldest goes first.
-        max_file_s: after so many seconds a file is closed, and appears.
+        filename_prefix: Beginning of the files' paths.
+        sampling_rate: Share of the requests, 0..1.
+        max_bytes: Bytes of all files together; the oldest file goes first.
+        max_file_s: Seconds until a file is closed and appears.
     """
 
     filename_prefix: str

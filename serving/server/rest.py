@@ -60,8 +60,8 @@ class RestSettings:
     """How the REST interface behaves.
 
     Attributes:
-        timeout_s: how long a request may take, from its headers to its answer.
-        cors: whether pages of other origins may use it.
+        timeout_s: Seconds that a request may take, from its headers to its answer.
+        cors: Whether pages of other origins may use it.
     """
 
     timeout_s: float = 30

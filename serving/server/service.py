@@ -20,10 +20,10 @@ class Service:
     """The model, for clients.
 
     Attributes:
-        model: its versions.
-        metrics: what is counted.
-        budget: what requests may hold in memory.
-        stopping: whether the server is about to stop, and new calls had better go elsewhere.
+        model: Versions of the model.
+        metrics: Counters and latencies.
+        budget: Memory for the bodies of all requests.
+        stopping: Whether the server is about to stop, so that new calls should go elsewhere.
     """
 
     def __init__(self, model: ModelManager, metrics: Metrics, log: RequestLog | None = None) -> None:

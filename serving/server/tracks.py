@@ -1,4 +1,4 @@
-"""What a model of tracks is asked: only tracks, or it would answer with a genre all the same."""
+"""Tracks in requests. A model answers anything with a genre, so only tracks may reach it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def are_tracks(signature: Signature) -> bool:
 
 
 def check_tracks(signature: Signature, tensors: Tensors) -> None:
-    """Checks that what a model is to find the genre of are tracks with segments.
+    """Checks that a request for genres holds tracks with segments.
 
     Raises:
-        ServingError: ``INVALID_ARGUMENT`` naming the first that is none.
+        ServingError: ``INVALID_ARGUMENT`` naming the first that is not a track.
     """
     if not are_tracks(signature):
         return

@@ -183,6 +183,14 @@ def test_an_error_shows_the_beginning_of_what_was_sent() -> None:
     assert len(caught.value.message) < 400
 
 
+@pytest.mark.parametrize(
+    "body", ['{"instances": [{"b64": "AA=="}]}', '{"instances": ["a"]}', '{"inputs": {"b64": "AA=="}}']
+)
+def test_a_value_without_a_name_is_for_a_single_input(body: str) -> None:
+    with pytest.raises(ServingError, match="multiple input tensors required"):
+        decode_predict(body.encode(), lambda _: {"x": tf.string, "y": tf.string})
+
+
 def test_lists_deeper_than_a_tensor_can_be() -> None:
     with pytest.raises(ServingError, match="nested deeper than 254 lists"):
         decoded('{"inputs": ' + "[" * 900 + "1" + "]" * 900 + "}")
