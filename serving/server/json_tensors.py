@@ -37,7 +37,7 @@ class PredictBody:
     Attributes:
         signature: Name of the signature; empty for the default.
         tensors: Arrays by input name.
-        row: Whether the request came as ``instances``, so that the answer is ``predictions``, rather than as ``inputs``.
+        row: Whether the request came as ``instances``, not as ``inputs``; the answer is ``predictions`` then.
     """
 
     signature: str
