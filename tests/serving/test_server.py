@@ -477,12 +477,18 @@ def read_answer(stream: Any, method: str) -> tuple[int, dict[str, str], bytes]:
     return status, headers, body
 
 
-def test_the_pushed_model(finished_run: FinishedRun) -> None:
-    with running(ServerOptions("deepmusic", str(finished_run.home / "pushed"))) as server, server.rest as client:
-        answer = client.post("/deepmusic:predict", json={"instances": [instance(0.5, 30)]}).json()
+@pytest.fixture(scope="module")
+def pushed(finished_run: FinishedRun) -> Iterator[Running]:
+    with running(ServerOptions("m", str(finished_run.home / "pushed"))) as found:
+        yield found
+
+
+def test_the_pushed_model(pushed: Running) -> None:
+    with pushed.rest as client:
+        answer = client.post("/m:predict", json={"instances": [instance(0.5, 30)]}).json()
         assert set(answer["predictions"][0]) == {"genre", "probability", "genres", "probabilities", "analyser"}
         assert sum(answer["predictions"][0]["probabilities"]) == pytest.approx(1, abs=1e-5)
-        many = client.post("/deepmusic:predict", json={"instances": [instance(0.5, 30)] * 100})
+        many = client.post("/m:predict", json={"instances": [instance(0.5, 30)] * 100})
         assert len(many.json()["predictions"]) == 100
 
 
@@ -503,14 +509,13 @@ def serialized(features: Mapping[str, Sequence[float]] | None) -> bytes:
     return bytes(tf.train.Example(features=tf.train.Features(feature=named)).SerializeToString())
 
 
-def test_what_is_no_track_has_no_genre(finished_run: FinishedRun) -> None:
+def test_what_is_no_track_has_no_genre(pushed: Running) -> None:
     good = serialized(FEATURES)
     empty = {"timbre": segments(1, 0), "pitches": segments(1, 0)}
     zero = {"timbre": segments(2, 3, 0), "pitches": segments(2, 3, 0)}
     zero["pitches"][0][2][11] = 1
     uneven = {"timbre": segments(1, 3), "pitches": segments(1, 2)}
-    options = ServerOptions("m", str(finished_run.home / "pushed"))
-    with running(options) as server, server.rest as client, server.stub() as stub:
+    with pushed.rest as client, pushed.stub() as stub:
 
         def told(body: Any) -> str:
             answer = client.post("/m:predict", json=body)
