@@ -75,7 +75,6 @@ def development_command(models: Path, port: int, rest_port: int, more: Mapping[s
         "model_base_path": models,
         "port": port,
         "rest_api_port": rest_port,
-        "monitoring_config_file": _DEPLOY / "config" / "monitoring.config",
         "page": "true",
         **(more or {}),
     }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -36,7 +35,7 @@ from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import load_settings
 from serving.serve import MODEL_NAME
 from tools.environment import ROOT
-from tools.serving_load import HOST, LoadError, Measured, Target, clients, load, repeat
+from tools.serving_load import LoadError, Measured, Target, clients, free_port, load, repeat
 
 if TYPE_CHECKING:
     from multiprocessing.pool import Pool
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 IN_PROCESS = "in the process"
 ROWS, EXAMPLES, GRPC = "REST, rows", "REST, examples", "gRPC, arrays"
 CONNECTIONS = (1, 4, 16)
-UNBATCHED = "batching off"
 
 _REAL_DATA = ROOT.parent / "shared" / "data"
 _TRACKS = 24
@@ -80,10 +78,6 @@ def main(arguments: Sequence[str] | None = None, length: Length | None = None) -
         return 1
     segments = f"{len(tracks)} tracks of {np.median([len(track.segments) for track in tracks]):,.0f} segments"
     console.print(table(results, f"{relative(models)}: one of {segments} (median) a request"))
-    for name in (ROWS, EXAMPLES, GRPC):
-        batched, alone = results[name, CONNECTIONS[-1]], results[f"{name}, {UNBATCHED}", CONNECTIONS[-1]]
-        gain = _ratio(batched, alone, lambda one: len(one.latencies))
-        console.print(f"{gain:.2f}x the requests/s by batching, {CONNECTIONS[-1]} connections: {name}", highlight=False)
     return 0
 
 
@@ -93,20 +87,17 @@ def measure(models: Path, tracks: Sequence[Track], length: Length, tell: Callabl
     Raises:
         LoadError: a request failed.
     """
-    tell("starting servers")
+    tell("starting the server")
     with ExitStack() as stack:
         requests = _requests(tracks)
-        batched, alone = (stack.enter_context(_server(models, *flags)) for flags in ((), ("--enable_batching=false",)))
+        ports = stack.enter_context(_server(models))
         pool = stack.enter_context(clients(requests))
         in_process = _in_process(models, tracks)
         ways: list[tuple[str, int, Callable[[], Measured]]] = []
         for connections in CONNECTIONS:
             ways.append((IN_PROCESS, connections, partial(in_process, connections, length.seconds)))
             for name in requests:
-                ways.append((name, connections, _asking(pool, name, batched, connections, length.seconds)))
-        for name in requests:
-            call = _asking(pool, name, alone, CONNECTIONS[-1], length.seconds)
-            ways.append((f"{name}, {UNBATCHED}", CONNECTIONS[-1], call))
+                ways.append((name, connections, _asking(pool, name, ports, connections, length.seconds)))
         results: Results = {}
         for number in range(length.rounds):
             for name, connections, call in ways:
@@ -192,11 +183,11 @@ def _in_process(models: Path, tracks: Sequence[Track]) -> Callable[[int, float],
     with silent_import():
         import tensorflow as tf
 
-    from serving.server.servable import Servable, SessionThreads
+    from serving.server.servable import Servable
     from serving.server.signatures import DEFAULT_SIGNATURE
 
     tf.get_logger().setLevel("ERROR")
-    servable = Servable(pushed_version(str(models), None), SessionThreads())
+    servable = Servable(pushed_version(str(models), None))
     signature = servable.signatures[DEFAULT_SIGNATURE]
     inputs = [{name: array[np.newaxis] for name, array in _arrays(track).items()} for track in tracks]
 
@@ -217,10 +208,10 @@ def _asking(pool: Pool, name: str, ports: tuple[int, int], connections: int, sec
 
 
 @contextmanager
-def _server(models: Path, *flags: str) -> Iterator[tuple[int, int]]:
+def _server(models: Path) -> Iterator[tuple[int, int]]:
     """A server of its own; its ports for gRPC and REST."""
-    ports = _free_port(), _free_port()
-    command = [sys.executable, "-m", "serving.server", f"--model_name={MODEL_NAME}", *flags]
+    ports = free_port(), free_port()
+    command = [sys.executable, "-m", "serving.server", f"--model_name={MODEL_NAME}"]
     command += [f"--model_base_path={models.absolute()}", f"--port={ports[0]}", f"--rest_api_port={ports[1]}"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
@@ -229,11 +220,6 @@ def _server(models: Path, *flags: str) -> Iterator[tuple[int, int]]:
             yield ports
         finally:
             process.kill()
-
-
-def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as found:
-        return int(found.getsockname()[1])
 
 
 if __name__ == "__main__":

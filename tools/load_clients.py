@@ -12,10 +12,9 @@ from itertools import cycle
 from typing import Any
 
 from deepmusic_genre.quiet import silent_import
+from tools.serving_load import GRPC_METHOD, HOST
 
-HOST = "127.0.0.1"
 _TIMEOUT_S = 30
-_METHOD = "/tensorflow.serving.PredictionService/Predict"
 
 Ask = Callable[[bytes], str]
 """Sends a request; answers with what answered."""
@@ -152,7 +151,7 @@ def _grpc_client(load: Load) -> Ask:
 
     # A connection of its own; else all channels to one server share one.
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 200)]
-    call = grpc.insecure_channel(f"{HOST}:{load.grpc_port}", options=options).unary_unary(_METHOD)
+    call = grpc.insecure_channel(f"{HOST}:{load.grpc_port}", options=options).unary_unary(GRPC_METHOD)
 
     def ask(request: bytes) -> str:
         try:

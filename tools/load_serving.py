@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,7 +29,8 @@ from deepmusic_genre.quiet import silent_import
 from pipeline.pushed import pushed_models, pushed_version
 from pipeline.settings import load_settings
 from serving.serve import MODEL_NAME, development_command
-from tools.load_clients import HOST, Load, Met, run_clients
+from tools.load_clients import Load, Met, run_clients
+from tools.serving_load import HOST, free_port
 
 _CONNECTIONS = 16
 _READY_S = 120
@@ -77,7 +77,7 @@ class _Course:
         self._log = folder / "server.log"
         self._seconds = seconds
         self._start = 0.0
-        self._ports = _free_port(), _free_port()
+        self._ports = free_port(), free_port()
 
     def run(self) -> int:
         shutil.copytree(self._model, self._pushed / str(_FIRST))
@@ -204,11 +204,6 @@ def _table(met: Mapping[str, Met]) -> Table:
 def _resident_mib(process: int) -> float:
     shown = subprocess.run(["ps", "-o", "rss=", "-p", str(process)], capture_output=True, text=True, check=True)  # noqa: S607 - on the PATH of every Unix
     return int(shown.stdout) / 1024
-
-
-def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as found:
-        return int(found.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import multiprocessing
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,12 @@ _MAX_REQUESTS = 100_000
 Call = Callable[[bytes], object]
 
 _requests: Mapping[str, list[bytes]] = {}
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.create_server((HOST, 0)) as found:
+        return int(found.getsockname()[1])
 
 
 class LoadError(Exception):

@@ -1,5 +1,5 @@
-"""A page for the stand-in's root: drop an analysis file, see what the model makes of it and what it looks like."""
+"""The page of the development server: drop a file on it, and see its tracks with their genres."""
 
-from serving.page.application import PageApplication
+from serving.page.application import page_application
 
-__all__ = ["PageApplication"]
+__all__ = ["page_application"]

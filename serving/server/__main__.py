@@ -11,9 +11,13 @@ from deepmusic_genre.quiet import silent_import
 
 with silent_import():
     import tensorflow as tf
+    from uvicorn.importer import import_from_string
 
     from serving.server.app import serve, stop_on_signals
     from serving.server.flags import PROGRAM, ServerOptions, UsageError, parse_flags
+
+PAGE = "serving.page:page_application"
+"""What ``--page`` serves: named here and imported nowhere, since the server does not know its page."""
 
 
 def main() -> int:
@@ -39,19 +43,16 @@ def main() -> int:
 async def _run(options: ServerOptions) -> None:
     stop = asyncio.Event()
     stop_on_signals(stop)
-    await serve(options, lambda: _tell_ready(options), stop)
+    page = import_from_string(PAGE) if options.page else None
+    await serve(options, lambda: _tell_ready(options), stop, page)
 
 
 def _tell_ready(options: ServerOptions) -> None:
     where = [f"REST on {options.host}:{options.rest_port}"] if options.rest_port else []
     where += [f"gRPC on {options.host}:{options.port}"] if options.port else []
-    where += [f"gRPC on {options.socket_path}"] if options.socket_path else []
-    where += (
-        [f"a page at http://{options.host}:{options.rest_port}/"] if options.rest_port and options.rest.page else []
-    )
-    models = ", ".join(model.name for model in options.models)
+    where += [f"a page at http://{options.host}:{options.rest_port}/"] if options.rest_port and options.page else []
     sys.stdout.write(
-        f"{PROGRAM}: ready, {models}: {', '.join(where)} (a stand-in for TF Serving, for development only)\n"
+        f"{PROGRAM}: ready, {options.name}: {', '.join(where)} (a stand-in for TF Serving, for development only)\n"
     )
     sys.stdout.flush()
 

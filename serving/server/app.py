@@ -5,74 +5,79 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import grpc
 import uvicorn
+from starlette.types import ASGIApp
 
 from serving.server.flags import ServerOptions, UsageError
 from serving.server.grpc_services import MAX_CALLS, MAX_MESSAGE, add_services
 from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
-from serving.server.model_config import ModelConfigFile
-from serving.server.request_log import RequestLogs
-from serving.server.rest import RestApplication, limited_protocol
+from serving.server.request_log import RequestLog
+from serving.server.rest import MakePage, rest_application
 from serving.server.service import Service
 
 GRACE_S = 10
 """How long requests may go on after the server was told to stop."""
 
+MAX_HEADER = 64 << 10
+"""Bytes of a request's line and headers."""
+
+MAX_CONNECTIONS = 1000
+"""REST connections at one time; further ones are answered 503."""
+
 _LINGER_S = 0.5
 _KEEP_ALIVE_S = 60
+# Later than the application, which answers before it closes.
+_LATE_S = 2.0
+_SWEEP_S = 0.5
 _BACKLOG = 1024
 
 
-async def serve(options: ServerOptions, on_ready: Callable[[], None], stop: asyncio.Event) -> None:
+async def serve(
+    options: ServerOptions, on_ready: Callable[[], None], stop: asyncio.Event, page: MakePage | None = None
+) -> None:
     """Serves until the event is set.
 
     Args:
-        options: what and where.
-        on_ready: called when the models that were there are loaded or have failed, and clients can connect.
-        stop: ends it.
+        options: What to serve, and where.
+        on_ready: Called when the version that was there is loaded or has failed, and clients can connect.
+        stop: Event that ends it.
+        page: Maker of what answers beside the REST interface.
 
     Raises:
         UsageError: if an address is not free.
     """
     metrics = Metrics()
-    models = ModelManager(options.models, options.manager, metrics)
-    logs = RequestLogs(options.log_limits, metrics)
-    service = Service(models, metrics, logs)
+    model = ModelManager(options.name, options.base_path, options.load, metrics)
+    log = RequestLog(options.name, options.log, metrics) if options.log else None
+    service = Service(model, metrics, log)
     grpc_server = _grpc_server(service, options)
     rest_socket = _listen(options.host, options.rest_port) if options.rest_port else None
-    logs.configure({model.name: model.log for model in options.models if model.log})
-    models.start()
+    model.start()
     try:
         stopping = asyncio.create_task(stop.wait())
-        looking = asyncio.create_task(asyncio.to_thread(models.wait_until_looked))
+        looking = asyncio.create_task(asyncio.to_thread(model.wait_until_looked))
         await asyncio.wait({stopping, looking}, return_when=asyncio.FIRST_COMPLETED)
         await grpc_server.start()
-        rest = asyncio.create_task(_serve_rest(service, options, rest_socket, stop))
-        following = asyncio.create_task(_follow_config(service, options))
+        application = rest_application(service, options.rest, page)
+        rest = asyncio.create_task(_serve_rest(application, rest_socket, options.rest.timeout_s, stop))
         if not stop.is_set():
             on_ready()
         await stopping
-        following.cancel()
         service.stopping = True
         await asyncio.gather(_stop_grpc(grpc_server), rest)
     finally:
         if rest_socket:
             rest_socket.close()
-        await asyncio.to_thread(models.stop)
-        await asyncio.to_thread(logs.close)
-
-
-async def _follow_config(service: Service, options: ServerOptions) -> None:
-    if options.config_file and options.config_poll_wait_s:
-        file = ModelConfigFile(options.config_file, options.models, service.reconfigure)
-        while True:
-            await asyncio.sleep(options.config_poll_wait_s)
-            await asyncio.to_thread(file.look)
+        await asyncio.to_thread(model.stop)
+        if log:
+            await asyncio.to_thread(log.close)
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:
@@ -111,13 +116,16 @@ class _RestServer(uvicorn.Server):
 
 
 async def _serve_rest(
-    service: Service, options: ServerOptions, listening: socket.socket | None, stop: asyncio.Event
+    application: ASGIApp, listening: socket.socket | None, timeout_s: float, stop: asyncio.Event
 ) -> None:
     if listening is None:
         return
     config = uvicorn.Config(
-        RestApplication(service, options.rest),
-        http=limited_protocol(options.rest.timeout_s),
+        application,
+        # httptools drops the body of a client that offers HTTP/2, as Java's does.
+        http="h11",
+        h11_max_incomplete_event_size=MAX_HEADER,
+        limit_concurrency=MAX_CONNECTIONS,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -132,10 +140,39 @@ async def _serve_rest(
         await stop.wait()
         server.should_exit = True
 
-    stopper = asyncio.create_task(stop_it())
+    beside = [
+        asyncio.create_task(stop_it()),
+        asyncio.create_task(_cut_off(server.server_state.connections, timeout_s + _LATE_S)),
+    ]
     with suppress(asyncio.CancelledError):
         await server.serve([listening])
-    stopper.cancel()
+    for task in beside:
+        task.cancel()
+
+
+async def _cut_off(connections: set[Any], timeout_s: float) -> None:
+    """Ends connections with half a request's headers, or with an answer that is not read, after a time.
+
+    Uvicorn limits only how long a connection may rest between two requests.
+    """
+    seen: dict[Any, tuple[Any, float]] = {}
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        now = time.monotonic()
+        stuck = {one: one.cycle for one in connections if _is_stuck(one)}
+        since = {one: start for one, (cycle, start) in seen.items() if one in stuck and stuck[one] is cycle}
+        seen = {one: (cycle, since.get(one, now)) for one, cycle in stuck.items()}
+        for one, (_, start) in seen.items():
+            if now - start > timeout_s:
+                one.transport.abort()
+
+
+def _is_stuck(connection: Any) -> bool:
+    """Whether a connection of uvicorn's waits for its client, and not for the next request."""
+    if connection.cycle is None:
+        return True
+    rests = connection.timeout_keep_alive_task is not None
+    return connection.cycle.response_complete and (not rests or connection.transport.get_write_buffer_size() > 0)
 
 
 def _grpc_server(service: Service, options: ServerOptions) -> grpc.aio.Server:
@@ -149,10 +186,8 @@ def _grpc_server(service: Service, options: ServerOptions) -> grpc.aio.Server:
         maximum_concurrent_rpcs=MAX_CALLS,
     )
     add_services(server, service)
-    addresses = [f"{_bracketed(options.host)}:{options.port}"] if options.port else []
-    if options.socket_path:
-        addresses.append(f"unix:{options.socket_path}")
-    for address in addresses:
+    if options.port:
+        address = f"{_bracketed(options.host)}:{options.port}"
         try:
             bound = server.add_insecure_port(address)
         except RuntimeError:
@@ -165,7 +200,10 @@ def _grpc_server(service: Service, options: ServerOptions) -> grpc.aio.Server:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        # Else an answer's second part waits for the client to acknowledge the first: 40 ms.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except OSError as error:
         raise UsageError(f"could not listen on {_bracketed(host)}:{port} for REST: {error.strerror}") from None
 

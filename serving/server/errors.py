@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+import grpc
 import tensorflow as tf
 
-_NAMES = {
-    getattr(tf.errors, name): name
-    for name in (
-        *("CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS"),
-        *("PERMISSION_DENIED", "UNAUTHENTICATED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED"),
-        *("OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
-    )
-}
+_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 _HTTP = {
     "OK": 200,
     "CANCELLED": 499,
@@ -62,7 +56,7 @@ def http_status(code: str) -> int:
 
 def code_number(code: str) -> int:
     """The canonical number of a status code."""
-    return next((number for number, name in _NAMES.items() if name == code), 0)
+    return int(grpc.StatusCode[code].value[0])
 
 
 def from_tensorflow(error: tf.errors.OpError) -> ServingError:

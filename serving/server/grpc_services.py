@@ -1,4 +1,4 @@
-"""The gRPC interface: TF Serving's PredictionService and ModelService."""
+"""The gRPC interface: Predict, GetModelMetadata and GetModelStatus, as TF Serving speaks them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,18 @@ from typing import Any
 
 import grpc
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
-    regression_pb2,
 )
 
 from serving.server.errors import ServingError, code_number, invalid
-from serving.server.inference import classification, predict_signature, regression
+from serving.server.inference import predict_signature
 from serving.server.manager import Handle
-from serving.server.model_config import model_configs
 from serving.server.service import Service
-from serving.server.signatures import CLASSIFY_METHOD, REGRESS_METHOD
-from serving.server.tensor_protos import read_tensors, serialized_examples, write_tensor
+from serving.server.tensor_protos import read_tensors, write_tensor
 
 MAX_MESSAGE = 100 << 20
 """Bytes of a request; TF Serving takes 2 GiB."""
@@ -77,53 +72,20 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     @_answered
     async def Predict(self, request: Any, _context: Any) -> Any:
-        with self._service.counted(request.model_spec.name, "Predict", "GRPC"), self._use(request) as handle:
+        with (
+            self._service.counted(request.model_spec.name, "Predict", "GRPC"),
+            self._service.budget.share() as take,
+            self._use(request) as handle,
+        ):
+            take(request.ByteSize())
             name = predict_signature(handle.signatures, request.model_spec.signature_name).name
             tensors = await _aside(request.ByteSize() > _QUICK_BYTES, read_tensors, request.inputs)
-            _, outputs = await self._service.predict(handle, name, tensors, list(request.output_filter))
+            outputs = await self._service.predict(handle, name, tensors, list(request.output_filter))
             response = predict_pb2.PredictResponse()
             _fill_spec(response.model_spec, handle, name)
             for alias, array in outputs.items():
                 response.outputs[alias].CopyFrom(write_tensor(array))
             return response
-
-    @_answered
-    async def Classify(self, request: Any, _context: Any) -> Any:
-        with self._service.counted(request.model_spec.name, "Classify", "GRPC"), self._use(request) as handle:
-            examples = serialized_examples(request.input)
-            signature, outputs = await self._service.run_examples(
-                handle, request.model_spec.signature_name, CLASSIFY_METHOD, examples
-            )
-            classes, scores = classification(outputs, len(examples))
-            response = classification_pb2.ClassificationResponse()
-            _fill_spec(response.model_spec, handle, signature.name)
-            for place in range(len(examples)):
-                row = response.result.classifications.add()
-                shown = scores if classes is None else classes
-                for column in range(0 if shown is None else shown.shape[1]):
-                    one = row.classes.add()
-                    if classes is not None:
-                        one.label = classes[place, column].decode("utf-8", "replace")
-                    if scores is not None:
-                        one.score = scores[place, column]
-            return response
-
-    @_answered
-    async def Regress(self, request: Any, _context: Any) -> Any:
-        with self._service.counted(request.model_spec.name, "Regress", "GRPC"), self._use(request) as handle:
-            examples = serialized_examples(request.input)
-            signature, outputs = await self._service.run_examples(
-                handle, request.model_spec.signature_name, REGRESS_METHOD, examples
-            )
-            response = regression_pb2.RegressionResponse()
-            _fill_spec(response.model_spec, handle, signature.name)
-            for value in regression(outputs, len(examples)).tolist():
-                response.result.regressions.add().value = value
-            return response
-
-    @_answered
-    async def MultiInference(self, _request: Any, _context: Any) -> Any:
-        raise ServingError("UNIMPLEMENTED", "MultiInference is not supported")
 
     @_answered
     async def GetModelMetadata(self, request: Any, _context: Any) -> Any:
@@ -140,7 +102,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             return response
 
     def _use(self, request: Any) -> AbstractContextManager[Handle]:
-        return self._service.models.use(*_model_spec(request))
+        return self._service.model.use(*_model_spec(request))
 
 
 class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -150,33 +112,21 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
     @_answered
     async def GetModelStatus(self, request: Any, _context: Any) -> Any:
         response = get_model_status_pb2.GetModelStatusResponse()
-        for status in self._service.models.status(*_model_spec(request)):
+        for status in self._service.model.status(*_model_spec(request)):
             one = response.model_version_status.add(version=status.version, state=status.state.value)
             one.status.error_code = code_number(status.code)
             one.status.error_message = status.message
         return response
 
-    @_answered
-    async def HandleReloadConfigRequest(self, request: Any, _context: Any) -> Any:
-        if request.config.WhichOneof("config") != "model_config_list":
-            raise invalid(
-                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
-                "supported"
-            )
-        await asyncio.to_thread(self._service.reconfigure, model_configs(request.config))
-        return model_management_pb2.ReloadConfigResponse(status={})
 
-
-def _model_spec(request: Any) -> tuple[str, int | None, str | None]:
+def _model_spec(request: Any) -> tuple[str, int | None]:
     if not request.HasField("model_spec"):
         raise invalid("Missing ModelSpec")
     spec = request.model_spec
     choice = spec.WhichOneof("version_choice")
-    return (
-        spec.name,
-        spec.version.value if choice == "version" else None,
-        spec.version_label if choice == "version_label" else None,
-    )
+    if choice == "version_label":
+        raise invalid(f"Unrecognized servable version label: {spec.version_label}")
+    return spec.name, spec.version.value if choice == "version" else None
 
 
 def _fill_spec(spec: Any, handle: Handle, signature_name: str) -> None:

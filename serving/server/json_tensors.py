@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
+import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from reprlib import repr as shown
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import tensorflow as tf
 
 from serving.server.errors import ServingError, invalid
-from serving.server.json_text import ENCODING_ERRORS, BrokenAtEnd, OneLine, decimals, parse, pretty, shown
+from serving.server.json_values import parse
 from serving.server.signatures import Tensors, numpy_type, shape_text, type_name
 
 MAX_RANK = 254
@@ -33,9 +35,9 @@ class PredictBody:
     """A predict request's JSON.
 
     Attributes:
-        signature: the name given, or an empty one.
-        tensors: what to feed, by input name.
-        row: whether it came as ``instances``, so that the answer is ``predictions``, rather than as ``inputs``.
+        signature: Name of the signature; empty for the default.
+        tensors: Arrays by input name.
+        row: Whether the request came as ``instances``, not as ``inputs``; the answer is ``predictions`` then.
     """
 
     signature: str
@@ -43,44 +45,30 @@ class PredictBody:
     row: bool
 
 
-def decode_predict(
-    body: bytes, input_types: Callable[[str], Mapping[str, tf.DType]], deadline: float = math.inf
-) -> PredictBody:
+def decode_predict(body: bytes, input_types: Callable[[str], Mapping[str, tf.DType]]) -> PredictBody:
     """Reads a predict request.
 
     Args:
-        body: its JSON.
-        input_types: answers a signature's name, or an empty one, with the types of its inputs by name.
-        deadline: see :func:`serving.server.json_text.parse`.
+        body: JSON of the request.
+        input_types: Function from a signature's name, which may be empty, to the types of its inputs by name.
 
     Raises:
         ServingError: with TF Serving's code and message.
     """
-    document = parse(body, deadline)
-    signature = signature_name(document)
+    document = parse(body)
+    signature = document.get("signature_name", "")
+    if not isinstance(signature, str):
+        raise invalid("JSON Value: not formatted correctly. 'signature_name' key must be a string value.")
     types = input_types(signature)
     if not types:
         raise invalid(f"Failed to get input map for signature: {signature or 'DEFAULT'}")
     if "instances" in document:
         if "inputs" in document:
-            raise invalid(
-                f"JSON Value: {shown(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' "
-                "keys to exist "
-            )
-        return PredictBody(signature, _from_instances(document, types), row=True)
+            raise invalid("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")
+        return PredictBody(signature, _from_instances(document["instances"], types), row=True)
     if "inputs" in document:
         return PredictBody(signature, _from_inputs(document["inputs"], types), row=False)
     raise invalid("Missing 'inputs' or 'instances' key")
-
-
-def signature_name(document: Mapping[str, Any]) -> str:
-    """The signature that a request names, or an empty text."""
-    name = document.get("signature_name", "")
-    if not isinstance(name, str):
-        raise invalid(
-            f"JSON Value: {shown(document)} not formatted correctly. 'signature_name' key must be a string value."
-        )
-    return name
 
 
 def encode_predict(outputs: Tensors, row: bool) -> bytes:
@@ -95,8 +83,11 @@ def encode_predict(outputs: Tensors, row: bool) -> bytes:
     """
     if not outputs:
         raise invalid("Cannot convert empty tensor map to JSON")
-    answer = {"predictions": _rows(outputs)} if row else {"outputs": _columns(outputs)}
-    return pretty(answer).encode("utf-8", ENCODING_ERRORS)
+    columns = {name: _column(name, outputs[name]) for name in sorted(outputs)}
+    answer = {"predictions": _by_row(columns, outputs)} if row else {"outputs": _unnamed(columns)}
+    if all(array.dtype.kind != "f" or np.isfinite(array).all() for array in outputs.values()):
+        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    return json.dumps(answer, default=lambda array: array.tolist()).encode()
 
 
 def decode_base64(text: str) -> bytes:
@@ -112,12 +103,12 @@ def decode_base64(text: str) -> bytes:
     return decoded
 
 
-def is_base64(value: Any) -> bool:
+def _is_base64(value: Any) -> bool:
     """Whether a value is ``{"b64": "…"}``."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
-def kind_of(value: Any) -> str:
+def _kind(value: Any) -> str:
     """What RapidJSON calls a value's type."""
     if isinstance(value, bool):
         return str(value)
@@ -125,84 +116,53 @@ def kind_of(value: Any) -> str:
     return kinds.get(type(value), "Number")
 
 
-def _from_instances(document: Mapping[str, Any], types: Mapping[str, tf.DType]) -> Tensors:
-    instances = document["instances"]
+def _from_instances(instances: Any, types: Mapping[str, tf.DType]) -> Tensors:
     if not isinstance(instances, list):
-        raise invalid(f"JSON Value: {shown(document)} Excepting 'instances' to be an list/array")
+        raise invalid(f"JSON Value: {shown(instances)} Expecting 'instances' to be an list/array")
     if not instances:
-        raise invalid(f"JSON Value: {shown(document)} No values in 'instances' array")
-    if not isinstance(instances[0], dict) and len(types) > 1:
+        raise invalid("No values in 'instances' array")
+    named = _is_named(instances[0])
+    if not named and len(types) > 1:
         raise invalid(
             "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
             "tensorinfo_map"
         )
-    return _dense_instances(instances, types) or _checked_instances(instances, types)
-
-
-def _dense_instances(instances: list[Any], types: Mapping[str, tf.DType]) -> Tensors | None:
-    """The tensors of a request without any peculiarity, fast; None for any other."""
-    if _is_named(instances[0]):
-        if not all(type(instance) is dict and instance.keys() == types.keys() for instance in instances):
-            return None
-        columns = {name: [instance[name] for instance in instances] for name in types}
-    else:
-        columns = {min(types): instances}
-    tensors = {}
-    for name, column in columns.items():
-        tensor = _dense(column, types[name])
-        if tensor is None:
-            return None
-        tensors[name] = tensor
-    return tensors
-
-
-def _checked_instances(instances: list[Any], types: Mapping[str, tf.DType]) -> Tensors:
-    named = _is_named(instances[0])
-    shapes: dict[str, tuple[int, ...]] = {}
-    values: dict[str, list[Any]] = {}
-
-    def add(name: str, item: Any) -> None:
-        if name not in types:
-            raise invalid(f"JSON object: does not have named input: {name}")
-        shape, flat = _flattened(item, types[name])
-        known = shapes.setdefault(name, shape)
-        size, expected = len(flat), math.prod(known)
-        if size != expected:
-            raise invalid(f"Expecting tensor size: {expected} but got: {size}")
-        if shape != known:
-            raise invalid(f"Expecting shape {shape_text(known)} but got: {shape_text(shape)}")
-        values.setdefault(name, []).extend(flat)
-
     for place, instance in enumerate(instances):
         if named != _is_named(instance):
             expected, got = ("object", "list") if named else ("value/list", "object")
             raise invalid(f"Expecting {expected} but got {got} at item {place} of input list")
-        if named:
-            for name, item in instance.items():
-                _told_where(f"element: {place} key: {name}", add, name, item)
-            if instance.keys() != types.keys():
-                raise invalid(
-                    f"Failed to process element: {place} of 'instances' list. JSON object: {shown(instance)} keys must "
-                    f"be equal to: {','.join(sorted(types))}"
-                )
-        else:
-            _told_where(f"element: {place}", add, min(types), instance)
-    return {name: _array(flat, (len(instances), *shapes[name]), types[name]) for name, flat in values.items()}
+        if named and instance.keys() != types.keys():
+            unknown = next((name for name in instance if name not in types), None)
+            fault = f"does not have named input: {unknown}" if unknown else f"keys must be equal to: {','.join(types)}"
+            raise invalid(f"Failed to process element: {place} of 'instances' list. JSON object: {fault}")
+    if not named:
+        return {name: _rows(instances, dtype, "") for name, dtype in types.items()}
+    return {
+        name: _rows([instance[name] for instance in instances], dtype, f" key: {name}") for name, dtype in types.items()
+    }
 
 
-def _told_where(where: str, add: Callable[[str, Any], None], name: str, item: Any) -> None:
-    try:
-        add(name, item)
-    except ServingError as error:
-        raise invalid(f"Failed to process {where} of 'instances' list. Error: {error}") from None
+def _rows(values: list[Any], dtype: tf.DType, where: str) -> npt.NDArray[Any]:
+    dense = _dense(values, dtype)
+    if dense is not None:
+        return dense
+    shape = _shape(values[0])
+    flat: list[Any] = []
+    for place, value in enumerate(values):
+        try:
+            _flatten(value, shape, dtype, flat)
+        except ServingError as error:
+            message = f"Failed to process element: {place}{where} of 'instances' list. Error: {error}"
+            raise ServingError(error.code, message) from None
+    return _array(flat, (len(values), *shape), dtype)
 
 
 def _is_named(instance: Any) -> bool:
-    return isinstance(instance, dict) and not is_base64(instance)
+    return isinstance(instance, dict) and not _is_base64(instance)
 
 
 def _from_inputs(inputs: Any, types: Mapping[str, tf.DType]) -> Tensors:
-    if not isinstance(inputs, dict) or is_base64(inputs):
+    if not isinstance(inputs, dict) or _is_base64(inputs):
         if len(types) > 1:
             raise invalid(
                 "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
@@ -221,7 +181,9 @@ def _tensor(value: Any, dtype: tf.DType) -> npt.NDArray[Any]:
     dense = _dense(value, dtype)
     if dense is not None:
         return dense
-    shape, flat = _flattened(value, dtype)
+    shape = _shape(value)
+    flat: list[Any] = []
+    _flatten(value, shape, dtype, flat)
     return _array(flat, shape, dtype)
 
 
@@ -260,44 +222,31 @@ def _doubles(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:
     return None if bool in set(map(type, doubtful)) else numbers
 
 
-def _flattened(value: Any, dtype: tf.DType) -> tuple[tuple[int, ...], list[Any]]:
-    """A value's shape and its numbers or texts in order; raises with TF Serving's words if it has none."""
+def _shape(value: Any) -> tuple[int, ...]:
+    """A value's shape, if its other elements are like the first ones."""
     shape: list[int] = []
-    first = value
-    while isinstance(first, list):
-        shape.append(len(first))
+    while isinstance(value, list):
+        shape.append(len(value))
         if len(shape) > MAX_RANK:
             raise invalid(f"JSON Value: {shown(value)} is nested deeper than {MAX_RANK} lists")
-        if not first:
-            break
-        first = first[0]
-    flat: list[Any] = []
-    _flatten(value, 0, shape, dtype, flat)
-    return tuple(shape), flat
+        value = value[0] if value else None
+    return tuple(shape)
 
 
-def _flatten(value: Any, level: int, shape: Sequence[int], dtype: tf.DType, flat: list[Any]) -> None:
-    if not isinstance(value, list):
-        if level != len(shape):
-            raise invalid(
-                f"JSON Value: {shown(value)} found at incorrect level: {level + 1} in the JSON DOM. Expected at level: "
-                f"{len(shape)}"
-            )
+def _flatten(value: Any, shape: tuple[int, ...], dtype: tf.DType, flat: list[Any]) -> None:
+    """Adds a value's numbers or texts in order."""
+    if _shape(value)[:1] != shape[:1]:
+        raise invalid(f"Expecting shape {shape_text(shape)} but got: {shape_text(_shape(value))}")
+    if not shape:
         flat.append(_leaf(value, dtype))
         return
-    if level >= len(shape):
-        raise invalid(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
-    if len(value) != shape[level]:
-        raise invalid(
-            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
-        )
     for element in value:
-        _flatten(element, level + 1, shape, dtype, flat)
+        _flatten(element, shape[1:], dtype, flat)
 
 
 def _leaf(value: Any, dtype: tf.DType) -> Any:
     if isinstance(value, dict) and dtype == tf.string:
-        if not is_base64(value):
+        if not _is_base64(value):
             raise invalid(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
         return decode_base64(value["b64"])
     if dtype not in _SUPPORTED and not isinstance(value, dict):
@@ -310,14 +259,14 @@ def _leaf(value: Any, dtype: tf.DType) -> Any:
         or (dtype in _INTEGERS and kind is int and dtype.min <= value <= dtype.max)
     )
     if not fits:
-        raise invalid(f"JSON Value: {shown(value)} Type: {kind_of(value)} is not of expected type: {type_name(dtype)}")
+        raise invalid(f"JSON Value: {shown(value)} Type: {_kind(value)} is not of expected type: {type_name(dtype)}")
     return value
 
 
 def _array(flat: Sequence[Any], shape: tuple[int, ...], dtype: tf.DType) -> npt.NDArray[Any]:
     if dtype == tf.string:
         array = np.empty(len(flat), object)
-        array[:] = [text.encode("utf-8", ENCODING_ERRORS) if isinstance(text, str) else text for text in flat]
+        array[:] = [text.encode("utf-8", "replace") if isinstance(text, str) else text for text in flat]
         return array.reshape(shape)
     if dtype in _FLOATS:
         return _floats(np.array(flat, np.float64), shape, dtype)
@@ -329,42 +278,34 @@ def _floats(numbers: npt.NDArray[np.float64], shape: tuple[int, ...], dtype: tf.
         return numbers.astype(numpy_type(dtype)).reshape(shape)
 
 
-def _rows(outputs: Tensors) -> list[Any]:
-    count = -1
+def _by_row(columns: Mapping[str, Any], outputs: Tensors) -> Any:
+    sizes = set()
     for name, array in outputs.items():
         if array.ndim == 0:
             raise invalid(f"Tensor name: {name} has no shape information ")
-        if count not in (-1, len(array)):
-            raise invalid(f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {count}")
-        count = len(array)
-    nested = {name: _nested(name, outputs[name], OneLine) for name in sorted(outputs)}
-    if len(nested) == 1:
-        return BrokenAtEnd(*nested.values())
-    return [{name: rows[place] for name, rows in nested.items()} for place in range(count)]
+        sizes.add(len(array))
+        if len(sizes) > 1:
+            raise invalid(f"Tensor name: {name} has inconsistent batch size: {len(array)}")
+    if len(columns) == 1:
+        return _unnamed(columns)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _columns(outputs: Tensors) -> Any:
-    nested = {name: _nested(name, outputs[name], list) for name in sorted(outputs)}
-    return nested if len(nested) > 1 else next(iter(nested.values()))
+def _unnamed(columns: Mapping[str, Any]) -> Any:
+    """The only column by itself."""
+    return columns if len(columns) > 1 else next(iter(columns.values()))
 
 
-def _nested(name: str, array: npt.NDArray[Any], kind: type[list[Any]]) -> Any:
-    """An array as lists of lists of what :func:`~serving.server.json_text.pretty` writes."""
-    values = _writable(name, array)
-    for size in reversed(array.shape[1:]):
-        values = [kind(values[start : start + size]) for start in range(0, len(values), size)] if size else values
-    if 0 in array.shape[1:]:
-        values = np.empty(array.shape, object).tolist()
-    return kind(values) if array.ndim else values[0]
-
-
-def _writable(name: str, array: npt.NDArray[Any]) -> list[Any]:
+def _column(name: str, array: npt.NDArray[Any]) -> Any:
+    """What JSON writes of an array: numbers as an array, text as lists."""
     if array.dtype == object:
+        texts = np.empty(array.size, object)
         if name.endswith(_BYTES_SUFFIX):
-            return [{"b64": base64.b64encode(text).decode()} for text in array.ravel()]
-        return [text.decode("utf-8", ENCODING_ERRORS) for text in array.ravel()]
-    if array.dtype in (np.float32, np.float64):
-        return list(decimals(array))
-    if array.dtype.kind in "iub":
-        return array.ravel().tolist()
+            texts[:] = [{"b64": base64.b64encode(text).decode()} for text in array.ravel()]
+        else:
+            texts[:] = [text.decode("utf-8", "replace") for text in array.ravel()]
+        return texts.reshape(array.shape).tolist()
+    if array.dtype in (np.float32, np.float64) or array.dtype.kind in "iub":
+        # Without a dimension or without an element, it is not what orjson takes for an array.
+        return np.ascontiguousarray(array) if array.ndim and array.size else array.tolist()
     raise invalid(f"Failed to write JSON value for tensor type: {type_name(tf.as_dtype(array.dtype))}")

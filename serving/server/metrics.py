@@ -6,14 +6,12 @@ import threading
 from bisect import bisect_left
 from collections.abc import Iterator
 
-DEFAULT_PATH = "/monitoring/prometheus/metrics"
+METRICS_PATH = "/monitoring/prometheus/metrics"
 REQUEST_COUNT = ":tensorflow:serving:request_count"
 REQUEST_LATENCY = ":tensorflow:serving:request_latency"
 RUNTIME_LATENCY = ":tensorflow:serving:runtime_latency"
 WARMUP_LATENCY = ":tensorflow:serving:model_warmup_latency"
-BATCH_SIZE = ":tensorflow:serving:batching_session:processed_batch_size"
 REQUEST_LOG_COUNT = ":tensorflow:serving:request_log_count"
-QUEUING_LATENCY = ":tensorflow:serving:batching_session:queuing_latency"
 
 LATENCY_BUCKETS = tuple(10 * 1.8**power for power in range(33))
 """Upper bounds in microseconds."""

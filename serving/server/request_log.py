@@ -9,29 +9,24 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from deepmusic_genre.tracks.examples import encode_segments
 from serving.server.errors import ServingError
 from serving.server.metrics import REQUEST_LOG_COUNT, Metrics
 from serving.server.signatures import Signature, Tensors
+from serving.server.tracks import are_tracks, track_examples
 
 SUFFIX = ".tfrecord"
 """Of a file that is whole; while it is written, there is more behind it."""
 
 MAX_QUEUED_BYTES = 32 << 20
 """Bytes of requests that wait to be written."""
-
-TRACK_INPUTS = {"serving_default": {"timbre", "pitches"}, "serving_examples": {"examples"}}
-"""The signatures whose requests are logged, with their inputs."""
 
 _LOG = logging.getLogger(__name__)
 _UNFINISHED = ".part"
@@ -43,68 +38,29 @@ _RECORD_OVERHEAD = 16
 
 @dataclass(frozen=True)
 class LogConfig:
-    """What is logged of a model: TF Serving's LoggingConfig.
+    """What is logged, and how much is kept.
 
     Attributes:
-        filename_prefix: what the files' paths begin with.
-        sampling_rate: the share of requests, 0..1.
+        filename_prefix: Beginning of the files' paths.
+        sampling_rate: Share of the requests, 0..1.
+        max_bytes: Bytes of all files together; the oldest file goes first.
+        max_file_s: Seconds until a file is closed and appears.
     """
 
     filename_prefix: str
     sampling_rate: float = 1
-
-
-@dataclass(frozen=True)
-class LogLimits:
-    """How much is kept.
-
-    Attributes:
-        max_bytes: of all files of one prefix together; the oldest goes first.
-        max_file_s: after so many seconds a file is closed, and appears.
-    """
-
     max_bytes: int = 256 << 20
     max_file_s: float = 60
 
 
-class RequestLogs:
-    """A log for each model that wants one. Every method may be called from any thread."""
+class RequestLog:
+    """Logs a model's requests. Every method may be called from any thread."""
 
-    def __init__(self, limits: LogLimits, metrics: Metrics) -> None:
-        self._limits = limits
-        self._metrics = metrics
-        self._logs: Mapping[str, _RequestLog] = {}
-        self._changing = threading.Lock()
-
-    def configure(self, configs: Mapping[str, LogConfig]) -> None:
-        """Logs these models from now on, and closes the logs of all others."""
-        with self._changing:
-            kept = {model: log for model, log in self._logs.items() if configs.get(model) == log.config}
-            closed = [log for model, log in self._logs.items() if model not in kept]
-            self._logs = {
-                model: kept.get(model) or _RequestLog(model, config, self._limits, self._metrics)
-                for model, config in configs.items()
-            }
-        for log in closed:
-            log.close()
-
-    def offer(self, model: str, signature: Signature, tensors: Tensors) -> None:
-        """Logs a request that was answered, if the model has a log and chance wants it; never waits and never fails."""
-        log = self._logs.get(model)
-        if log and TRACK_INPUTS.get(signature.name) == set(tensors):
-            log.offer(tensors)
-
-    def close(self) -> None:
-        """Writes what waits, and ends."""
-        self.configure({})
-
-
-class _RequestLog:
-    def __init__(self, model: str, config: LogConfig, limits: LogLimits, metrics: Metrics) -> None:
-        self.config = config
+    def __init__(self, model: str, config: LogConfig, metrics: Metrics) -> None:
+        self._config = config
         self._model = model
         self._metrics = metrics
-        self._writer = _Files(config.filename_prefix, limits)
+        self._writer = _Files(config)
         self._queue: deque[tuple[Tensors, int]] = deque()
         self._queued_bytes = 0
         self._closing = False
@@ -113,8 +69,9 @@ class _RequestLog:
         self._thread = threading.Thread(target=self._write, name="request log", daemon=True)
         self._thread.start()
 
-    def offer(self, tensors: Tensors) -> None:
-        if random.random() >= self.config.sampling_rate:  # noqa: S311 - no secret
+    def offer(self, signature: Signature, tensors: Tensors) -> None:
+        """Logs tracks that were answered, if chance wants it; never waits and never fails."""
+        if not are_tracks(signature) or random.random() >= self._config.sampling_rate:  # noqa: S311 - no secret
             return
         size = sum(map(_size, tensors.values()))
         with self._changed:
@@ -127,6 +84,7 @@ class _RequestLog:
             self._count("RESOURCE_EXHAUSTED")
 
     def close(self) -> None:
+        """Writes what waits, and ends."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -152,7 +110,7 @@ class _RequestLog:
     def _attempt(self, tensors: Tensors | None, ended: bool) -> None:
         try:
             if tensors is not None:
-                for record in _examples(tensors):
+                for record in track_examples(tensors):
                     self._writer.add(record)
                 self._count("OK")
             if ended or not self._writer.seconds_left():
@@ -162,17 +120,17 @@ class _RequestLog:
             if tensors is not None:
                 self._count("INTERNAL")
             if not self._failing:
-                _LOG.warning("could not log requests to %s: %s", self.config.filename_prefix, error)
+                _LOG.warning("could not log requests to %s: %s", self._config.filename_prefix, error)
             self._failing = True
 
 
 class _Files:
     """Writes records to one file after another, and removes the oldest."""
 
-    def __init__(self, prefix: str, limits: LogLimits) -> None:
-        self._prefix = Path(prefix)
-        self._limits = limits
-        self._max_file_bytes = min(_MAX_FILE_BYTES, limits.max_bytes // _FILES)
+    def __init__(self, config: LogConfig) -> None:
+        self._prefix = Path(config.filename_prefix)
+        self._config = config
+        self._max_file_bytes = min(_MAX_FILE_BYTES, config.max_bytes // _FILES)
         self._numbers = count()
         self._writer: tf.io.TFRecordWriter | None = None
         self._path = Path()
@@ -204,7 +162,7 @@ class _Files:
         self._make_room()
         name = f"{self._prefix.name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{next(self._numbers)}"
         self._path = self._prefix.with_name(f"{name}{SUFFIX}{_UNFINISHED}")
-        self._until = time.monotonic() + self._limits.max_file_s
+        self._until = time.monotonic() + self._config.max_file_s
         return tf.io.TFRecordWriter(str(self._path))
 
     def _make_room(self) -> None:
@@ -215,7 +173,7 @@ class _Files:
             found.append((stat.st_mtime_ns, stat.st_size, path))
         total = sum(size for _, size, _ in found)
         for _, size, path in sorted(found):
-            if total + self._max_file_bytes <= self._limits.max_bytes:
+            if total + self._max_file_bytes <= self._config.max_bytes:
                 return
             path.unlink(missing_ok=True)
             total -= size
@@ -234,17 +192,6 @@ def make_folder(config: LogConfig) -> None:
             return
     except OSError as error:
         raise ServingError("FAILED_PRECONDITION", f"could not write logs to {folder}: {error.strerror}") from None
-
-
-def _examples(tensors: Tensors) -> Iterator[bytes]:
-    """The tracks of a request: tf.Examples as they came, arrays as the tf.Examples that they stand for."""
-    if "examples" in tensors:
-        yield from tensors["examples"].ravel().tolist()
-        return
-    for segments in np.concatenate([tensors["timbre"], tensors["pitches"]], axis=2):
-        filled = np.flatnonzero(segments.any(axis=1))
-        if len(filled):  # Zeros at the end are padding.
-            yield encode_segments(segments[: filled[-1] + 1])
 
 
 def _size(array: npt.NDArray[Any]) -> int:

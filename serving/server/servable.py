@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +13,17 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.server.errors import ServingError, from_tensorflow, invalid
-from serving.server.inference import check_inputs, example_signature, example_tensors, predict_signature
+from serving.server.inference import check_inputs, predict_signature
 from serving.server.metrics import WARMUP_LATENCY, Metrics
-from serving.server.signatures import CLASSIFY_METHOD, REGRESS_METHOD, Signature, Tensors, read_signature
-from serving.server.tensor_protos import read_tensors, serialized_examples
+from serving.server.signatures import Signature, Tensors, read_signature
+from serving.server.tensor_protos import read_tensors
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_WARMUP_RECORDS = 1000
-_CALLERS_THREAD = -1
 
-
-@dataclass(frozen=True)
-class SessionThreads:
-    """How many threads a session may use inside one operation and for operations side by side.
-
-    Where operations run one after another, they do so in the thread that asks: to wake another for a millisecond's work
-    costs a noticeable part of it.
-    """
-
-    intra_op: int = 1
-    inter_op: int = 1
+# A model of tracks is small: to wake another thread for a millisecond's work costs a noticeable part of it.
+_SESSION = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+_IN_THE_CALLERS_THREAD = config_pb2.RunOptions(inter_op_thread_pool=-1)
 
 
 class Servable:
@@ -44,14 +34,10 @@ class Servable:
         signature_protos: by name, with SavedModel's own.
     """
 
-    def __init__(self, folder: str, threads: SessionThreads) -> None:
+    def __init__(self, folder: str) -> None:
         """Loads a SavedModel; whatever TensorFlow raises for a broken one goes through."""
-        config = tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=threads.intra_op, inter_op_parallelism_threads=threads.inter_op
-        )
-        self._run_options = config_pb2.RunOptions(inter_op_thread_pool=_CALLERS_THREAD if threads.inter_op == 1 else 0)
         graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph, config=config)
+        self._session = tf.compat.v1.Session(graph=graph, config=_SESSION)
         try:
             with graph.as_default():
                 meta_graph = tf.compat.v1.saved_model.load(self._session, [tf.saved_model.SERVING], folder)
@@ -85,7 +71,7 @@ class Servable:
         fed = {spec.tensor: name for name, spec in signature.inputs.items()}
         # Two outputs may be one tensor, and an output may be an input: TensorFlow fetches neither.
         fetched = list(dict.fromkeys(spec.tensor for spec in signature.outputs.values() if spec.tensor not in fed))
-        options = config_pb2.CallableOptions(feed=list(fed), fetch=fetched, run_options=self._run_options)
+        options = config_pb2.CallableOptions(feed=list(fed), fetch=fetched, run_options=_IN_THE_CALLERS_THREAD)
         # The public make_callable looks every tensor up by name at every call, which takes as long as a small network.
         run = self._session._make_callable_from_options(options)
 
@@ -126,16 +112,10 @@ def warm_up(servable: Servable, folder: str, metrics: Metrics) -> int:
 
 def _replay(servable: Servable, log: Any) -> None:
     kind = log.WhichOneof("log_type")
-    if kind == "predict_log":
-        request = log.predict_log.request
-        signature = predict_signature(servable.signatures, request.model_spec.signature_name)
-        tensors = read_tensors(request.inputs)
-    elif kind in ("classify_log", "regress_log"):
-        request = getattr(log, kind).request
-        method = CLASSIFY_METHOD if kind == "classify_log" else REGRESS_METHOD
-        signature = example_signature(servable.signatures, request.model_spec.signature_name, method)
-        tensors = example_tensors(serialized_examples(request.input))
-    else:
+    if kind != "predict_log":
         raise ServingError("UNIMPLEMENTED", f"Unsupported log_type for warmup: {kind}")
+    request = log.predict_log.request
+    signature = predict_signature(servable.signatures, request.model_spec.signature_name)
+    tensors = read_tensors(request.inputs)
     check_inputs(signature, tensors)
     servable.run(signature, tensors)

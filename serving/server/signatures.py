@@ -12,8 +12,6 @@ import tensorflow as tf
 
 DEFAULT_SIGNATURE = "serving_default"
 PREDICT_METHOD = "tensorflow/serving/predict"
-CLASSIFY_METHOD = "tensorflow/serving/classify"
-REGRESS_METHOD = "tensorflow/serving/regress"
 
 Tensors = dict[str, npt.NDArray[Any]]
 """Arrays by the name of a signature's input or output; text as objects of bytes."""

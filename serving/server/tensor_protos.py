@@ -1,9 +1,8 @@
-"""gRPC's messages: TensorProtos to arrays and back, inputs to serialized examples."""
+"""gRPC's messages: TensorProtos to arrays and back."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,18 +52,6 @@ def write_tensor(array: npt.NDArray[Any]) -> tensor_pb2.TensorProto:
         proto.tensor_shape.dim.add().size = size
     getattr(proto, _FIELDS[dtype]).extend(array.ravel().tolist())
     return proto
-
-
-def serialized_examples(request_input: Any) -> Sequence[bytes]:
-    """The tf.Examples of a classify or regress request, each with what all share before it."""
-    kind = request_input.WhichOneof("kind")
-    if kind == "example_list":
-        return [example.SerializeToString() for example in request_input.example_list.examples]
-    if kind == "example_list_with_context":
-        shared = request_input.example_list_with_context
-        context = shared.context.SerializeToString()
-        return [context + example.SerializeToString() for example in shared.examples]
-    return []
 
 
 def _read_tensor(name: str, proto: tensor_pb2.TensorProto) -> npt.NDArray[Any]:

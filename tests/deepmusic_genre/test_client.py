@@ -44,6 +44,12 @@ def url(request: pytest.FixtureRequest, endpoints: Endpoints) -> str:
     return str(getattr(endpoints, request.param))
 
 
+@pytest.fixture(params=SCHEMES)
+def beside(request: pytest.FixtureRequest, endpoints: Endpoints) -> dict[str, str]:
+    """The URLs of other models."""
+    return {name: urls[request.param] for name, urls in endpoints.beside.items()}
+
+
 def _tracks(*paths: Path) -> list[Track]:
     return [item for _, item in read_tracks(map(str, paths)) if isinstance(item, Track)]
 
@@ -141,7 +147,11 @@ def test_a_model_that_is_not_there(url: str) -> None:
     told = "URL serves no model named {}: is that its name there, and was a version of it pushed?"
     assert _fault(url, model="absent") == told.format("absent")
     assert _fault(url, model="ab/sent?") == told.format("ab/sent?")
-    assert _fault(url, model=EMPTY) == told.format(EMPTY)
+
+
+def test_a_model_without_a_version(beside: dict[str, str]) -> None:
+    told = f"URL serves no model named {EMPTY}: is that its name there, and was a version of it pushed?"
+    assert _fault(beside[EMPTY], model=EMPTY) == told
 
 
 def test_a_version_that_is_not_there_names_those_that_are(endpoints: Endpoints, url: str) -> None:
@@ -149,18 +159,18 @@ def test_a_version_that_is_not_there_names_those_that_are(endpoints: Endpoints, 
     assert _fault(url, version=-1) == "-1 is no version: TF Serving's are from 0 to 9223372036854775807."
 
 
-def test_a_model_of_which_no_version_is_loaded_tells_why(url: str) -> None:
+def test_a_model_of_which_no_version_is_loaded_tells_why(beside: dict[str, str]) -> None:
     for asked in (None, 1):
-        told = _fault(url, model=BROKEN, version=asked)
+        told = _fault(beside[BROKEN], model=BROKEN, version=asked)
         assert told.startswith(f"URL has no version of {BROKEN} loaded: version 1 is in state END: ")
         assert "saved_model.pb" in told
 
 
-def test_a_model_of_somebody_else(url: str) -> None:
-    told = _fault(url, model=OTHER)
+def test_a_model_of_somebody_else(beside: dict[str, str]) -> None:
+    told = _fault(beside[OTHER], model=OTHER)
     assert told.startswith(f"The model {OTHER} at URL is none of this project's: ")
     assert 'serving_examples" not found' in told
-    assert "does not answer with genres" in _fault(url, model=TEXTS)
+    assert "does not answer with genres" in _fault(beside[TEXTS], model=TEXTS)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -9,11 +9,10 @@ import pytest
 
 from serving.server.errors import ServingError
 from serving.server.flags import ServerOptions
-from serving.server.manager import ManagerSettings, ModelConfig, State
+from serving.server.manager import LoadSettings, State
 from serving.server.servable import WARMUP_FILE
 from tests.conftest import without_rights
-from tests.serving.test_manager import managed, predicted_version, push, save_model, states, wait_for, warmup
-from tests.serving.test_server import running
+from tests.support.serving import managed, predicted_version, push, running, save_model, states, wait_for, warmup
 
 GRAPH = "saved_model.pb"
 DATA = "variables/variables.data-00000-of-00001"
@@ -87,7 +86,7 @@ def flipped(version: Path) -> None:
 
 
 def failing_warmup(version: Path) -> None:
-    warmup(version, "classify")
+    warmup(version, "serving_default")
 
 
 def broken_warmup(version: Path) -> None:
@@ -108,7 +107,7 @@ DAMAGES = {
 def test_the_good_version_stays_until_the_new_one_is_whole(
     exported: Path, base: Path, damage: Callable[[Path], None]
 ) -> None:
-    with managed(ModelConfig("m", str(base)), retry_s=0.2, retries=1000) as manager:
+    with managed(base, retry_s=0.2, retries=1000) as manager:
         shutil.copytree(exported / "2", base / "temporary")
         damage(base / "temporary")
         (base / "temporary").rename(base / "2")
@@ -127,7 +126,7 @@ def test_the_good_version_stays_until_the_new_one_is_whole(
 
 
 def test_a_version_that_may_not_be_read_goes_live_when_it_may(exported: Path, base: Path) -> None:
-    with managed(ModelConfig("m", str(base)), retry_s=0.2, retries=1000) as manager:
+    with managed(base, retry_s=0.2, retries=1000) as manager:
         push(exported, 2, base.parent)
         with without_rights(base.parent):
             (base.parent / "2" / GRAPH).chmod(0)
@@ -140,7 +139,7 @@ def test_a_version_that_may_not_be_read_goes_live_when_it_may(exported: Path, ba
 
 
 def test_what_is_served_does_not_need_its_files(base: Path) -> None:
-    with managed(ModelConfig("m", str(base))) as manager:
+    with managed(base) as manager:
         empty(base / "1")
         assert predicted_version(manager) == 1
         assert states(manager) == {1: State.AVAILABLE}
@@ -148,7 +147,7 @@ def test_what_is_served_does_not_need_its_files(base: Path) -> None:
 
 def test_when_the_served_version_is_deleted_the_one_before_takes_over(exported: Path, base: Path) -> None:
     push(exported, 2, base)
-    with managed(ModelConfig("m", str(base))) as manager:
+    with managed(base) as manager:
         assert predicted_version(manager) == 2
         shutil.rmtree(base / "2")
         wait_for(lambda: states(manager) == {1: State.AVAILABLE, 2: State.END})
@@ -160,8 +159,7 @@ def test_when_the_served_version_is_deleted_the_one_before_takes_over(exported: 
 
 
 def test_the_status_tells_clients_what_is_wrong(base: Path) -> None:
-    settings = ManagerSettings(max_load_retries=0)
-    with running(ServerOptions([ModelConfig("m", str(base))], settings)) as server, server.rest as client:
+    with running(ServerOptions("m", str(base), LoadSettings(max_retries=0))) as server, server.rest as client:
         (base / "2").mkdir()
         wait_for(lambda: client.get("/m/versions/2").status_code == 200)
         wait_for(lambda: client.get("/m/versions/2").json()["model_version_status"][0]["state"] == "END")
@@ -174,7 +172,7 @@ def test_the_status_tells_clients_what_is_wrong(base: Path) -> None:
 
 def test_a_version_that_is_taken_back_while_it_is_unloaded_goes_live_again(exported: Path, base: Path) -> None:
     push(exported, 2, base)
-    with managed(ModelConfig("m", str(base))) as manager:
+    with managed(base) as manager:
         with manager.use("m", 2):
             (base / "2").rename(base / "away")
             wait_for(lambda: states(manager) == {1: State.AVAILABLE, 2: State.UNLOADING})

@@ -1,4 +1,4 @@
-"""The deployment files: read with TF Serving's own protos, and in step with each other."""
+"""The deployment files: in step with each other."""
 
 import re
 from pathlib import Path
@@ -6,26 +6,31 @@ from typing import Any
 
 import pytest
 import yaml
-from google.protobuf import text_format
-from tensorflow_serving.config import model_server_config_pb2
+
+from serving.server.metrics import METRICS_PATH
 
 DEPLOY = Path(__file__).parents[2] / "serving" / "deploy"
 CONFIG = DEPLOY / "config"
 
 
-def test_the_model_configuration_serves_the_newest_pushed_version() -> None:
-    text = (CONFIG / "models.config").read_text()
-    (model,) = text_format.Parse(text, model_server_config_pb2.ModelServerConfig()).model_config_list.config
-    assert (model.name, model.base_path, model.model_platform) == ("deepmusic", "/models/deepmusic", "tensorflow")
-    assert model.model_version_policy.latest.num_versions == 1
+def test_the_model_is_served_from_where_its_versions_are_mounted() -> None:
+    arguments = _container()["args"]
+    assert {"--model_name=deepmusic", "--model_base_path=/models/deepmusic"} <= set(arguments)
+    assert "/models/deepmusic" in [mount["mountPath"] for mount in _container()["volumeMounts"]]
+    assert any(volume.endswith(":/models/deepmusic:ro") for volume in _compose()["volumes"])
+
+
+def test_requests_are_not_batched() -> None:
+    # A batch has a largest size, and TF Serving refuses a single request that is larger.
+    assert not [argument for argument in _container()["args"] if "batch" in argument]
 
 
 def test_metrics_are_looked_for_where_they_are() -> None:
-    # The published protos lack this one.
     found = re.fullmatch(
         r'prometheus_config \{\s+enable: true\s+path: "(.+)"\s+\}\s+', (CONFIG / "monitoring.config").read_text()
     )
     assert found is not None
+    assert found[1] == METRICS_PATH
     annotations = _kubernetes("deployment")["spec"]["template"]["metadata"]["annotations"]
     assert annotations["prometheus.io/path"] == found[1]
 

@@ -17,13 +17,15 @@ from components.trainer.export import ARRAYS_SIGNATURE, EXAMPLES_SIGNATURE
 from deepmusic_genre.tracks.track import SEGMENT_FEATURES
 from serving.server.flags import parse_flags
 from serving.server.metrics import REQUEST_LOG_COUNT, Metrics
-from serving.server.request_log import MAX_QUEUED_BYTES, SUFFIX, TRACK_INPUTS, LogConfig, LogLimits, RequestLogs
-from serving.server.signatures import PREDICT_METHOD, Signature
+from serving.server.request_log import MAX_QUEUED_BYTES, SUFFIX, LogConfig, RequestLog
+from serving.server.signatures import PREDICT_METHOD, Signature, TensorSpec
+from serving.server.tracks import TRACK_INPUTS
 from tests.conftest import FinishedRun
-from tests.serving.test_manager import wait_for
-from tests.serving.test_server import running
+from tests.support.serving import running, wait_for
 
-ARRAYS = Signature(ARRAYS_SIGNATURE, PREDICT_METHOD, {}, {})
+ARRAYS = Signature(
+    ARRAYS_SIGNATURE, PREDICT_METHOD, {name: TensorSpec(f"{name}:0", tf.float32) for name in ("timbre", "pitches")}, {}
+)
 
 
 def arrays(rows: int = 1, segments: int = 5, value: float = 1) -> dict[str, Any]:
@@ -44,11 +46,9 @@ def logged(metrics: Metrics, code: str) -> int:
     return int(found[1]) if found else 0
 
 
-def opened(folder: Path, limits: LogLimits | None = None, rate: float = 1) -> tuple[RequestLogs, Metrics]:
+def opened(folder: Path, **limits: Any) -> tuple[RequestLog, Metrics]:
     metrics = Metrics()
-    logs = RequestLogs(limits or LogLimits(), metrics)
-    logs.configure({"m": LogConfig(str(folder / "m"), rate)})
-    return logs, metrics
+    return RequestLog("m", LogConfig(str(folder / "m"), **limits), metrics), metrics
 
 
 def test_the_signatures_are_those_of_the_models() -> None:
@@ -93,44 +93,42 @@ def test_nothing_is_logged_unless_asked_for(finished_run: FinishedRun, tmp_path:
     with running(options) as server, server.rest as client:
         body = {"inputs": {name: array.tolist() for name, array in arrays(1, 40, 0.5).items()}}
         assert client.post("/m:predict", json=body).status_code == 200
-    assert options.models[0].log is None
+    assert options.log is None
 
 
 def test_a_coefficient_goes_to_its_feature(tmp_path: Path) -> None:
-    logs, _ = opened(tmp_path)
+    log, _ = opened(tmp_path)
     timbre, pitches = np.arange(24, dtype=np.float32).reshape(2, 1, 1, 12)
-    logs.offer("m", ARRAYS, {"timbre": timbre, "pitches": pitches})
-    logs.offer("m", ARRAYS, arrays(value=0))
-    logs.offer("m", replace(ARRAYS, name="other"), arrays())
-    logs.offer("other", ARRAYS, arrays())
-    logs.close()
+    log.offer(ARRAYS, {"timbre": timbre, "pitches": pitches})
+    log.offer(replace(ARRAYS, name="other"), arrays())
+    log.close()
     (record,) = records(tmp_path)
     assert [features(record)[name].float_list.value[0] for name in SEGMENT_FEATURES] == list(range(24))
 
 
 def test_a_share_is_logged(tmp_path: Path) -> None:
-    logs, metrics = opened(tmp_path, rate=0.25)
+    log, metrics = opened(tmp_path, sampling_rate=0.25)
     for _ in range(2000):
-        logs.offer("m", ARRAYS, arrays())
-    logs.close()
+        log.offer(ARRAYS, arrays())
+    log.close()
     assert 400 < len(records(tmp_path)) < 600
     assert logged(metrics, "OK") == len(records(tmp_path))
 
 
 def test_the_disk_is_bounded_and_the_oldest_file_goes_first(tmp_path: Path) -> None:
-    limits = LogLimits(max_bytes=200_000)
+    max_bytes = 200_000
     (tmp_path / f"m-of-a-killed-server{SUFFIX}.part").write_bytes(bytes(100_000))
     (tmp_path / f"n-of-another-model{SUFFIX}").write_bytes(b"")
-    logs, metrics = opened(tmp_path, limits)
+    log, metrics = opened(tmp_path, max_bytes=max_bytes)
     sizes = []
     for number in range(1, 1001):
-        logs.offer("m", ARRAYS, arrays(value=number))
+        log.offer(ARRAYS, arrays(value=number))
         if number % 50 == 0:
             wait_for(lambda: logged(metrics, "OK") == number)  # noqa: B023 - called at once
             sizes.append(sum(path.stat().st_size for path in tmp_path.iterdir()))
             assert all(map(features, records(tmp_path)))  # What is there is whole.
-    logs.close()
-    assert max(sizes) <= limits.max_bytes
+    log.close()
+    assert max(sizes) <= max_bytes
     assert not list(tmp_path.glob("*.part"))
     assert (tmp_path / f"n-of-another-model{SUFFIX}").exists()
     kept = sorted(features(record)["timbre_01"].float_list.value[0] for record in records(tmp_path))
@@ -139,11 +137,11 @@ def test_the_disk_is_bounded_and_the_oldest_file_goes_first(tmp_path: Path) -> N
 
 
 def test_the_memory_is_bounded(tmp_path: Path) -> None:
-    logs, metrics = opened(tmp_path)
+    log, metrics = opened(tmp_path)
     large = arrays(1, MAX_QUEUED_BYTES // 96 + 1)
-    logs.offer("m", ARRAYS, large)
-    logs.offer("m", ARRAYS, arrays())
-    logs.close()
+    log.offer(ARRAYS, large)
+    log.offer(ARRAYS, arrays())
+    log.close()
     assert (logged(metrics, "RESOURCE_EXHAUSTED"), logged(metrics, "OK")) == (1, 1)
 
 
@@ -151,11 +149,11 @@ def test_an_example_larger_than_a_file_is_counted_and_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    logs, metrics = opened(tmp_path, LogLimits(max_bytes=80_000))
+    log, metrics = opened(tmp_path, max_bytes=80_000)
     for _ in range(3):
-        logs.offer("m", ARRAYS, arrays(1, 1000))
-    logs.offer("m", ARRAYS, arrays())
-    logs.close()
+        log.offer(ARRAYS, arrays(1, 1000))
+    log.offer(ARRAYS, arrays())
+    log.close()
     assert (logged(metrics, "INTERNAL"), logged(metrics, "OK")) == (3, 1)
     assert len([one for one in caplog.records if "could not log requests" in one.getMessage()]) == 1
     assert len(records(tmp_path)) == 1
@@ -165,25 +163,22 @@ def test_a_folder_that_goes_away_costs_the_log_only(tmp_path: Path, caplog: pyte
     caplog.set_level(logging.WARNING)
     folder = tmp_path / "logs"
     folder.mkdir()
-    logs, metrics = opened(folder)
+    log, metrics = opened(folder)
     shutil.rmtree(folder)
     for _ in range(5):
-        logs.offer("m", ARRAYS, arrays())
+        log.offer(ARRAYS, arrays())
     wait_for(lambda: logged(metrics, "INTERNAL") == 5)
     assert len(caplog.records) == 1
     folder.mkdir()
-    logs.offer("m", ARRAYS, arrays())
-    logs.close()
+    log.offer(ARRAYS, arrays())
+    log.close()
     assert len(records(folder)) == 1
 
 
-def test_a_file_appears_in_time_and_when_the_log_is_changed(tmp_path: Path) -> None:
-    logs, _ = opened(tmp_path, LogLimits(max_file_s=0.3))
-    logs.offer("m", ARRAYS, arrays())
+def test_a_file_appears_in_time_and_when_the_log_is_closed(tmp_path: Path) -> None:
+    log, _ = opened(tmp_path, max_file_s=0.3)
+    log.offer(ARRAYS, arrays())
     wait_for(lambda: len(records(tmp_path)) == 1)
-    logs.offer("m", ARRAYS, arrays())
-    logs.configure({"m": LogConfig(str(tmp_path / "later"), 1)})
+    log.offer(ARRAYS, arrays())
+    log.close()
     assert len(records(tmp_path)) == 2
-    logs.offer("m", ARRAYS, arrays())
-    logs.close()
-    assert len(list(tmp_path.glob(f"later-*{SUFFIX}"))) == 1

@@ -17,10 +17,10 @@ from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
 from deepmusic_genre.tracks.registry import SOURCES
 from deepmusic_genre.tracks.source import endings
 from deepmusic_genre.tracks.track import Rejection, Track
-from serving.server.asgi import MAX_BODY
+from serving.page import page_application
+from serving.server.bodies import MAX_BODY
 from tests.conftest import FinishedRun, predicted
-from tests.serving.test_page import address, page_options, track_of
-from tests.serving.test_server import Running, running
+from tests.support.serving import Running, page_options, running, track_of
 from tests.support.tracks import analysis, write_analysis, write_h5
 
 QUIET = ("no-first-run", "disable-background-networking", "disable-component-update", "disable-sync", "disable-gpu")
@@ -59,7 +59,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server(finished_run: FinishedRun) -> Iterator[Running]:
-    with running(page_options(finished_run.home / "pushed")) as found:
+    with running(page_options(finished_run.home / "pushed"), page_application) as found:
         yield found
 
 
@@ -72,10 +72,10 @@ def opened(browser: Browser, server: Running, **options: Any) -> Iterator[Page]:
         page.set_default_timeout(10_000)
         page.on("console", lambda message: faults.append(message.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("request", lambda asked: None if asked.url.startswith(address(server)) else faults.append(asked.url))
+        page.on("request", lambda asked: None if asked.url.startswith(server.address) else faults.append(asked.url))
         # Before any key is pressed: the browser is told to hand file choosers over while others may already open.
         page.on("filechooser", lambda _: None)
-        page.goto(address(server))
+        page.goto(server.address)
         expect(page.locator("#model")).not_to_be_empty()
         yield page
     assert faults == []
@@ -111,7 +111,7 @@ def test_a_dropped_track_shows_what_the_rest_interface_answers(
     path = finished_run.data / "track-000.json.gz"
     drop(page, path)
     expect(page.locator("article h2")).to_have_text("track-000")
-    (expected,) = predicted([track_of(path)], address(server))
+    (expected,) = predicted([track_of(path)], server.address)
     shown = probabilities(page)
     assert shown == pytest.approx(expected.probabilities, abs=1e-6)
     assert list(shown.values()) == sorted(shown.values(), reverse=True)
@@ -247,14 +247,15 @@ def test_a_model_that_comes_and_a_server_that_goes(browser: Browser, finished_ru
     with browser.new_context() as context:
         page = context.new_page()
         page.set_default_timeout(10_000)
-        with running(page_options(pushed)) as server:
-            page.goto(address(server))
+        with running(page_options(pushed), page_application) as server:
+            page.goto(server.address)
             expect(page.locator("#model")).to_have_text("No version of the model deepmusic is loaded")
             drop(page, *files)
             expect(page.get_by_role("alert").locator("p")).to_have_text(
                 ["a.jsonNo version of the model deepmusic is loaded.", "2 morenot sent."]
             )
-            shutil.copytree(finished_run.home / "pushed", pushed, dirs_exist_ok=True)
+            (version,) = (finished_run.home / "pushed").iterdir()
+            shutil.copytree(version, tmp_path / "whole").rename(pushed / version.name)
             expect(page.locator("#model")).to_contain_text("Model deepmusic, version", timeout=30_000)
             drop(page, files[0])
             expect(page.locator("article h2")).to_have_text(["a"])

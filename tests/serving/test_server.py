@@ -1,27 +1,27 @@
 """The stand-in for TF Serving on real sockets: REST, gRPC, hostile clients, the command line."""
 
-import asyncio
 import base64
 import gzip
 import json
 import random
 import re
-import socket
-import threading
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
-import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -33,68 +33,31 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.server.app import serve
-from serving.server.asgi import MAX_BODY, Message, Receive, Scope, Send
+from deepmusic_genre.tracks.track import SEGMENT_FEATURES
+from serving.server.app import MAX_HEADER
+from serving.server.bodies import MAX_BODY, Budget
+from serving.server.errors import ServingError
 from serving.server.flags import ServerOptions
-from serving.server.manager import ManagerSettings, ModelConfig
-from serving.server.metrics import DEFAULT_PATH
+from serving.server.metrics import METRICS_PATH
 from serving.server.rest import RestSettings
-from serving.server.versions import ALL_VERSIONS
-from tests.conftest import FinishedRun
-from tests.serving.test_manager import SEGMENT, example, save_model
+from tests.conftest import ROOT, FinishedRun, free_port
+from tests.support.serving import (
+    SEGMENT,
+    Running,
+    instance,
+    predict_request,
+    received,
+    running,
+    save_model,
+    segments,
+)
 
-TIMEOUT_S = 4
-
-
-@dataclass(frozen=True)
-class Running:
-    options: ServerOptions
-
-    @property
-    def rest(self) -> httpx.Client:
-        return httpx.Client(base_url=f"http://127.0.0.1:{self.options.rest_port}/v1/models", timeout=30)
-
-    @contextmanager
-    def channel(self) -> Iterator[grpc.Channel]:
-        with grpc.insecure_channel(f"127.0.0.1:{self.options.port}") as channel:
-            yield channel
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.options.rest_port), timeout=10)
+TIMEOUT_S = 2
+PREDICT = "/v1/models/m:predict"
 
 
-@contextmanager
-def running(options: ServerOptions) -> Iterator[Running]:
-    """The server in a thread."""
-    options = replace(options, port=free_port(), rest_port=free_port())
-    ready = threading.Event()
-    loops = []
-    stop = asyncio.Event()
-
-    async def run() -> None:
-        loops.append(asyncio.get_running_loop())
-        await serve(options, ready.set, stop)
-
-    thread = threading.Thread(target=asyncio.run, args=(run(),))
-    thread.start()
-    assert ready.wait(30)
-    try:
-        yield Running(options)
-    finally:
-        loops[0].call_soon_threadsafe(stop.set)
-        thread.join(30)
-        assert not thread.is_alive()
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as found:
-        return int(found.getsockname()[1])
-
-
-async def page(_scope: Scope, _receive: Receive, send: Send) -> None:
-    message: Message = {"type": "http.response.start", "status": 200, "headers": []}
-    await send(message)
-    await send({"type": "http.response.body", "body": b"a page"})
+def page(_service: Any, _timeout_s: float) -> ASGIApp:
+    return PlainTextResponse("a page")
 
 
 @pytest.fixture(scope="module")
@@ -107,18 +70,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(models: Path) -> Iterator[Running]:
-    config = ModelConfig("m", str(models), ALL_VERSIONS, {"stable": 1})
-    rest = RestSettings(timeout_s=TIMEOUT_S, cors=True, metrics_path=DEFAULT_PATH, page=lambda _: page)
-    with running(ServerOptions([config], ManagerSettings(), rest)) as found:
+    options = ServerOptions("m", str(models), rest=RestSettings(timeout_s=TIMEOUT_S, cors=True))
+    with running(options, page) as found:
         yield found
-
-
-def segments(rows: int = 1, length: int = 2, value: float = 1) -> list[Any]:
-    return np.full((rows, length, SEGMENT), value).tolist()
-
-
-def instance(value: float = 1, length: int = 2) -> dict[str, Any]:
-    return {name: segments(1, length, value)[0] for name in ("timbre", "pitches")}
 
 
 def test_predict(server: Running) -> None:
@@ -128,36 +82,25 @@ def test_predict(server: Running) -> None:
         assert row.json() == {"predictions": [{"total": 48, "version": 2}, {"total": 96, "version": 2}]}
         column = client.post("/m:predict", json={"inputs": {"timbre": segments(), "pitches": segments()}})
         assert column.json() == {"outputs": {"total": [48], "version": [2]}}
-        for path in ("/m/versions/1:predict", "/m/labels/stable:predict", "/%6d/labels/st%61ble:predict?x=1"):
-            assert client.post(path, json={"instances": [instance()]}).json()["predictions"][0]["version"] == 1
+        for path in ("/m/versions/2:predict", "/%6d/versions/002:predict?x=1"):
+            assert client.post(path, json={"instances": [instance()]}).json()["predictions"][0]["version"] == 2
         not_finite = json.dumps({"instances": [instance(float("nan"))]})
         assert '"total": NaN' in client.post("/m:predict", content=not_finite).text
-        packed = gzip.compress(json.dumps({"instances": [instance()]}).encode())
-        answer = client.post("/m:predict", content=packed, headers={"content-encoding": "gzip"})
-        assert answer.json()["predictions"][0]["total"] == 48
-
-
-def test_classify_and_regress(server: Running) -> None:
-    with server.rest as client:
-        request = {"signature_name": "classify", "examples": [{"x": 0.25}, {}], "context": {"other": "text"}}
-        answer = client.post("/m:classify", json=request)
-        assert answer.json() == {"results": [[["yes", 0.25], ["no", 0.75]], [["yes", 0], ["no", 1]]]}
-        request = {"signature_name": "regress", "examples": [{"x": 0.25}, {}]}
-        assert client.post("/m:regress", json=request).json() == {"results": [0.5, 0.0]}
         request = {"signature_name": "parsed", "instances": [{"b64": "CgA="}, ""]}
         answer = client.post("/m:predict", json=request)
         assert answer.json() == {
             "predictions": [{"text_bytes": {"b64": "CgA="}, "x": 0}, {"text_bytes": {"b64": ""}, "x": 0}]
         }
+        packed = gzip.compress(json.dumps({"instances": [instance()]}).encode())
+        answer = client.post("/m:predict", content=packed, headers={"content-encoding": "gzip"})
+        assert answer.json()["predictions"][0]["total"] == 48
 
 
 def test_status_and_metadata(server: Running) -> None:
     with server.rest as client:
         available = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-        both = [{"version": "2", **available}, {"version": "1", **available}]
-        assert client.get("/m").json() == {"model_version_status": both}
-        assert client.get("/m/versions/1").json() == {"model_version_status": both[1:]}
-        assert client.get("/m/labels/stable").json() == {"model_version_status": both[1:]}
+        status = {"model_version_status": [{"version": "2", **available}]}
+        assert client.get("/m").json() == client.get("/m/versions/2").json() == status
         metadata = client.get("/m/metadata").json()
         assert metadata["model_spec"] == {"name": "m", "signature_name": "", "version": "2"}
         signatures = metadata["metadata"]["signature_def"]["signature_def"]
@@ -172,11 +115,13 @@ def test_status_and_metadata(server: Running) -> None:
     [
         ("POST", "/x:predict", "{}", 404, "Servable not found for request: Latest(x)"),
         ("POST", "/m/versions/9:predict", "{}", 404, "Servable not found for request: Specific(m, 9)"),
-        ("POST", "/m/labels/l:predict", "{}", 400, "Unrecognized servable version label: l"),
+        ("POST", "/m/versions/1:predict", "{}", 404, "Servable not found for request: Specific(m, 1)"),
+        ("POST", "/m/labels/l:predict", "{}", 400, "Malformed request: POST /v1/models/m/labels/l:predict"),
         ("GET", "/x", "", 404, "Could not find any versions of model x"),
         ("GET", "/m/versions/9", "", 404, "Could not find version 9 of model m"),
         ("GET", "/x/metadata", "", 404, "Servable not found for request: Latest(x)"),
-        ("GET", "/versions/1", "", 400, "Missing model name in request."),
+        ("GET", "/versions/1", "", 400, "Malformed request: GET /v1/models/versions/1"),
+        ("GET", "/m/", "", 400, "Malformed request: GET /v1/models/m/"),
         ("GET", "/m:predict", "", 400, "Malformed request: GET /v1/models/m:predict"),
         ("POST", "/m:PREDICT", "{}", 400, "Malformed request: POST /v1/models/m:PREDICT"),
         ("DELETE", "/m", "", 400, "Malformed request: DELETE /v1/models/m"),
@@ -188,13 +133,9 @@ def test_status_and_metadata(server: Running) -> None:
         ("POST", "/m:predict", '{"inputs": {"timbre": 1, "pitches": [1]}}', 400, "have shape [-1,-1,12] but [1]"),
         ("POST", "/m:predict", '{"inputs": {"timbre": [[[1]]]}}', 400, "Missing named input: pitches in 'inputs'"),
         ("POST", "/m:classify", '{"examples": [{}]}', 400, "Was: tensorflow/serving/predict"),
-        (
-            "POST",
-            "/m:regress",
-            '{"signature_name": "s", "examples": [{}]}',
-            400,
-            "No signature was found with the name",
-        ),
+        ("POST", "/m/versions/2:regress", "", 400, "to be tensorflow/serving/regress. Was: tensorflow/serving/predict"),
+        ("POST", "/x:classify", "{}", 404, "Servable not found for request: Latest(x)"),
+        ("POST", "/m:predict", '{"inputs": {"timbre": [[]], "pitches": [[]]}}', 400, "but [1,0] is provided"),
         (
             *("POST", "/m:predict", '{"signature_name": "parsed", "instances": ["no example"]}', 400),
             "Could not parse example input",
@@ -209,22 +150,22 @@ def test_errors(server: Running, method: str, path: str, body: str, status: int,
 
 
 def test_outside_of_the_interface(server: Running, models: Path) -> None:
+    asked = {"origin": "http://elsewhere", "access-control-request-method": "POST"}
     with server.rest as client:
-        address = f"http://127.0.0.1:{server.options.rest_port}"
-        assert client.get(f"{address}/").text == "a page"
-        asked = client.options("/m", headers={"origin": "http://elsewhere"})
-        assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (200, "*")
-    with running(ServerOptions([ModelConfig("m", str(models))])) as plain, plain.rest as client:
-        for path in ("/", DEFAULT_PATH, "/v2/models/m"):
-            answer = client.get(f"http://127.0.0.1:{plain.options.rest_port}{path}")
-            assert (answer.status_code, "<H1>Not Found</H1>" in answer.text) == (404, True)
+        assert client.get(server.address).text == "a page"
+        answer = client.options("/m", headers=asked)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
+    with running(ServerOptions("m", str(models))) as plain, plain.rest as client:
+        assert [client.get(plain.address + path).status_code for path in ("/", "/v2/models/m")] == [404, 404]
+        answer = client.options("/m", headers=asked)
+        assert (answer.status_code, "access-control-allow-origin" in answer.headers) == (400, False)
 
 
 def test_metrics(server: Running) -> None:
     with server.rest as client:
         client.post("/m:predict", json={"instances": [instance()]})
         client.post("/unknown:predict", json={})
-        text = client.get(f"http://127.0.0.1:{server.options.rest_port}{DEFAULT_PATH}").text
+        text = client.get(server.address + METRICS_PATH).text
     assert re.search(r'^:tensorflow:serving:request_count\{model_name="m",status="OK"\} \d+$', text, re.MULTILINE)
     latency = ':tensorflow:serving:request_latency_bucket{model_name="m",API="predict",entrypoint="REST",le='
     bounds = re.findall(re.escape(latency) + r'"([^"]+)"\} \d+', text)
@@ -232,17 +173,6 @@ def test_metrics(server: Running) -> None:
     assert (len(bounds), bounds[-1]) == (34, "+Inf")
     assert ':tensorflow:serving:runtime_latency_count{model_name="m",API="Predict",runtime="TF1"}' in text
     assert "unknown" not in text
-
-
-def received(connection: socket.socket) -> bytes:
-    """All until the server closes the connection."""
-    parts = []
-    try:
-        while part := connection.recv(1 << 16):
-            parts.append(part)
-    except ConnectionError:
-        pass
-    return b"".join(parts)
 
 
 def test_large_requests(server: Running) -> None:
@@ -260,14 +190,45 @@ def test_large_requests(server: Running) -> None:
         assert client.post("/m:predict", content=deep).status_code == 400
         assert client.post("/m:predict", json={"instances": [instance()]}).status_code == 200
     with server.connect() as connection:
-        connection.sendall(f"POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: {MAX_BODY + 1}\r\n\r\n".encode())
+        connection.sendall(f"POST {PREDICT} HTTP/1.1\r\nHost: a\r\nContent-Length: {MAX_BODY + 1}\r\n\r\n".encode())
         assert received(connection).startswith(b"HTTP/1.1 413 ")
+    with server.connect() as connection:
+        connection.sendall(f"POST {PREDICT} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        with pytest.raises(ConnectionError):
+            connection.sendall((b"f4240\r\n" + bytes(1_000_000) + b"\r\n") * (MAX_BODY // 1_000_000 + 50))
+
+
+def test_what_all_requests_hold_is_bounded() -> None:
+    budget = Budget(100)
+    with budget.share() as first, budget.share() as second:
+        first(60)
+        second(40)
+        with pytest.raises(ServingError, match="RESOURCE_EXHAUSTED"):
+            second(1)
+    with budget.share() as third:
+        third(100)
+        with pytest.raises(ServingError, match="RESOURCE_EXHAUSTED"):
+            first(0)
+
+
+def test_a_client_that_offers_http_2_is_answered(server: Running) -> None:
+    body = json.dumps({"instances": [instance()]}).encode()
+    offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
+    for sent in ([body], [body[:9], body[9:]]):
+        with server.connect() as connection:
+            connection.sendall(f"POST {PREDICT} HTTP/1.1\r\nHost: a\r\n{offer}".encode())
+            connection.sendall(f"Content-Length: {len(body)}\r\n\r\n".encode())
+            for part in sent:
+                time.sleep(0.05)
+                connection.sendall(part)
+            status, _, answer = read_answer(connection.makefile("rb"), "POST")
+            assert (status, json.loads(answer)["predictions"][0]["total"]) == (200, 48)
 
 
 def test_slow_and_broken_senders_are_cut_off(server: Running) -> None:
-    head = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: a\r\n"
-    connections = [server.connect() for _ in range(6)]
-    idle, half_head, half_body, noise, flood, deaf = connections
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: a\r\n".encode()
+    connections = [server.connect() for _ in range(7)]
+    idle, half_head, half_body, later, noise, flood, deaf = connections
     padding = tf.train.Feature(bytes_list=tf.train.BytesList(value=[bytes(12_000_000)]))
     padded = tf.train.Example(features=tf.train.Features(feature={"padding": padding})).SerializeToString()
     instances = [{"b64": base64.b64encode(padded).decode()}]
@@ -275,36 +236,66 @@ def test_slow_and_broken_senders_are_cut_off(server: Running) -> None:
     deaf.sendall(head + f"Content-Length: {len(large)}\r\n\r\n{large}".encode())
     half_head.sendall(head)
     half_body.sendall(head + b"Content-Length: 100\r\n\r\n{")
+    later.sendall(b"GET /v1/models/m HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert read_answer(later.makefile("rb"), "GET")[0] == 200
+    later.sendall(head)
     noise.sendall(b"\x00\xff garbage\r\n\r\n")
     with pytest.raises(ConnectionError):
         flood.sendall(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 10_000_000)
     start = time.monotonic()
     assert b"HTTP/1.1 504 " in received(half_body)
     assert received(noise).startswith(b"HTTP/1.1 400 ")
-    assert received(idle) == received(half_head) == b""
+    assert received(idle) == received(half_head) == received(later) == b""
     assert time.monotonic() - start < TIMEOUT_S + 5
     time.sleep(max(0, start + TIMEOUT_S + 5 - time.monotonic()))
     assert len(received(deaf)) < len(large)
     for connection in connections:
         connection.close()
+    with server.connect() as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * (MAX_HEADER - 1000) + b"\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
-@contextmanager
-def prediction_stub(server: Running) -> Iterator[Any]:
-    with server.channel() as channel:
-        yield prediction_service_pb2_grpc.PredictionServiceStub(channel)
+REFUSED = 15
+HEAVY = 95_000_000
 
 
-def predict_request(model: str = "m", **arguments: Any) -> Any:
-    request = predict_pb2.PredictRequest(**arguments)
-    request.model_spec.name = model
-    for name in ("timbre", "pitches"):
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(segments(), tf.float32))
-    return request
+def test_a_refused_request_does_not_stay_in_memory(models: Path) -> None:
+    packed = gzip.compress(b'{"nothing": "' + b"x" * HEAVY + b'"}')
+    assert len(packed) < 95_000
+    port = free_port()
+    command = [sys.executable, "-m", "serving.server", "--model_name=m", f"--model_base_path={models}"]
+    command += ["--port=0", f"--rest_api_port={port}"]
+    with (
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process,
+        ThreadPoolExecutor(REFUSED) as pool,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+    ):
+        try:
+            assert process.stdout is not None
+            assert "ready" in process.stdout.readline()
+            client.post(PREDICT, json={"instances": [instance()]})
+            before = resident(process.pid)
+            sent = [
+                pool.submit(client.post, PREDICT, content=packed, headers={"content-encoding": "gzip"})
+                for _ in range(REFUSED)
+            ]
+            answers = [one.result() for one in sent]
+            assert {(one.status_code, one.json()["error"]) for one in answers} == {
+                (400, "Missing 'inputs' or 'instances' key")
+            }
+            assert resident(process.pid) - before < HEAVY
+        finally:
+            process.kill()
+
+
+def resident(process: int) -> int:
+    shown = subprocess.run(["ps", "-o", "rss=", "-p", str(process)], capture_output=True, text=True, check=True)  # noqa: S607 - on the PATH of every Unix
+    return int(shown.stdout) << 10
 
 
 def test_grpc_predict(server: Running) -> None:
-    with prediction_stub(server) as stub:
+    with server.stub() as stub:
         response = stub.Predict(predict_request())
         spec = response.model_spec
         assert (spec.name, spec.version.value, spec.signature_name) == ("m", 2, "serving_default")
@@ -313,22 +304,13 @@ def test_grpc_predict(server: Running) -> None:
         assert [dim.size for dim in response.outputs["version"].tensor_shape.dim] == [1]
         assert list(stub.Predict(predict_request(output_filter=["version"])).outputs) == ["version"]
         request = predict_request()
-        request.model_spec.version_label = "stable"
-        assert list(stub.Predict(request).outputs["version"].int64_val) == [1]
+        request.model_spec.version.value = 2
         request.inputs["timbre"].ClearField("tensor_content")  # TensorFlow takes none for zeros.
         assert list(stub.Predict(request).outputs["total"].float_val) == [24]
 
 
-def test_grpc_classify_regress_metadata_status(server: Running) -> None:
-    with prediction_stub(server) as stub, server.channel() as channel:
-        request = classification_pb2.ClassificationRequest()
-        request.model_spec.name, request.model_spec.signature_name = "m", "classify"
-        request.input.example_list.examples.append(tf.train.Example.FromString(example(0.25)))
-        found = stub.Classify(request).result.classifications[0].classes
-        assert [(one.label, one.score) for one in found] == [("yes", 0.25), ("no", 0.75)]
-        regress = regression_pb2.RegressionRequest(input=request.input)
-        regress.model_spec.name, regress.model_spec.signature_name = "m", "regress"
-        assert stub.Regress(regress).result.regressions[0].value == 0.5
+def test_grpc_metadata_and_status(server: Running) -> None:
+    with server.stub() as stub, server.channel() as channel:
         asked = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
         asked.model_spec.name = "m"
         described = get_model_metadata_pb2.SignatureDefMap()
@@ -337,10 +319,8 @@ def test_grpc_classify_regress_metadata_status(server: Running) -> None:
         status = get_model_status_pb2.GetModelStatusRequest()
         status.model_spec.name = "m"
         response = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(status)
-        assert [(one.version, one.state, one.status.error_code) for one in response.model_version_status] == [
-            (2, 30, 0),
-            (1, 30, 0),
-        ]
+        (one,) = response.model_version_status
+        assert (one.version, one.state, one.status.error_code) == (2, 30, 0)
 
 
 def test_grpc_errors(server: Running) -> None:
@@ -350,6 +330,8 @@ def test_grpc_errors(server: Running) -> None:
             setattr(request.model_spec, name, value)
         return request
 
+    labelled = predict_request()
+    labelled.model_spec.version_label = "stable"
     large = predict_request()
     large.inputs["timbre"].Clear()
     large.inputs["timbre"].dtype = tf.float32.as_datatype_enum
@@ -365,6 +347,7 @@ def test_grpc_errors(server: Running) -> None:
         (changed(name="x"), "NOT_FOUND", "Servable not found for request: Latest(x)"),
         (changed(name=""), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
         (changed(signature_name="s"), "FAILED_PRECONDITION", 'Serving signature key "s" not found.'),
+        (labelled, "INVALID_ARGUMENT", "Unrecognized servable version label: stable"),
         (predict_pb2.PredictRequest(), "INVALID_ARGUMENT", "Missing ModelSpec"),
         (predict_request(output_filter=["z"]), "INVALID_ARGUMENT", "output tensor alias not found in signature: z"),
         (large, "INVALID_ARGUMENT", "tensor timbre has more than"),
@@ -372,14 +355,30 @@ def test_grpc_errors(server: Running) -> None:
         (missing, "INVALID_ARGUMENT", "Sent extra: {}. Missing but required: {timbre}."),
         (garbage, "INVALID_ARGUMENT", "tensor parsing error: timbre"),
     ]
-    with prediction_stub(server) as stub:
+    with server.stub() as stub:
         for request, code, words in cases:
             with pytest.raises(grpc.RpcError) as caught:
                 stub.Predict(request)
             assert (caught.value.code().name, words in caught.value.details()) == (code, True), caught.value
+        for method, request in (
+            (stub.MultiInference, inference_pb2.MultiInferenceRequest()),
+            (stub.Classify, classification_pb2.ClassificationRequest()),
+            (stub.Regress, regression_pb2.RegressionRequest()),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                method(request)
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_small_message_that_inflates_to_a_large_one_is_not_read(server: Running) -> None:
+    with grpc.insecure_channel(
+        f"127.0.0.1:{server.options.port}", [("grpc.max_send_message_length", -1)], grpc.Compression.Gzip
+    ) as channel:
+        request = predict_request()
+        request.inputs["timbre"].tensor_content = bytes(2 * MAX_BODY)
         with pytest.raises(grpc.RpcError) as caught:
-            stub.MultiInference(inference_pb2.MultiInferenceRequest())
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+            prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request)
+    assert caught.value.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNIMPLEMENTED)
 
 
 ANSWERS = (
@@ -390,7 +389,7 @@ ANSWERS = (
 
 def test_grpc_garbage(server: Running) -> None:
     chance = random.Random(0)  # noqa: S311 - no secret
-    with server.channel() as channel, prediction_stub(server) as stub:
+    with server.channel() as channel, server.stub() as stub:
         call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
         valid = predict_request().SerializeToString()
         for _ in range(200):
@@ -411,8 +410,8 @@ VALUES = st.recursive(
     max_leaves=20,
 )
 DOCUMENTS = st.dictionaries(
-    st.sampled_from(["instances", "inputs", "signature_name", "examples", "context", "x"]),
-    st.one_of(VALUES, st.sampled_from(["classify", "regress", "parsed", "serving_default", [instance()]])),
+    st.sampled_from(["instances", "inputs", "signature_name", "x"]),
+    st.one_of(VALUES, st.sampled_from(["parsed", "serving_default", [instance()]])),
     max_size=3,
 )
 BODIES = st.one_of(
@@ -423,27 +422,24 @@ BODIES = st.one_of(
 PATHS = st.one_of(
     st.sampled_from(["/v1/models/m:predict", "/v1/models/m:classify", "/v1/models/m:regress", "/v1/models/m/metadata"]),
     st.tuples(
-        st.sampled_from(["/v1", "/V1/models", "/v1/models/m", "/v1/models/m/versions", "/v1/models/m/labels"]),
+        st.sampled_from(["/v1", "/V1/models", "/v1/models/m", "/v1/models/m/versions"]),
         st.lists(
             st.one_of(
                 st.sampled_from([":predict", "/..", "%2e%2e", "/metadata", "/1", "%00", "%ff", "//", ":", "?a=b"]),
-                st.text("abc019:/.%?-_~é", max_size=8),
+                st.text("abc019:/.%?-_~", max_size=8),
             ),
             max_size=4,
         ),
     ).map(lambda parts: parts[0] + "/" + "".join(parts[1])),
 )
-FUZZ_S = 12
 
 
 def test_nothing_a_client_sends_is_answered_with_a_fault(server: Running) -> None:
-    end = time.monotonic() + FUZZ_S
-    count = 0
     with closing(server.connect()) as connection:
         streams = [connection.makefile("rb")]
         connections = [connection]
 
-        @settings(max_examples=2500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(
             method=st.sampled_from(["POST", "POST", "POST", "GET", "PUT", "HEAD", "OPTIONS", "DELETE", "PATCH"]),
             path=PATHS,
@@ -451,10 +447,6 @@ def test_nothing_a_client_sends_is_answered_with_a_fault(server: Running) -> Non
             packed=st.booleans(),
         )
         def ask(method: str, path: str, body: bytes, packed: bool) -> None:
-            nonlocal count
-            if time.monotonic() > end:
-                return
-            count += 1
             content = gzip.compress(body) if packed else body
             head = f"{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(content)}\r\n".encode()
             encoding = b"Content-Encoding: gzip\r\n" if packed else b""
@@ -471,7 +463,6 @@ def test_nothing_a_client_sends_is_answered_with_a_fault(server: Running) -> Non
 
         ask()
         connections[-1].close()
-    assert count > 100
     with server.rest as client:
         assert client.post("/m:predict", json={"instances": [instance()]}).status_code == 200
 
@@ -486,9 +477,65 @@ def read_answer(stream: Any, method: str) -> tuple[int, dict[str, str], bytes]:
     return status, headers, body
 
 
-def test_the_pushed_model(finished_run: FinishedRun) -> None:
-    config = ModelConfig("deepmusic", str(finished_run.home / "pushed"))
-    with running(ServerOptions([config])) as server, server.rest as client:
-        answer = client.post("/deepmusic:predict", json={"instances": [instance(0.5, 30)]}).json()
+@pytest.fixture(scope="module")
+def pushed(finished_run: FinishedRun) -> Iterator[Running]:
+    with running(ServerOptions("m", str(finished_run.home / "pushed"))) as found:
+        yield found
+
+
+def test_the_pushed_model(pushed: Running) -> None:
+    with pushed.rest as client:
+        answer = client.post("/m:predict", json={"instances": [instance(0.5, 30)]}).json()
         assert set(answer["predictions"][0]) == {"genre", "probability", "genres", "probabilities", "analyser"}
         assert sum(answer["predictions"][0]["probabilities"]) == pytest.approx(1, abs=1e-5)
+        many = client.post("/m:predict", json={"instances": [instance(0.5, 30)] * 100})
+        assert len(many.json()["predictions"]) == 100
+
+
+FEATURES = {name: [0.5] * 30 for name in SEGMENT_FEATURES}
+NOT_TRACKS: dict[str, Mapping[str, Sequence[float]] | None] = {
+    "has no feature timbre_01": {name.upper(): values for name, values in FEATURES.items()},
+    "has no feature pitch_B": {name: values for name, values in FEATURES.items() if name != "pitch_B"},
+    "has no segment": {name: [] for name in SEGMENT_FEATURES},
+    "has features of different lengths: timbre_01 30, timbre_02 29": {**FEATURES, "timbre_02": [0.5] * 29},
+    "is not a serialized tf.Example": None,
+}
+
+
+def serialized(features: Mapping[str, Sequence[float]] | None) -> bytes:
+    if features is None:
+        return b"no tf.Example"
+    named = {name: tf.train.Feature(float_list=tf.train.FloatList(value=values)) for name, values in features.items()}
+    return bytes(tf.train.Example(features=tf.train.Features(feature=named)).SerializeToString())
+
+
+def test_what_is_no_track_has_no_genre(pushed: Running) -> None:
+    good = serialized(FEATURES)
+    empty = {"timbre": segments(1, 0), "pitches": segments(1, 0)}
+    zero = {"timbre": segments(2, 3, 0), "pitches": segments(2, 3, 0)}
+    zero["pitches"][0][2][11] = 1
+    uneven = {"timbre": segments(1, 3), "pitches": segments(1, 2)}
+    with pushed.rest as client, pushed.stub() as stub:
+
+        def told(body: Any) -> str:
+            answer = client.post("/m:predict", json=body)
+            assert answer.status_code == 400, answer.text
+            return str(answer.json()["error"])
+
+        for words, features in NOT_TRACKS.items():
+            examples = [good, serialized(features)]
+            texts = [{"b64": base64.b64encode(one).decode()} for one in examples]
+            for key in ("instances", "inputs"):
+                assert told({"signature_name": "serving_examples", key: texts}).startswith(f"examples[1] {words}")
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name, request.model_spec.signature_name = "m", "serving_examples"
+            request.inputs["examples"].CopyFrom(tf.make_tensor_proto(examples))
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.Predict(request)
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert caught.value.details().startswith(f"examples[1] {words}")
+        assert "track 1 has no segment that is not zero" in told({"inputs": zero})
+        assert "timbre has the shape [1, 3, 12], and pitches [1, 2, 12]" in told({"inputs": uneven})
+        assert "shape" in told({"inputs": empty})
+        one = {"signature_name": "serving_examples", "instances": [{"b64": base64.b64encode(good).decode()}]}
+        assert client.post("/m:predict", json=one).status_code == 200

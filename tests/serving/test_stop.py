@@ -17,10 +17,8 @@ import orjson
 import pytest
 
 from serving.server.flags import ServerOptions
-from serving.server.manager import ModelConfig
 from tests.conftest import ROOT, FinishedRun, free_port
-from tests.serving.test_manager import save_model
-from tests.serving.test_server import instance, predict_request, received, running
+from tests.support.serving import instance, predict_request, received, running, save_model
 from tools.load_clients import Load, Met, run_clients
 
 
@@ -33,9 +31,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_requests_in_flight_are_answered_when_the_server_stops(models: Path) -> None:
     results: queue.Queue[dict[str, Met]] = queue.Queue()
-    for _ in range(5):
+    for _ in range(3):
         stopping = threading.Event()
-        with running(ServerOptions([ModelConfig("m", str(models))])) as server:
+        with running(ServerOptions("m", str(models))) as server:
             body = orjson.dumps({"instances": [instance()]})
             ports = server.options.rest_port, server.options.port
             load = Load(*ports, "/v1/models/m:predict", [body], [predict_request().SerializeToString()], 16, 30)
@@ -95,6 +93,6 @@ def test_process_is_ready_tells_of_a_port_in_use_and_drains(models: Path) -> Non
             process.send_signal(signal.SIGTERM)
             time.sleep(0.5)
             connection.sendall(body[9:])
-            assert b'"total": 48.0' in received(connection)
+            assert b'"total":48.0' in received(connection)
         assert process.wait(10) == 0
         assert "Traceback" not in process.communicate()[1]

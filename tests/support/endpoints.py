@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,10 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from serving.server.flags import ServerOptions
+from serving.server.manager import LoadSettings
 from tests.conftest import ROOT, free_port
+from tests.support.serving import running
 
 BROKEN, EMPTY, OTHER, TEXTS = "broken", "empty", "other", "texts"
 """Models beside ``deepmusic``: one that does not load, one without versions, one without our signature, and one whose
@@ -34,35 +37,50 @@ signature of our name answers otherwise."""
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The stand-in's URLs, and the version of ``deepmusic`` that it serves."""
+    """The stand-in's URLs, and those of the other models.
+
+    Attributes:
+        http, grpc: what serves ``deepmusic``.
+        version: its version.
+        beside: the URLs of the other models, by name and scheme.
+    """
 
     http: str
     grpc: str
     version: int
+    beside: Mapping[str, Mapping[str, str]]
 
 
 @contextmanager
 def stand_in(pushed: Path, folder: Path) -> Iterator[Endpoints]:
-    """The stand-in, with ``deepmusic`` as it was pushed and the other models."""
-    models = {"deepmusic": pushed, **{name: folder / name for name in (BROKEN, EMPTY, OTHER, TEXTS)}}
+    """The stand-in with ``deepmusic`` as it was pushed, and one for each of the other models."""
     (folder / EMPTY).mkdir()
     (folder / BROKEN / "1").mkdir(parents=True)
     (folder / BROKEN / "1" / "saved_model.pb").write_bytes(b"nothing of the kind")
     _save_other(folder / OTHER / "1", "serving_default")
     _save_other(folder / TEXTS / "1", "serving_examples")
-    config = folder / "models.config"
-    entries = (f'config {{ name: "{name}" base_path: "{path}" }}' for name, path in models.items())
-    config.write_text(f"model_config_list {{ {' '.join(entries)} }}")
     port, rest_port = free_port(), free_port()
-    flags = {"model_config_file": config, "max_num_load_retries": 0, "port": port, "rest_api_port": rest_port}
+    flags = {"model_name": "deepmusic", "model_base_path": pushed, "port": port, "rest_api_port": rest_port}
     command = [sys.executable, "-m", "serving.server", *(f"--{name}={value}" for name, value in flags.items())]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with ExitStack() as stack:
+        process = stack.enter_context(
+            subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        )
         assert process.stdout is not None
         assert "ready" in process.stdout.readline()
+        load = LoadSettings(max_retries=0)
+        others = {
+            name: stack.enter_context(running(ServerOptions(name, str(folder / name), load)))
+            for name in (BROKEN, EMPTY, OTHER, TEXTS)
+        }
         yield Endpoints(
             f"http://127.0.0.1:{rest_port}",
             f"grpc://127.0.0.1:{port}",
             max(int(path.name) for path in pushed.iterdir()),
+            {
+                name: {"http": one.address, "grpc": f"grpc://127.0.0.1:{one.options.port}"}
+                for name, one in others.items()
+            },
         )
         process.send_signal(signal.SIGTERM)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import FinishedRun
-from tools.benchmark_serving import CONNECTIONS, EXAMPLES, GRPC, IN_PROCESS, ROWS, UNBATCHED, Length, main
+from tools.benchmark_serving import CONNECTIONS, EXAMPLES, GRPC, IN_PROCESS, ROWS, Length, main
 from tools.serving_load import HOST, LoadError, Target, clients, load
 
 
@@ -19,12 +19,10 @@ def test_the_table_has_every_way_of_asking(finished_run: FinishedRun, capsys: py
     printed = capsys.readouterr().out
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines() if line.startswith("│")]
     ways = [(name, connections) for connections in CONNECTIONS for name in (IN_PROCESS, ROWS, EXAMPLES, GRPC)]
-    ways += [(f"{name}, {UNBATCHED}", CONNECTIONS[-1]) for name in (ROWS, EXAMPLES, GRPC)]
     assert [(row[1], int(row[0])) for row in cells] == ways
     for _, way, median, last, _, slower, throughput in cells:
         assert 0 < float(median) <= float(last)
         assert (float(slower) == float(throughput) == 1) == (way == IN_PROCESS)
-    assert printed.count("x the requests/s by batching, 16 connections") == 3
 
 
 def test_without_a_model_or_tracks_a_line_says_what_to_do(
