@@ -104,8 +104,16 @@ def own_temporary_folder() -> Iterator[None]:
         Path(folder, _LOCK).open("w") as lock,
     ):
         fcntl.flock(lock, fcntl.LOCK_EX)
+        before = tempfile.tempdir, os.environ.get("TMPDIR")
         tempfile.tempdir = os.environ["TMPDIR"] = folder
-        yield
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before[0]
+            if before[1] is None:
+                del os.environ["TMPDIR"]
+            else:
+                os.environ["TMPDIR"] = before[1]
 
 
 def exit_code_of(stop: KeyboardInterrupt) -> int:

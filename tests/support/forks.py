@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -109,7 +110,9 @@ def stop(path: Path) -> None:
     """Ends the process, if it was started."""
     file = path.with_suffix(".pid")
     if file.exists():
-        os.kill(int(file.read_text()), signal.SIGKILL)
+        # It may have ended with the worker that started it.
+        with suppress(ProcessLookupError):
+            os.kill(int(file.read_text()), signal.SIGKILL)
 
 
 def _end_with_parent() -> None:
