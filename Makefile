@@ -12,6 +12,9 @@ ifneq ($(UNKNOWN),)
 $(error $(shell python3 tools/near.py $(firstword $(UNKNOWN)) $(VARIABLES)))
 endif
 
+# What the environment happens to hold is no option: WSL has NAME, many a container PORT.
+$(foreach name,$(VARIABLES),$(if $(filter environment,$(origin $(name))),$(eval $(name) :=)))
+
 # The environment's Python, made on first use.
 python = $$(python3 tools/environment.py)
 # Every argument is quoted, so that paths may hold spaces. SET holds settings as a shell has them: SET='a=1 b="x y"'.
@@ -56,7 +59,7 @@ env:
 
 # 3 says that a gate kept the model from being pushed, and has been told: no fault for make to report.
 run-local:
-	@$(call deepmusic,$(if $(DATA)$(SETTINGS),run $(data),demo) $(named) $(verbose)) || [ $$? = 3 ]
+	@$(call deepmusic,run $(data) $(named) $(verbose)) || [ $$? = 3 ]
 
 demo:
 	@$(call deepmusic,demo $(named) $(verbose)) || [ $$? = 3 ]
@@ -145,10 +148,5 @@ beam-cluster:
 	@python=$(python) && "$$python" -m tools.beam_cluster $(if $(JOB_PORT),--job-port $(JOB_PORT)) \
 		$(if $(POOL_PORT),--pool-port $(POOL_PORT))
 
-# A crawled store cannot be fetched again: Spotify has closed its endpoint.
 clean:
-	@find output -mindepth 1 -maxdepth 1 -type d 2>/dev/null | while read -r home; do \
-		if [ -z "$(filter-out 0,$(STORE))" ] && [ -d "$$home/spotify" ]; then \
-			find "$$home" -mindepth 1 -maxdepth 1 ! -name spotify -exec rm -rf {} +; \
-			echo "$$home/spotify stays: a crawled store cannot be fetched again; make clean STORE=1 removes it"; \
-		else rm -rf "$$home"; fi; done; rmdir output 2>/dev/null; rm -rf .venv .tools .cache site
+	@python3 -m tools.clean $(if $(filter-out 0 no,$(STORE)),--store)

@@ -22,12 +22,12 @@ _NOT_FLUSHED = 120
 _SIGNALLED = 128
 """What a shell adds a signal's number to."""
 
-_PYTHON_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONOPTIMIZE", "PYTHONUSERBASE")
+PYTHON_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONOPTIMIZE", "PYTHONUSERBASE")
 """What would have this project's Python import another project's packages, or run without docstrings and assertions."""
 
 _LIBRARY_VARIABLES = ("TF_USE_LEGACY_KERAS",)
-_TEMPORARY = "deepmusic-"
-_LOCK = "lock"
+_STARTING, _TEMPORARY = "deepmusic-starting-", "deepmusic-process-"
+_LOCK = "deepmusic-process.lock"
 
 
 class Stopped(KeyboardInterrupt):
@@ -40,6 +40,9 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__()
         self.signal = signal.Signals(number)
+
+
+_received: list[Stopped] = []
 
 
 def run_process(main: Callable[[], int]) -> NoReturn:
@@ -83,7 +86,7 @@ def isolate() -> None:
 
     Starts the process again if variables for Python have changed what it imports.
     """
-    named = [name for name in _PYTHON_VARIABLES if name in os.environ]
+    named = [name for name in PYTHON_VARIABLES if name in os.environ]
     for name in (*named, *_LIBRARY_VARIABLES):
         os.environ.pop(name, None)
     # Another project may have told Keras, in the home folder, to use another backend or to turn images around.
@@ -99,13 +102,13 @@ def isolate() -> None:
 def own_temporary_folder() -> Iterator[None]:
     """Gives the process's temporary files a folder of their own, and removes it; after a kill the next process does."""
     _remove_abandoned(Path(tempfile.gettempdir()))
-    with (
-        tempfile.TemporaryDirectory(prefix=_TEMPORARY, ignore_cleanup_errors=True) as folder,
-        Path(folder, _LOCK).open("w") as lock,
-    ):
+    starting = Path(tempfile.mkdtemp(prefix=_STARTING))
+    before = tempfile.tempdir, os.environ.get("TMPDIR")
+    with (starting / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        before = tempfile.tempdir, os.environ.get("TMPDIR")
-        tempfile.tempdir = os.environ["TMPDIR"] = folder
+        # Not before it is locked: another process would take it for abandoned.
+        folder = starting.rename(starting.with_name(starting.name.replace(_STARTING, _TEMPORARY)))
+        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
         try:
             yield
         finally:
@@ -114,6 +117,12 @@ def own_temporary_folder() -> Iterator[None]:
                 del os.environ["TMPDIR"]
             else:
                 os.environ["TMPDIR"] = before[1]
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def received_stop() -> KeyboardInterrupt | None:
+    """What stopped this process, if a signal did: libraries wrap what is raised in them, and lose what it was."""
+    return _received[-1] if _received else None
 
 
 def exit_code_of(stop: KeyboardInterrupt) -> int:
@@ -131,7 +140,8 @@ def _stop_on_signals() -> None:
 
     def stop(number: int, _: FrameType | None) -> None:
         if os.getpid() == process:
-            raise Stopped(number)
+            _received.append(Stopped(number))
+            raise _received[-1]
         # A forked worker is ended by who forked it.
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
@@ -148,11 +158,14 @@ def _in_own_temporary_folder(main: Callable[[], int]) -> int:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Removes the folders of processes that were killed: nobody holds their locks any more."""
+    """Removes the folders of this user's processes that were killed: nobody holds their locks any more."""
     for file in folder.glob(f"{_TEMPORARY}*/{_LOCK}"):
-        with suppress(OSError), file.open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(file.parent, ignore_errors=True)
+        with suppress(OSError):
+            if not file.is_file() or file.is_symlink() or file.stat().st_uid != os.getuid():
+                continue
+            with file.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(file.parent, ignore_errors=True)
 
 
 def _flush() -> bool:

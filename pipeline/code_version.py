@@ -122,6 +122,8 @@ def _file_of(module: str) -> Path:
 def _data_files(folder: Path) -> tuple[Path, ...]:
     found: list[Path] = []
     for child in folder.iterdir():
+        if child.name.startswith(".") or child.name.endswith("~"):
+            continue  # A file manager's or an editor's.
         if child.is_dir() and child.name != "__pycache__" and not (child / "__init__.py").exists():
             found += _data_files(child)
         elif child.is_file() and child.suffix != ".py":

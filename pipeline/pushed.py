@@ -21,7 +21,7 @@ def pushing_settings(settings: Settings) -> Settings:
         if whole_versions(candidate.pushed):
             return candidate
     places = " or ".join(candidate.pushed for candidate in candidates)
-    raise PipelineInputError(f"No model was pushed to {places}: make run-local pushes one.")
+    raise PipelineInputError(f"No model was pushed to {places}: `deepmusic run` pushes one.")
 
 
 def pushed_models(settings: Settings) -> Path:
@@ -33,7 +33,7 @@ def pushed_models(settings: Settings) -> Path:
     models = pushing_settings(settings).pushed
     if is_remote(models):
         raise PipelineInputError(
-            f"{models} is no folder of this machine: copy a version to one, or give it to TF Serving, which reads it as"
+            f"{models} is not a local folder: copy a version to one, or give it to TF Serving, which reads it as"
             f" --model_base_path={models}."
         )
     return Path(models)

@@ -265,7 +265,7 @@ class Settings(_Section):
         if unknown:
             raise ValueError(f"playlists names {', '.join(unknown)}, which is not in genres")
         if spotify.enabled and getattr(info.data.get("data"), "path", None) is not None:
-            raise ValueError("enabled brings the data, and data.path names others: one of them has to go")
+            raise ValueError("spotify.enabled and data.path both name a data source; remove one")
         return spotify
 
     @property
@@ -315,7 +315,10 @@ def load_settings(
     Raises:
         PipelineInputError: with a line for each key that is not known and each value that is not possible.
     """
-    layers = [_read(DEFAULTS)]
+    defaults = _read(DEFAULTS)
+    # The project's own file, from wherever the command is called.
+    defaults["schema_file"] = str(DEFAULTS.parent.parent / defaults["schema_file"])
+    layers = [defaults]
     if file is not None:
         layers.append(_read(file))
     layers.extend(map(_assignment, assignments))

@@ -1,1 +1,1 @@
-"""From a pushed model to answers: deployment files for TF Serving, and a stand-in for it on a laptop."""
+"""From a pushed model to answers: deployment files for TF Serving, and a server for development."""

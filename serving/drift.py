@@ -1,4 +1,4 @@
-"""``make drift``: whether the tracks that were served are still like those that the model was trained on.
+"""``deepmusic drift``: whether the tracks that were served are still like those that the model was trained on.
 
 Of each coefficient, TensorFlow Data Validation compares the distribution over all segments: the Jensen-Shannon
 divergence of two histograms, 0 for equal ones, 1 for such as have nothing in common (J. Lin, Divergence measures based
@@ -25,11 +25,6 @@ from deepmusic_genre.tracks.track import SEGMENT_FEATURES
 from pipeline.metadata.lineage import Lineage
 from pipeline.pushed import pushed_version, pushing_settings
 from pipeline.run.command_line import named_settings
-
-THRESHOLD = 0.2
-"""What chance does not reach. Of 1,086 real tracks, random parts of 30 are up to 0.17 apart from half of the others in
-their worst coefficient, parts of 100 up to 0.13, of 300 up to 0.08; timbre that is larger by a quarter is 0.36 apart,
-by a half 0.6."""
 
 MIN_TRACKS = 50
 """Fewer tracks are apart by chance alone."""

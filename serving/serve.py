@@ -43,13 +43,15 @@ def serve(given: Given, port: int, rest_port: int, log: str | None, log_rate: fl
     models = pushed_models(named_settings(given))
     if log:
         # TF Serving's image comes with nothing that would keep what it logs.
-        logging = {"request_log_folder": log, "request_log_sampling_rate": log_rate}
+        logging = {"request_log_folder": Path(log).absolute(), "request_log_sampling_rate": log_rate}
         command = development_command(models, port, rest_port, logging)
     elif docker_runs():
         command = docker_command(models)
     else:
         command = development_command(models, port, rest_port)
     sys.stdout.flush()
+    # A folder of the same name as a package, where the command was called, would be taken for it.
+    os.chdir(_DEPLOY.parents[1])
     os.execvpe(command.arguments[0], command.arguments, {**os.environ, **command.environment})  # noqa: S606 - no shell
     return OK  # Not reached, which the linter does not know.
 

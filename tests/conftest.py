@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deepmusic_genre import Prediction, Track, predict
+from deepmusic_genre.process import PYTHON_VARIABLES
 from tests.support import forks
 from tests.support.command import run_or_demo, with_settings
 from tests.support.tracks import analysis, write_analysis, write_catalogue
@@ -37,6 +38,8 @@ def run_local(arguments: Sequence[str], timeout: float = 600) -> subprocess.Comp
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for name in PYTHON_VARIABLES:
+        os.environ.pop(name, None)  # A command that is called in this process would start it again.
     if not hasattr(config, "workerinput"):
         # Short, as sockets' paths have to be.
         config.stash[_FORKS] = folder = Path(tempfile.mkdtemp(prefix="forks-"))

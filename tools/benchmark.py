@@ -1,4 +1,4 @@
-"""``make benchmark``: what each component costs on a catalogue, beside the seed's way of reading the same files."""
+"""``make benchmark``: what each component costs, beside the original project's way of reading the same files."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             part = _in_fresh_process(_measure, _linked(settings, files[::_PART], folder / "part"))
         with console.status("measuring: the whole catalogue"):
             whole = _in_fresh_process(_measure, _linked(settings, files, folder / "whole"))
-        with console.status("measuring: the seed's way"):
+        with console.status("measuring: the original project's way"):
             seed = _in_fresh_process(_seeds_way, files)
     console.print(_table(part, whole, len(files[::_PART]), len(files)))
     _print_ratios(console, part, whole, len(files) - len(files[::_PART]), len(files), seed)
@@ -133,7 +133,7 @@ def _measure(settings: Settings) -> dict[str, Cost]:
 
 
 def _seeds_way(files: Sequence[Path]) -> float:
-    """CPU seconds of reading the first 512 segments of each track into arrays with ``json.load``, as the seed did."""
+    """CPU seconds of reading the first 512 segments into arrays with ``json.load``, as the original project did."""
     start = _cpu_seconds()
     timbre, pitches = (np.zeros((len(files), 512, 12)) for _ in range(2))
     for row, file in enumerate(files):
@@ -180,13 +180,13 @@ def _print_ratios(
 ) -> None:
     total = sum(whole[component].cpu for component in _PREPARATION)
     marginal = (total - sum(part[component].cpu for component in _PREPARATION)) / more
-    seed_way = seed / many
+    original_way = seed / many
     for name, value in (
         (f"{', '.join(_PREPARATION)}, all costs over all tracks", total / many),
         ("the same, for each further track", marginal),
-        ("the seed's way: json.load, then arrays", seed_way),
+        ("the original project: json.load, then arrays", original_way),
     ):
-        console.print(f"{value * 1000:6.1f} CPU ms a track ({value / seed_way:.2f}x)  {name}", highlight=False)
+        console.print(f"{value * 1000:6.1f} CPU ms a track ({value / original_way:.2f}x)  {name}", highlight=False)
 
 
 if __name__ == "__main__":

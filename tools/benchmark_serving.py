@@ -216,7 +216,7 @@ def _server(models: Path) -> Iterator[tuple[int, int]]:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             if process.stdout is None or "ready" not in process.stdout.readline():
-                raise LoadError("the server does not start: make serve tells why")
+                raise LoadError("the server does not start: `deepmusic serve` says why")
             yield ports
         finally:
             process.kill()

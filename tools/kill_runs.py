@@ -45,7 +45,6 @@ _EQUAL = {
 _SAME = "The pushed model's weights and answers, the report and the artifacts are those of the run that was left alone."
 _CHILD = """
 import sys
-from deepmusic_genre.cli import main as main_of_command
 from deepmusic_genre.process import run_checkout_process
 from tools.kill_runs import run_until
 run_checkout_process(lambda: run_until(*sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Sampler: the seed's samplings against imbalance."""
+"""Sampler: the original project's samplings against imbalance."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from typing import Literal
 from components.track_example_gen.splits import TRAIN
 
 Sampling = Literal["natural", "downsampled", "downsampled_everywhere"]
-"""The seed's three: every track; as many tracks of each genre in training as the rarest has there; the same in every
-split."""
+"""The original project's three: every track; as many tracks of each genre in training as the rarest has there; the
+same in every split."""
 
 
 def is_sampled(split: str, sampling: Sampling) -> bool:

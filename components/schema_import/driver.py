@@ -46,5 +46,5 @@ def _require_no_comparators(content: bytes, path: str) -> None:
             if field.name.endswith("_comparator"):
                 raise PipelineInputError(
                     f"{path}: {where} has a {field.name}, and no step compares a run with another one or with what is"
-                    " served. Remove it; make drift compares served tracks with the training tracks."
+                    " served. Remove it; `deepmusic drift` compares served tracks with the training tracks."
                 )

@@ -19,6 +19,7 @@ from components.spotify_crawl.start import crawl_into
 from components.spotify_crawl.store import finished_crawl
 from components.storage.json_files import write_json
 from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.process import received_stop
 
 _LINE_EVERY_SECONDS = 300
 
@@ -52,7 +53,9 @@ class Executor(BaseExecutor):
         request = msgspec.json.decode(exec_properties["request"], type=CrawlRequest)
         report = finished_crawl(Path(folder))
         if report is not None and report.complete and report.request == request:
-            log.info("%s tracks, complete since %s; make crawl looks for more", f"{report.stored:,}", report.started)
+            log.info(
+                "%s tracks, complete since %s; `deepmusic crawl` looks for more", f"{report.stored:,}", report.started
+            )
         else:
             log.info("%s", POLICY)
             report = crawl_into(
@@ -60,7 +63,7 @@ class Executor(BaseExecutor):
             )
             log.info("%s", report)
         if report.interrupted:
-            raise KeyboardInterrupt
+            raise received_stop() or KeyboardInterrupt
         if not report.stored:
             raise PipelineInputError(f"The crawl brought not one track. {_why_nothing(report)}")
         if report.stopped:

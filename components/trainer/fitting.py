@@ -78,7 +78,7 @@ def fit_network(build: Callable[[int, float], keras.Model], task: Task, chosen: 
         chosen: hyper-parameters.
 
     Raises:
-        PipelineInputError: the loss is no number any more.
+        PipelineInputError: the loss became NaN or infinite.
     """
     model = build(task.num_genres, chosen.dropout)
     start = _begin(model, task.start)
@@ -139,6 +139,6 @@ def _require_finite(history: dict[str, Any]) -> None:
     losses = np.array(history["loss"] + history.get("val_loss", []))
     if not np.isfinite(losses).all():
         raise PipelineInputError(
-            f"Training diverged in epoch {len(history['loss'])}: the loss is no number any more. Nothing was exported;"
+            f"Training diverged in epoch {len(history['loss'])}: the loss became NaN or infinite. Nothing was exported;"
             " lower the learning rate."
         )

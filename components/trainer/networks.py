@@ -1,4 +1,4 @@
-"""The seed's networks (Buchmüller, Gerloff, 2020)."""
+"""The original project's networks (Buchmüller, Gerloff, 2020)."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def run_fn(fn_args: FnArgs) -> None:
             ``seed`` and ``warm_start``.
 
     Raises:
-        PipelineInputError: the loss is no number any more.
+        PipelineInputError: the loss became NaN or infinite.
     """
     config = fn_args.custom_config
     name: ModelName = config["model"]

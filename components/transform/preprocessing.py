@@ -12,7 +12,7 @@ from components.transform.statistics import track_statistics
 from deepmusic_genre.tracks.track import N_COEFFICIENTS, SEGMENT_FEATURES
 
 MAX_SEGMENTS = 512
-"""Segments of a track that a network reads, as in the seed."""
+"""Segments of a track that a network reads, as in the original project."""
 
 MAX_STATISTICS_SEGMENTS = 2048
 """Segments of a track that its statistics are made of: eight minutes of music."""

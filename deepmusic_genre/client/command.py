@@ -51,6 +51,7 @@ def predict_tracks(tracks: Sequence[str], question: Question) -> int:
     Returns:
         1 if a file could not be used or the server did not answer, 130 or 143 if it was stopped.
     """
+    code = OK
     # As long as the folder, if every file in it is unusable.
     with SpooledTemporaryFile(_FAULTS_IN_MEMORY, "w+", encoding="utf-8", errors="backslashreplace") as faults:
         try:
@@ -58,16 +59,16 @@ def predict_tracks(tracks: Sequence[str], question: Question) -> int:
         except EndpointError as error:
             print(error, file=faults)
         except KeyboardInterrupt as stop:
-            return exit_code_of(stop)
+            code = exit_code_of(stop)
         except OSError as error:
             # What is still in the buffer has nowhere to go.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if not isinstance(error, BrokenPipeError):  # Then whoever reads has enough.
                 print(f"The answers cannot be written: {error.strerror}.", file=faults)
-        failed = faults.tell() > 0
+        code = code or (FAULT if faults.tell() > 0 else OK)
         faults.seek(0)
         shutil.copyfileobj(faults, sys.stderr)
-    return FAULT if failed else OK
+    return code
 
 
 def _answer(tracks: Sequence[str], question: Question, faults: IO[str]) -> None:

@@ -106,7 +106,7 @@ def parse_address(url: str, model: str, version: int | None) -> Address:
 def no_server(address: Address, reason: object) -> PassingError:
     """Nobody listens there."""
     return PassingError(
-        f"No server answers at {address.shown}: make serve starts one ({one_line(reason).rstrip('.')})."
+        f"No server answers at {address.shown}: `deepmusic serve` starts one ({one_line(reason).rstrip('.')})."
     )
 
 
@@ -127,7 +127,7 @@ def busy(address: Address, told: object) -> PassingError:
 
 def not_tf_serving(address: Address, reason: object) -> EndpointError:
     """Something else listens there."""
-    return EndpointError(f"What answers at {address.shown} is no TF Serving: {one_line(reason).rstrip('.')}.")
+    return EndpointError(f"{address.shown} is not a TF Serving endpoint: {one_line(reason).rstrip('.')}.")
 
 
 def not_this_model(address: Address, reason: object) -> EndpointError:

@@ -39,7 +39,7 @@ class _AudioAnalysis(msgspec.Struct):
     track_id: str | int | None = None
     id: str | int | None = None
     genre: str | None = None
-    # What the seed's array calls it.
+    # What the original project's array calls it.
     Genre: str | None = None
     artist_id: str | None = None
     artist: str | None = None

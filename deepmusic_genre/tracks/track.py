@@ -100,8 +100,8 @@ def require_comparable(track: Track, analysers: Sequence[str]) -> None:
     """
     if track.analyser not in analysers:
         raise InvalidTrack(
-            f"its segments are {track.analyser}'s, and the model was trained on those of {' and '.join(analysers)}:"
-            " it takes a model trained on tracks like this one"
+            f"it was analysed by {track.analyser}, but the model was trained on {' and '.join(analysers)}: use a model"
+            f" trained on {track.analyser}"
         )
 
 

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Literal
 
 from deepmusic_genre.cli import Given, options_of
+from deepmusic_genre.exit_codes import FAULT
+from deepmusic_genre.process import exit_code_of, words_for
 from pipeline.airflow.services import SERVICES, PortTaken, supervise
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG_FILE = ROOT / "pipeline" / "airflow" / "dags" / "deepmusic.py"
 
-_FAULT = 1
-_INTERRUPTED = 130
 _TASK_ENDED = re.compile(r"\[DAG TEST\] end task task_id=(\S+)")
 _TASKS_ADDRESS = "AIRFLOW__CORE__EXECUTION_API_SERVER_URL"
 
@@ -65,9 +65,10 @@ def start(mode: Literal["serve", "test"], given: Given) -> int:
     except (StepFailed, PortTaken) as failure:
         if str(failure):
             print(failure, file=sys.stderr)
-        return _FAULT
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+        return FAULT
+    except KeyboardInterrupt as stop:
+        print(words_for(stop), file=sys.stderr)
+        return exit_code_of(stop)
     return 0
 
 
@@ -150,7 +151,7 @@ def _test(name: str, home: Path, environment: Mapping[str, str]) -> int:
     for task in sorted(tasks, key=lambda one: one["start_date"] or "~"):
         print(f"{task['task_id']:20} {task['state'] or 'none':16} {_seconds(task):6.1f} s")
     print(f"{run['run_id']}: {run['state']}; log: {log.relative_to(ROOT)}")
-    return 0 if run["state"] == "success" else _FAULT
+    return 0 if run["state"] == "success" else FAULT
 
 
 def _seconds(task: Mapping[str, str]) -> float:

@@ -14,7 +14,7 @@ import click
 from deepmusic_genre.cli import Given, data_options, pipeline_options
 from deepmusic_genre.errors import ComponentFailed, PipelineInputError
 from deepmusic_genre.exit_codes import OK
-from deepmusic_genre.process import run_checkout_process
+from deepmusic_genre.process import exit_code_of, received_stop, run_checkout_process, words_for
 from pipeline.checks.orphans import end_with_stdin
 from pipeline.console import Terminal, open_terminal
 from pipeline.run.command_line import settings_of
@@ -42,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except click.Abort:
+        stop = received_stop() or KeyboardInterrupt()
+        print(words_for(stop))
+        return exit_code_of(stop)
     except PipelineInputError as error:
         print(error)
         return FAULT
@@ -241,7 +245,7 @@ def _begun(run: Path) -> bytes:
         return run.read_bytes()
     except FileNotFoundError:
         raise PipelineInputError(
-            f"{run}, which the task begin wrote, is not there: clear that task, so that it runs again."
+            f"{run}, which the task begin wrote, is not there: clear that task and all after it."
         ) from None
 
 

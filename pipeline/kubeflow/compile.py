@@ -12,6 +12,7 @@ import yaml
 from deepmusic_genre.cli import Given
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.exit_codes import FAULT
+from deepmusic_genre.process import exit_code_of, words_for
 from pipeline.console import Terminal, open_terminal, relative
 from pipeline.run.command_line import settings_of
 from pipeline.settings import Settings
@@ -32,6 +33,9 @@ def compile_pipeline(given: Given) -> int:
     terminal = open_terminal(settings, given.verbose)
     try:
         return _compile(clusters, Path(settings.home), terminal)
+    except KeyboardInterrupt as stop:
+        terminal.error(words_for(stop))
+        return exit_code_of(stop)
     except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
         terminal.failure("", error)
         return FAULT

@@ -19,7 +19,7 @@ from typing import Any
 
 from deepmusic_genre.errors import GateClosed, PipelineInputError
 from deepmusic_genre.exit_codes import FAULT, GATE, OK
-from deepmusic_genre.process import run_checkout_process
+from deepmusic_genre.process import exit_code_of, run_checkout_process, words_for
 from pipeline.checks.orphans import end_with_stdin
 from pipeline.console import reason
 from pipeline.kubeflow.inputs import join_parts
@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(options, beam_args)
     except PipelineInputError as error:
         code, told = GATE if isinstance(error, GateClosed) else FAULT, str(error)
+    except KeyboardInterrupt as stop:
+        code, told = exit_code_of(stop), words_for(stop)
     except Exception as error:  # Whatever a component raises, the log ends with the reason.
         log.exception("%s failed", options.component)
         code, told = FAULT, f"failed, {reason(error)}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 from rich.filesize import decimal
+from tfx.dsl.compiler import constants
 from tfx.orchestration.metadata import Metadata, sqlite_metadata_connection_config
 
 from components.artifacts import IngestReport
@@ -17,6 +18,7 @@ from components.storage.json_files import read_json
 from components.storage.sizes import size_of
 from components.track_example_gen.store import discard, read_at, shard_folders
 from pipeline.create_pipeline import SHARD_STORE
+from pipeline.metadata.database_file import require_undamaged
 from pipeline.metadata.history import History, Run
 from pipeline.metadata.store import PatientMetadata
 from pipeline.settings import Settings
@@ -63,6 +65,7 @@ def clean(settings: Settings) -> Cleaned:
     keep, pushed = settings.keep, settings.pushed
     if keep.keeps_everything:
         return Cleaned()
+    require_undamaged(Path(settings.home) / "metadata.sqlite")
     old = old_versions(pushed, keep.versions) if keep.versions is not None else []
     with PatientMetadata(sqlite_metadata_connection_config(f"{settings.home}/metadata.sqlite")) as handle:
         history = History(handle, settings.name)
@@ -169,7 +172,10 @@ def _remove_shards(store: str, handle: Metadata) -> tuple[int, int]:
 
 
 def _remove_unnamed(root: str, handle: Metadata) -> int:
-    """Removes what is in no artifact that ML Metadata knows: killed runs' remains, and runs of metadata that were lost.
+    """Removes what killed components left in the folders of known runs, and what TFX keeps there for itself.
+
+    The folder of a run that these metadata do not know stays: it may be another machine's, or of metadata that were
+    lost, with a report that somebody wants.
 
     Returns:
         The bytes that it took.
@@ -177,9 +183,14 @@ def _remove_unnamed(root: str, handle: Metadata) -> int:
     live = {
         artifact.uri for artifact in handle.store.get_artifacts() if artifact.state == metadata_store_pb2.Artifact.LIVE
     }
-    unnamed = list(_without_artifacts(root, live | {f"{root}/{SHARD_STORE}"}))
+    known = handle.store.get_contexts_by_type(constants.PIPELINE_RUN_CONTEXT_TYPE_NAME)
+    runs = [f"{root}/{run.name}" for run in known if fileio.exists(f"{root}/{run.name}")]
+    unnamed = [folder for run in runs for folder in _without_artifacts(run, live)]
+    # As runs of an older state of this project have left it, whose artifacts had no folder for each run.
+    unnamed += fileio.glob(f"{root}/*/.system")
+    empty = [run for run in runs if not any(artifact.startswith(f"{run}/") for artifact in live)]
     freed = sum(map(size_of, unnamed))
-    for folder in unnamed:
+    for folder in (*unnamed, *empty):
         fileio.rmtree(folder)
     return freed
 

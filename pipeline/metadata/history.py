@@ -16,7 +16,7 @@ _LAST = "ReportGen"
 _OUTPUTS = (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.DECLARED_OUTPUT)
 _ENDED_WELL = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
 _KEPT_OF_A_VERSION = ("verdict", "predictions", "statistics")
-"""What ``make versions`` and ``make drift`` read of the run that pushed a version."""
+"""What ``deepmusic versions`` and ``deepmusic drift`` read of the run that pushed a version."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from components.storage.places import exists
 from deepmusic_genre.errors import PipelineInputError
+from pipeline.metadata.database_file import require_undamaged
 
 _INPUTS = (metadata_store_pb2.Event.INPUT, metadata_store_pb2.Event.DECLARED_INPUT)
 _OUTPUTS = (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.DECLARED_OUTPUT)
@@ -51,6 +52,7 @@ class Lineage:
         """
         if not database.is_file():
             raise PipelineInputError(f"There are no metadata of runs: {database} is not there.")
+        require_undamaged(database)
         config = metadata_store_pb2.ConnectionConfig()
         config.sqlite.filename_uri = str(database)
         config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY

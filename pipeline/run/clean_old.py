@@ -7,6 +7,7 @@ from pathlib import Path
 from deepmusic_genre.cli import Given
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.exit_codes import FAULT, OK
+from deepmusic_genre.process import exit_code_of, words_for
 from pipeline.console import Terminal, open_terminal
 from pipeline.run.command_line import named_settings
 from pipeline.settings import Settings, of_demo
@@ -45,6 +46,9 @@ def _clean(settings: Settings, terminal: Terminal) -> int:
 
         with only_run(Path(settings.home)):
             cleaned = clean(settings)
+    except KeyboardInterrupt as stop:
+        terminal.error(f"{words_for(stop)} Run the same command to resume.")
+        return exit_code_of(stop)
     except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
         terminal.failure("", error)
         return FAULT

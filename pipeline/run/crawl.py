@@ -16,7 +16,7 @@ from components.spotify_crawl.start import crawl_into
 from components.spotify_crawl.store import REPORT_FILE
 from deepmusic_genre.cli import Given
 from deepmusic_genre.exit_codes import FAULT, OK
-from deepmusic_genre.process import exit_code_of, words_for
+from deepmusic_genre.process import exit_code_of, received_stop, words_for
 from pipeline.code_version import code_version
 from pipeline.run.command_line import named_settings
 from pipeline.settings import Settings
@@ -77,5 +77,5 @@ def _show(report: CrawlReport, store: str, console: Console) -> int:
     for line in lines:
         console.print(line, markup=False)
     if report.interrupted:
-        return exit_code_of(KeyboardInterrupt())
+        return exit_code_of(received_stop() or KeyboardInterrupt())
     return OK if report.stored else FAULT

@@ -22,6 +22,7 @@ from components.damage import damage_of
 from components.storage.checksums import checksums
 from components.storage.files import fileio
 from deepmusic_genre.errors import ComponentFailed
+from deepmusic_genre.process import received_stop
 from pipeline.metadata.store import PatientMetadata
 
 Outputs = dict[str, list[Artifact]]
@@ -79,7 +80,7 @@ def launch(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> 
     try:
         execution = launched.launch()
     except Exception as error:  # Whatever a component raises, the run stops and says where.
-        raise ComponentFailed(component) from error
+        raise received_stop() or ComponentFailed(component) from error
     finally:
         _remove_system_folder(f"{root_of(pipeline)}/{component}")
     state, outputs = _result(connection, execution.execution_id)

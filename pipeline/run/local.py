@@ -14,25 +14,17 @@ from pipeline.settings import Settings
 
 
 def run(given: Given) -> int:
-    """Runs the pipeline on a catalogue.
+    """Runs the pipeline on a catalogue, or on the demo catalogue where nothing names one.
 
     Returns:
         See :mod:`deepmusic_genre.exit_codes`.
     """
-    return run_command(given, _run, _require_data)
+    return run_command(given, _run)
 
 
 def demo(given: Given) -> int:
     """Runs the pipeline on the demo catalogue; returns as :func:`run`."""
     return run_command(given, _run, _require_no_data)
-
-
-def _require_data(settings: Settings) -> None:
-    if settings.catalogue.path is None:
-        raise PipelineInputError(
-            "No data: name a folder with --data, or in data.path of a settings file. `deepmusic demo` runs on a"
-            " synthetic catalogue."
-        )
 
 
 def _require_no_data(settings: Settings) -> None:

@@ -19,6 +19,8 @@ from tfx.proto.orchestration import pipeline_pb2
 from components.storage.files import fileio
 from pipeline.run.launch import Launched, Outputs, launch, root_of
 
+_LONGEST_GIVEN = 100
+
 
 class Observer(Protocol):
     """Who is told how a run goes."""
@@ -83,7 +85,8 @@ def name_run(pipeline: pipeline_pb2.Pipeline, given: str = "") -> None:
         pipeline: Compiled; its nodes take each other's outputs by the run's name.
         given: What the run is called elsewhere, as a part of the name.
     """
-    parts = (re.sub(r"[^\w-]+", "-", given), f"{datetime.now():%Y%m%d-%H%M%S}", uuid4().hex[:6])
+    # A folder's name has 255 bytes at most.
+    parts = (re.sub(r"[^\w-]+", "-", given)[:_LONGEST_GIVEN], f"{datetime.now():%Y%m%d-%H%M%S}", uuid4().hex[:6])
     name = "-".join(filter(None, parts))
     root = pipeline.runtime_spec.pipeline_root.runtime_parameter.default_value.string_value
     bindings = {

@@ -86,7 +86,7 @@ def _gone(destination: str) -> str | None:
     if fileio.exists(destination):
         return None
     if fileio.exists(f"{folder}/{WITHDRAWN}/{version}"):
-        back = f"make rollback VERSION={version} brings it back"
+        back = f"`deepmusic rollback --version {version}` brings it back"
         return f"an earlier run pushed it as {version}, which was withdrawn; {back}"
     return f"an earlier run pushed it to {destination}, which has been removed since"
 

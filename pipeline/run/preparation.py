@@ -13,8 +13,8 @@ from pipeline.checks.beam import require_workers
 from pipeline.checks.storage import require_storage
 from pipeline.console import Terminal, relative
 from pipeline.create_pipeline import create_pipeline
+from pipeline.metadata.database_file import require_undamaged
 from pipeline.metadata.leftovers import remove_leftovers
-from pipeline.metadata.store import require_undamaged
 from pipeline.settings import Settings
 
 

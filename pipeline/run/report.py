@@ -32,7 +32,9 @@ def _newest(settings: Settings) -> Path:
     for candidate in candidates:
         if is_remote(candidate.artifacts):
             raise PipelineInputError(f"Reports are in {candidate.artifacts}, which a browser here cannot open.")
-        found = list(Path(candidate.artifacts).glob(f"*/ReportGen/report/*/{RunReport.HTML_FILE}"))
+        # Those of an older state of the project are in no run's folder.
+        layouts = (f"{run}ReportGen/report/*/{RunReport.HTML_FILE}" for run in ("*/", ""))
+        found = [report for layout in layouts for report in Path(candidate.artifacts).glob(layout)]
         if found:
             return max(found, key=lambda report: report.stat().st_mtime)
     places = " or ".join(candidate.artifacts for candidate in candidates)

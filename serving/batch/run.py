@@ -18,6 +18,7 @@ from components.storage.files import fileio
 from components.storage.json_files import read_json, write_json
 from components.track_example_gen.catalogue import list_analyses
 from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.process import received_stop
 from pipeline.checks.beam import require_workers
 from pipeline.code_version import code_version
 from serving.batch.folder import (
@@ -135,6 +136,8 @@ def _run_beam(shards: Sequence[Shard], step: TagShard, args: Sequence[str]) -> N
             pipeline | "Shards" >> beam.Create(shards) | "Spread" >> beam.Reshuffle() | "Tag" >> beam.ParDo(step)
     except Exception as error:  # A runner raises what it likes: the text of what a worker raised is in it.
         text = "".join(traceback.format_exception_only(error))
+        if stop := received_stop():
+            raise stop from error
         if KeyboardInterrupt.__name__ in text:
             raise KeyboardInterrupt from error
         told = _TOLD.search(text)

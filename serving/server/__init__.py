@@ -1,1 +1,1 @@
-"""The laptop's stand-in for TensorFlow Serving: the same REST and gRPC interfaces, in Python."""
+"""The development server: TensorFlow Serving's REST and gRPC interfaces, in Python."""

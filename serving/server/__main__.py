@@ -51,9 +51,7 @@ def _tell_ready(options: ServerOptions) -> None:
     where = [f"REST on {options.host}:{options.rest_port}"] if options.rest_port else []
     where += [f"gRPC on {options.host}:{options.port}"] if options.port else []
     where += [f"a page at http://{options.host}:{options.rest_port}/"] if options.rest_port and options.page else []
-    sys.stdout.write(
-        f"{PROGRAM}: ready, {options.name}: {', '.join(where)} (a stand-in for TF Serving, for development only)\n"
-    )
+    sys.stdout.write(f"{PROGRAM}: ready, {options.name}: {', '.join(where)} (for development only)\n")
     sys.stdout.flush()
 
 

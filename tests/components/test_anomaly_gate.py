@@ -15,6 +15,8 @@ from components.anomaly_gate.component import AnomalyGate
 from components.anomaly_gate.executor import Executor
 from deepmusic_genre.errors import PipelineInputError
 
+pytestmark = pytest.mark.fast
+
 SCHEMA = """
 feature { name: "timbre_01" type: FLOAT presence { min_fraction: 1 } float_domain { min: 0 max: 100 } }
 feature { name: "pitch_C" type: FLOAT presence { min_fraction: 1 } float_domain { min: 0 max: 1 } }

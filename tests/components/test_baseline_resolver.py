@@ -10,6 +10,8 @@ from components.baseline_resolver.strategy import BaselineModelStrategy
 from components.trainer.description import ModelDescription, has_description, load_description
 from tests.support.tracks import GENRES
 
+pytestmark = pytest.mark.fast
+
 CANDIDATE = ModelDescription("c1m1", list(GENRES))
 
 

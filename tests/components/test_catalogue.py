@@ -15,6 +15,8 @@ from deepmusic_genre.tracks.labels import GenreNames, Label
 from deepmusic_genre.tracks.track import Rejection
 from tests.support.tracks import GENRES, analysis, write_analysis, write_h5
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

@@ -16,6 +16,8 @@ from deepmusic_genre.tracks.track import Rejection, Track
 from tests.support.ingestion import records
 from tests.support.tracks import GENRES, analysis, write_analysis
 
+pytestmark = pytest.mark.fast
+
 CONFIG = IngestConfig(GENRES, "artist", None, "drop")
 
 

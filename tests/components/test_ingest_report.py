@@ -17,6 +17,8 @@ from components.track_example_gen.splits import SPLITS, SplitBy
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.track import Rejection
 
+pytestmark = pytest.mark.fast
+
 EXAMPLE = TrackOutcome("a.json", "A", split="train", index=0, genre="Jazz", genres=("Jazz",), analyser="echo_nest")
 
 

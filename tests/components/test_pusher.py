@@ -15,6 +15,8 @@ from components.pusher.folder import INCOMING, WITHDRAWN, Place, known_versions,
 from deepmusic_genre.errors import PipelineInputError
 from pipeline.pushed import pushed_version
 
+pytestmark = pytest.mark.fast
+
 FILES = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001", "assets.extra/notes")
 
 

@@ -8,6 +8,8 @@ from components.track_example_gen.outcomes import TrackOutcome
 from components.track_example_gen.repetitions import decide_repetitions
 from components.track_example_gen.several_genres import SeveralGenres, genre_of
 
+pytestmark = pytest.mark.fast
+
 SETTINGS: tuple[SeveralGenres, ...] = ("drop", "first", "majority")
 
 

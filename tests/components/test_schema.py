@@ -12,6 +12,8 @@ from deepmusic_genre.tracks.track import PITCH_FEATURES, SEGMENT_FEATURES, Track
 from pipeline.settings import load_settings
 from tests.support.tracks import analysis, write_analysis
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture(scope="module")
 def schema() -> schema_pb2.Schema:

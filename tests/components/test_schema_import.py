@@ -6,6 +6,8 @@ from tfx.components.example_gen.utils import FINGERPRINT_PROPERTY_NAME
 from components.schema_import.driver import SchemaDriver
 from deepmusic_genre.errors import PipelineInputError
 
+pytestmark = pytest.mark.fast
+
 
 def _fingerprint(schema: Path) -> str:
     properties = SchemaDriver(None).resolve_exec_properties({"schema_file": str(schema)}, None, None)

@@ -30,6 +30,8 @@ from components.scoring.scores import (
 )
 from components.scoring.tracks import track_table
 
+pytestmark = pytest.mark.fast
+
 # Three tracks of genre 0 (two found), two of genre 1 (one found), none of genre 2.
 CONFUSION = np.array([[2, 1, 0], [0, 1, 1], [0, 0, 0]], float)
 

@@ -9,6 +9,8 @@ import pytest
 from components.track_example_gen.splits import SPLITS, SplitBy, split_of
 from deepmusic_genre.tracks.track import ECHO_NEST, Track
 
+pytestmark = pytest.mark.fast
+
 
 def _track(track_id: str = "A", segments: int = 3, seed: int = 0, **texts: Any) -> Track:
     values = np.random.default_rng(seed).random((segments, 24), np.float32)

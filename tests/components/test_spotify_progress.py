@@ -9,6 +9,8 @@ from rich.console import Console
 
 from components.spotify_crawl.progress import BarProgress, LineProgress
 
+pytestmark = pytest.mark.fast
+
 
 def _lines(every_seconds: float) -> tuple[LineProgress, list[str], list[str]]:
     lines: list[str] = []

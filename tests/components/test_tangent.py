@@ -19,6 +19,8 @@ from components.transform.statistics import (
 )
 from pipeline.settings import load_settings
 
+pytestmark = pytest.mark.fast
+
 CHOSEN = load_settings().models.tangent
 Floats = npt.NDArray[np.float32]
 

@@ -18,6 +18,8 @@ from deepmusic_genre.tracks.registry import read
 from deepmusic_genre.tracks.track import Rejection, Track
 from tests.support.tracks import analysis, segments_of, write_analysis, write_h5
 
+pytestmark = pytest.mark.fast
+
 Members = Sequence[tuple[str, bytes]]
 
 

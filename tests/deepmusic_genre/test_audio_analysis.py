@@ -18,6 +18,8 @@ from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
 from deepmusic_genre.tracks.track import Rejection, Track
 from tests.support.tracks import analysis, durations_of, segments_of, write_analysis
 
+pytestmark = pytest.mark.fast
+
 SEGMENTS = 6
 
 

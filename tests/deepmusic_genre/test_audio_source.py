@@ -246,7 +246,7 @@ def test_a_model_of_another_analyser_gives_no_answer_to_a_sound_file(
     assert call("predict", str(tmp_path / "clip.wav"), "--url", endpoints.http, "--format", "csv") == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert f"its segments are {analyser_name()}'s, and the model was trained on those of echo_nest" in printed.err
+    assert f"it was analysed by {analyser_name()}, but the model was trained on echo_nest" in printed.err
 
 
 @pytest.mark.real_data

@@ -93,8 +93,7 @@ def test_a_track_of_another_analyser_is_refused_and_the_others_are_answered(url:
     assert track is foreign
     assert refused == Rejection(
         "clip.opus",
-        "its segments are deepmusic-1's, and the model was trained on those of echo_nest: it takes a model trained on"
-        " tracks like this one",
+        "it was analysed by deepmusic-1, but the model was trained on echo_nest: use a model trained on deepmusic-1",
         "A",
     )
 
@@ -176,9 +175,11 @@ def test_a_model_of_somebody_else(beside: dict[str, str]) -> None:
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_no_server_is_a_line_that_says_what_to_do(scheme: str) -> None:
     told = _fault(f"{scheme}://127.0.0.1:{free_port()}")
-    assert told.startswith("No server answers at URL: make serve starts one (")
+    assert told.startswith("No server answers at URL: `deepmusic serve` starts one (")
     assert "refused" in told
-    assert _fault(f"{scheme}://nowhere.invalid:8500").startswith("No server answers at URL: make serve starts one (")
+    assert _fault(f"{scheme}://nowhere.invalid:8500").startswith(
+        "No server answers at URL: `deepmusic serve` starts one ("
+    )
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -19,6 +19,8 @@ from deepmusic_genre.demo import (
     generate_catalogue,
 )
 
+pytestmark = pytest.mark.fast
+
 TRACKS, ARTISTS = 24, 8
 
 

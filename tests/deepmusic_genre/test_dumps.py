@@ -20,6 +20,8 @@ from deepmusic_genre.tracks.source import Source
 from deepmusic_genre.tracks.track import Rejection, Track
 from tests.support.tracks import analysis, segments_of
 
+pytestmark = pytest.mark.fast
+
 ARRAY, LINES = AudioAnalysisJson(), JsonLines()
 
 

@@ -16,6 +16,8 @@ from deepmusic_genre.tracks.examples import encode_segments, encode_track
 from deepmusic_genre.tracks.track import ECHO_NEST, SEGMENT_FEATURES, Track
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.fast
+
 TEXTS = ("artist_id", "artist", "title", "genre")
 
 

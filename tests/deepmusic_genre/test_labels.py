@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from deepmusic_genre.tracks.labels import GenreNames, InvalidLabels, Label, apply_label, label_of, read_labels
 from deepmusic_genre.tracks.track import ECHO_NEST, InvalidTrack, Track
 
+pytestmark = pytest.mark.fast
+
 NAMES = GenreNames(["Hip-Hop", "Blues", "R&B", "Rock"])
 
 

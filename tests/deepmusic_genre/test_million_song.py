@@ -16,6 +16,8 @@ from deepmusic_genre.tracks.million_song import MillionSongH5
 from deepmusic_genre.tracks.track import Rejection, Track
 from tests.support.tracks import analysis, durations_of, segments_of, write_h5
 
+pytestmark = pytest.mark.fast
+
 H5 = MillionSongH5()
 SEGMENTS = 6
 

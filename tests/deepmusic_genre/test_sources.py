@@ -8,6 +8,8 @@ from deepmusic_genre.tracks.registry import read, source_for
 from deepmusic_genre.tracks.track import Track
 from tests.support.tracks import analysis, write_analysis, write_h5
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize(
     ("path", "source"),

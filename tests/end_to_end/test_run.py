@@ -176,7 +176,7 @@ def test_a_pushed_version_that_is_gone_is_not_said_to_be_there(second_home: Fini
     (pushed / version).rename(pushed / WITHDRAWN / version)
     result = run_local(second_home.arguments)
     assert "Pushed to" not in result.stdout
-    assert f"which was withdrawn; make rollback VERSION={version} brings it back" in result.stdout
+    assert f"which was withdrawn; `deepmusic rollback --version {version}` brings it back" in result.stdout
     shutil.rmtree(pushed)
     result = run_local(second_home.arguments)
     assert "Pushed to" not in result.stdout

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from pipeline.metadata.leftovers import remove_leftovers
 from pipeline.metadata.store import PatientMetadata
+
+pytestmark = pytest.mark.fast
 
 _RUN = metadata_store_pb2.Execution
 _BADLY = (_RUN.RUNNING, _RUN.FAILED, _RUN.CANCELED, _RUN.NEW)

@@ -12,7 +12,8 @@ from ml_metadata.errors import AbortedError
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration.metadata import Metadata, sqlite_metadata_connection_config
 
-from pipeline.metadata.store import MetadataLocked, PatientMetadata, await_unlocked
+from pipeline.metadata.database_file import MetadataLocked, await_unlocked
+from pipeline.metadata.store import PatientMetadata
 
 _HOLDER = """
 import sqlite3, sys, time

@@ -9,6 +9,8 @@ from deepmusic_genre.errors import PipelineInputError
 from pipeline.settings import DEFAULTS, load_settings
 from tests.support.tracks import GENRES
 
+pytestmark = pytest.mark.fast
+
 
 def _file(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "mine.yaml"

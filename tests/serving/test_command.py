@@ -27,7 +27,7 @@ def test_the_versions_of_the_pipeline_come_before_those_of_the_demo(tmp_path: Pa
 
 
 def test_where_nothing_was_pushed_a_line_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(PipelineInputError, match=r"No model was pushed to .*: make run-local pushes one"):
+    with pytest.raises(PipelineInputError, match=r"No model was pushed to .*: `deepmusic run` pushes one"):
         pushed_models(load_settings(texts={"output": str(tmp_path / "none")}))
     (tmp_path / "settings.yaml").write_text(f"output: {tmp_path}\n")
     assert call("serve", "--settings", str(tmp_path / "settings.yaml")) == 1

@@ -9,6 +9,8 @@ import yaml
 
 from serving.server.metrics import METRICS_PATH
 
+pytestmark = pytest.mark.fast
+
 DEPLOY = Path(__file__).parents[2] / "serving" / "deploy"
 CONFIG = DEPLOY / "config"
 

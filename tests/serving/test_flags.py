@@ -8,6 +8,8 @@ from serving.server.flags import ServerOptions, UsageError, parse_flags
 from serving.server.request_log import LogConfig
 from serving.server.rest import RestSettings
 
+pytestmark = pytest.mark.fast
+
 
 def test_flags(tmp_path: Path) -> None:
     base = f"--model_base_path={tmp_path}"

@@ -261,6 +261,9 @@ def test_a_model_that_comes_and_a_server_that_goes(browser: Browser, finished_ru
             expect(page.locator("article h2")).to_have_text(["a"])
         drop(page, *files)
         expect(page.get_by_role("alert").locator("p")).to_have_text(
-            ["a.jsonThe server does not answer. If it was stopped, make serve starts it again.", "2 morenot sent."]
+            [
+                "a.jsonThe server does not answer. If it was stopped, `deepmusic serve` starts it again.",
+                "2 morenot sent.",
+            ]
         )
         expect(page.locator("article h2")).to_have_text(["a"])

@@ -168,7 +168,7 @@ def test_tracks_of_an_analyser_that_the_model_does_not_know_are_left_out(
     assert "0 tracks tagged, 60 rejected" in shown
     left_out = [json.loads(line) for line in (tagging.out / IngestReport.REJECTIONS_FILE).read_text().splitlines()]
     assert {item["track_id"] for item in left_out} == {f"track-{number:03d}" for number in range(60)}
-    assert left_out[0]["reason"].startswith("its segments are echo_nest's, and ")
+    assert left_out[0]["reason"].startswith("it was analysed by echo_nest, but ")
     assert pd.read_parquet(tagging.out / "predictions.parquet").empty
 
 

@@ -29,8 +29,7 @@ def call(*arguments: str) -> int:
 
 def run_or_demo(arguments: Iterable[str]) -> str:
     """The command that runs the pipeline with such arguments."""
-    with_data = any(argument.startswith(("--data", "--settings", "spotify.")) for argument in arguments)
-    return "run" if with_data else "demo"
+    return "run" if any(argument.startswith(("--data", "--settings", "spotify.")) for argument in arguments) else "demo"
 
 
 def given(arguments: Iterable[str]) -> Given:

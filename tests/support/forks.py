@@ -23,6 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from deepmusic_genre.process import PYTHON_VARIABLES
+
 ROOT = Path(__file__).parents[2]
 SOCKET = "DEEPMUSIC_TEST_FORKS"
 """Environment variable: the socket on which the process listens; its lock and its log are beside it."""
@@ -171,6 +173,8 @@ def _become(command: dict[str, object], descriptors: Sequence[int]) -> None:
         os.close(descriptor)
     os.environ.clear()
     os.environ.update({str(name): str(value) for name, value in dict(command["environment"]).items()})  # type: ignore[call-overload]
+    for name in PYTHON_VARIABLES:
+        os.environ.pop(name, None)  # They would have the process start again, and this one cannot.
     tempfile.tempdir = None
     sys.argv = ["", *map(str, command["arguments"])]  # type: ignore[call-overload]
     runpy.run_module(str(command["module"]), run_name="__main__", alter_sys=True)

@@ -31,7 +31,7 @@ def test_without_a_model_or_tracks_a_line_says_what_to_do(
     settings = tmp_path / "settings.yaml"
     settings.write_text(f"output: {tmp_path}\n")
     assert main(["--settings", str(settings)]) == 1
-    assert "make run-local pushes one" in capsys.readouterr().err
+    assert "`deepmusic run` pushes one" in capsys.readouterr().err
     settings.write_text(f"output: {finished_run.home.parent}\nname: small\n")
     for folder, words in ((tmp_path / "none", "is not there"), (tmp_path, "No track could be read below")):
         assert main(["--settings", str(settings), "--data", str(folder)]) == 1

@@ -17,6 +17,8 @@ from deepmusic_genre.tracks.registry import SOURCES
 from pipeline.settings import load_settings
 from tools.docs_pages import CLI_PAGE, DEFAULTS, ROOT, SETTINGS_PAGE, cli_page, settings_page
 
+pytestmark = pytest.mark.fast
+
 DOCS = ROOT / "docs"
 WHEEL_PAGE = DOCS / "package.md"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]

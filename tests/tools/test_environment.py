@@ -10,6 +10,8 @@ import pytest
 from tools import environment
 from tools.environment import NoStack, find_python, pick_stack, probe
 
+pytestmark = pytest.mark.fast
+
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 

@@ -39,7 +39,7 @@ _FIRST, _LAST = "begin", "conclude"
 _CRAWL = "SpotifyCrawl"
 _CREDENTIALS = "SPOTIPY_CLIENT_ID", "SPOTIPY_CLIENT_SECRET"
 _CONNECTION = "deepmusic_spotify"
-_DESCRIBE = "make airflow, or python -m pipeline.airflow.steps describe, writes it"
+_DESCRIBE = "`deepmusic airflow serve`, or python -m pipeline.airflow.steps describe, writes it"
 
 
 # Airflow logs the text that a task exits with as a line; any other exception it would log with its trace.

@@ -164,7 +164,11 @@ def _step(
         artifact.metadata.CopyFrom(output.metadata)
     asked.outputs.output_file = str(folder / "executor_output.json")
     told = json_format.MessageToDict(asked.inputs).get("parameterValues", {})
-    key = key_of(list(executor.container.args), told, digests)
+    outputs = json_format.MessageToDict(asked.outputs).get("artifacts", {})
+    made_with = {
+        key: [artifact.get("metadata", {}) for artifact in found["artifacts"]] for key, found in outputs.items()
+    }
+    key = key_of(list(executor.container.args), told, digests, made_with)
     return _Step(name, folder, executor.container, asked, task.caching_options.enable_cache, key)
 
 

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from platform import python_version
 from typing import Any
 
 from google.protobuf import json_format
 from kfp.pipeline_spec.pipeline_spec_pb2 import ArtifactList
 
-from components.artifacts import COMPONENT_PROPERTY, SECONDS_PROPERTY
+from components.artifacts import COMPONENT_PROPERTY, MADE_WITH_PROPERTY, SECONDS_PROPERTY
 
 _RECORD = "record.json"
 _CHUNK_BYTES = 1 << 20
-_CHANCE = {COMPONENT_PROPERTY, SECONDS_PROPERTY}
+_CHANCE = {COMPONENT_PROPERTY, SECONDS_PROPERTY, MADE_WITH_PROPERTY}
 """Metadata that say nothing of the content."""
+
+log = logging.getLogger("deepmusic.kubeflow")
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,12 @@ class Store:
                 {name: json_format.ParseDict(found, ArtifactList()) for name, found in kept["artifacts"].items()},
                 kept["digests"],
             )
-            if kept["key"] == key and all(Path(uri).is_dir() for uri in _uris(made)):
+            if kept["key"] != key:
+                continue
+            damaged = [name for name, found in made.artifacts.items() if not _is_whole(found, made.digests[name])]
+            if not damaged:
                 return made
+            log.info("%s: %s of run %s changed since; made again", step, " and ".join(damaged), run.name)
         return None
 
     def keep(self, step: Path, key: str, made: tuple[dict[str, Any], dict[str, str]]) -> Made:
@@ -77,10 +82,18 @@ class Store:
         return [run for run in self._folder.iterdir() if run.name.isdigit()] if self._folder.is_dir() else []
 
 
-def key_of(command: Sequence[str], parameters: Mapping[str, Any], digests: Mapping[str, str]) -> str:
-    """What a step depends on, as a hash; it runs in this Python, with this TFX."""
-    made_with = [python_version(), version("tfx")]
-    text = json.dumps([made_with, list(command), dict(parameters), dict(digests)], sort_keys=True)
+def key_of(
+    command: Sequence[str], parameters: Mapping[str, Any], digests: Mapping[str, str], outputs: Mapping[str, Any]
+) -> str:
+    """What a step depends on, as a hash.
+
+    Args:
+        command: Its container's arguments.
+        parameters: What it is given.
+        digests: Of the content of its inputs.
+        outputs: What is known of its outputs beforehand: what code and environment make them.
+    """
+    text = json.dumps([list(command), dict(parameters), dict(digests), dict(outputs)], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -100,5 +113,6 @@ def digest_of(artifacts: Any) -> str:
     return digest.hexdigest()
 
 
-def _uris(made: Made) -> list[str]:
-    return [artifact.uri for found in made.artifacts.values() for artifact in found.artifacts]
+def _is_whole(artifacts: Any, digest: str) -> bool:
+    there = all(Path(artifact.uri).is_dir() for artifact in artifacts.artifacts)
+    return there and digest_of(artifacts) == digest

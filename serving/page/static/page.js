@@ -26,7 +26,7 @@ async function ask(path, options) {
   try {
     response = await fetch(path, options);
   } catch {
-    throw new Fault("The server does not answer. If it was stopped, make serve starts it again.", true);
+    throw new Fault("The server does not answer. If it was stopped, `deepmusic serve` starts it again.", true);
   }
   let answer;
   try {
