@@ -20,8 +20,6 @@ from components.scoring.predictions import TRACK_COLUMNS, Predictions
 from components.trainer.description import ModelDescription
 from pipeline.settings import load_settings
 
-pytestmark = pytest.mark.fast
-
 GENRES = ("Rock", "Jazz", "Blues")
 LIMITS = load_settings().evaluation
 

@@ -20,8 +20,6 @@ from pipeline.run.conclusion import Stop, conclude_stopped, stop_of
 from pipeline.run.webhook import VARIABLE, tell
 from pipeline.settings import load_settings
 
-pytestmark = pytest.mark.fast
-
 PATH = "T000-xyz"
 
 

@@ -296,7 +296,7 @@ def test_the_crawled_store_is_the_catalogue(tmp_path: Path) -> None:
     [
         ("spotify.accept_policy=false", "forbids training machine-learning models on Spotify content"),
         ("spotify.playlists={Jazz: []}", "spotify.playlists: Value error, there is no playlist to crawl"),
-        ("data.path=somewhere", "spotify: Value error, enabled brings the data, and data.path names others"),
+        ("data.path=somewhere", "spotify: Value error, spotify.enabled and data.path both name a data source"),
     ],
 )
 def test_a_crawl_that_cannot_be_is_refused(assignment: str, message: str) -> None:
