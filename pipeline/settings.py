@@ -374,7 +374,7 @@ def _explain(detail: Mapping[str, Any]) -> str:
         return f"{place} is not a setting; there are {', '.join(_known_keys(detail['loc'][:-1]))}."
     # A whole section would hide what is wrong with it.
     value = "" if isinstance(detail["input"], Mapping) else f" = {detail['input']!r}"
-    return f"{place}{value}: {detail['msg']}."
+    return f"{place}{value}: {detail['msg'].removeprefix('Value error, ')}."
 
 
 def _known_keys(place: tuple[str | int, ...]) -> list[str]:

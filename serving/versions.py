@@ -50,7 +50,7 @@ def make_live(given: Given, version: str) -> int:
 def _make_live(settings: Settings, text: str) -> None:
     version = version_number(text)
     if version is None:
-        raise PipelineInputError(f"{text} is not a version; `deepmusic versions` lists them.")
+        raise PipelineInputError(f"{text!r} is not a version; `deepmusic versions` lists them.")
     home, pushed = Path(settings.home), settings.pushed
     try:
         with exclusive(home / "lock"):  # A run that is going on may be about to push.

@@ -97,7 +97,8 @@ def _clean(settings: Settings, terminal: Terminal) -> None:
         terminal.line(str(clean(settings)))
     except Exception as error:  # Whatever it is, files or the metadata: the run's result stays what it is.
         log.warning("cleaning failed", exc_info=error)
-        terminal.line(f"Not everything old could be removed: {reason(error)}. `deepmusic clean` resumes.")
+        told = str(error) if isinstance(error, PipelineInputError) else f"{reason(error)}."
+        terminal.line(f"Not everything old could be removed: {told} `deepmusic clean` resumes.")
 
 
 def _show(settings: Settings, outcome: Outcome, terminal: Terminal) -> None:

@@ -169,7 +169,7 @@ def test_a_model_of_other_genres_is_no_baseline(second_home: FinishedRun) -> Non
     assert "change of" not in result.stdout
 
 
-def test_a_pushed_version_that_is_gone_is_not_said_to_be_there(second_home: FinishedRun) -> None:
+def test_a_withdrawn_version_stays_withdrawn_and_a_removed_one_is_pushed_again(second_home: FinishedRun) -> None:
     pushed = second_home.home / "pushed"
     (version,) = (folder.name for folder in pushed.iterdir())
     (pushed / WITHDRAWN).mkdir()
@@ -179,8 +179,9 @@ def test_a_pushed_version_that_is_gone_is_not_said_to_be_there(second_home: Fini
     assert f"which was withdrawn; `deepmusic rollback --version {version}` brings it back" in result.stdout
     shutil.rmtree(pushed)
     result = run_local(second_home.arguments)
-    assert "Pushed to" not in result.stdout
-    assert re.search(r"^Not pushed:\n  an earlier run pushed it to .*removed since$", result.stdout, re.MULTILINE)
+    assert f"{pushed}/{version} was removed; it is made again" in result.stdout
+    (again,) = pushed.iterdir()
+    assert f"Pushed to {again}" in result.stdout
 
 
 def test_hyper_parameters_are_searched_for_and_kept_as_settings(second_home: FinishedRun) -> None:

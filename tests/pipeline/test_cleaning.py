@@ -104,7 +104,7 @@ class _Home:
         )
         events = [(key, artifact, _Event.INPUT) for key, artifact in inputs.items()]
         for key, name in outputs.items():
-            uri = self.folder / "artifacts" / component / key / str(self._runs)
+            uri = self.folder / "artifacts" / f"run-{self._runs}" / component / key / str(self._runs)
             uri.mkdir(parents=True)
             (uri / "file").write_bytes(bytes(100))
             type_id = self._store.put_artifact_type(metadata_store_pb2.ArtifactType(name=name))
@@ -251,20 +251,24 @@ def test_what_lies_elsewhere_is_left_alone(home: _Home, tmp_path: Path) -> None:
         handle.store.put_artifacts(moved)
     home.run()
     assert home.clean(runs=1) == Cleaned()
-    assert (precious / "Trainer" / "model" / "1" / "file").is_file()
+    assert (precious / "run-1" / "Trainer" / "model" / "1" / "file").is_file()
 
 
-def test_what_no_artifact_is_in_goes_with_the_old_runs(home: _Home) -> None:
+def test_what_killed_components_left_goes_and_no_run_that_the_metadata_do_not_know(home: _Home) -> None:
     home.run()
     home.run()
     artifacts = home.folder / "artifacts"
-    for left in ("of-lost-metadata/Trainer/model/7", "Trainer/.system/executor_execution/1", "Gen/report/99"):
-        (artifacts / left).mkdir(parents=True)
-        (artifacts / left / "file").write_bytes(bytes(100))
+    left = ("run-1/Gen/report/99", "run-2/Trainer/.system/executor_execution/1", "Trainer/.system/executor_execution/1")
+    unknown = "of-lost-metadata/ReportGen/report/7"
+    for folder in (*left, unknown):
+        (artifacts / folder).mkdir(parents=True)
+        (artifacts / folder / "file").write_bytes(bytes(100))
     home.clean(runs=2)
-    assert not (artifacts / "of-lost-metadata").exists()
-    assert not (artifacts / "Trainer" / ".system").exists()
-    assert sorted(child.name for child in (artifacts / "Gen" / "report").iterdir()) == ["1", "2"]
+    assert [folder for folder in left if (artifacts / folder).exists()] == []
+    assert (artifacts / unknown / "file").is_file()
+    assert home.there("statistics") == [1, 2]
+    home.clean(runs=1)
+    assert not (artifacts / "run-1").exists()
 
 
 def test_logs_from_before_the_runs_that_stay_go(home: _Home) -> None:

@@ -144,7 +144,8 @@ def test_a_clean_that_fails_changes_nothing_and_is_said(tmp_path: Path) -> None:
     settings = load_settings(assignments=["keep.runs=1"], texts={"name": "mine", "output": str(tmp_path)})
     conclusion._clean(settings, terminal)
     (line,) = terminal.lines
-    assert line.startswith("Not everything old could be removed: DatabaseError: file is not a database")
+    assert line.startswith("Not everything old could be removed: The metadata of runs in ")
+    assert "are damaged (file is not a database)" in line
 
 
 @pytest.mark.parametrize(

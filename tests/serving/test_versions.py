@@ -104,7 +104,7 @@ def test_versions_are_listed_with_scores_and_taken_back(finished_run: FinishedRu
 
 def test_what_cannot_be_done_is_a_line(home: Home, said: Said) -> None:
     home.copy(home.version + 1)
-    for version, words in (("5", "There is no version 5 in "), ("x", "VERSION=x is no version"), ("", "VERSION= is")):
+    for version, words in (("5", "There is no version 5 in "), ("x", "'x' is not a version"), ("", "'' is not")):
         assert call("rollback", *home.flags, "--version", version) == 1
         told = said()
         assert (words in told, len(told.splitlines())) == (True, 1), told
@@ -117,7 +117,7 @@ def test_what_cannot_be_done_is_a_line(home: Home, said: Said) -> None:
     (home.folder / "metadata.sqlite").write_text("no database")
     assert call("versions", *home.flags) == 1
     told = said()
-    assert (told.startswith("The metadata in "), len(told.splitlines())) == (True, 1), told
+    assert (told.startswith("The metadata of runs in "), len(told.splitlines())) == (True, 1), told
 
 
 def test_without_the_permission_nothing_is_moved(home: Home, said: Said) -> None:
