@@ -32,7 +32,7 @@ pathlib.Path(asked["outputs"]["outputFile"]).write_text(json.dumps(told))
 
 
 def _pipeline(**steps: dict[str, Any]) -> PipelineSpec:
-    """Steps with ``code`` and what it is ``made_with``, those ``after`` which they come, and whether they are ``cached``."""
+    """Steps with ``code`` and what it is ``made_with``, those ``after`` which they come, and if they are ``cached``."""
     document: dict[str, Any] = {
         "components": {},
         "deploymentSpec": {"executors": {}},
