@@ -133,7 +133,6 @@ def test_the_component_hands_on_a_blessing() -> None:
         genres=GENRES,
     )
     assert component.outputs["blessing"].type is standard_artifacts.InfraBlessing
-    assert component.exec_properties["code_version"] == "1"
 
 
 def _blessing(model_uri: Path, run: FinishedRun, uri: Path) -> standard_artifacts.InfraBlessing:

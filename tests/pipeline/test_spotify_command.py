@@ -20,7 +20,7 @@ from deepmusic_genre.errors import ComponentFailed, PipelineInputError
 from pipeline.create_pipeline import create_pipeline
 from pipeline.run.local_runner import LocalRunner
 from pipeline.settings import load_settings
-from tests.conftest import ROOT
+from tests.conftest import ROOT, artifacts
 from tests.support.command import command
 from tests.support.spotify_crawls import (
     arguments,
@@ -175,7 +175,7 @@ class _FirstSteps:
 
     def artifact(self, component: str, key: str) -> Path:
         """The folder of a component's only output."""
-        (folder,) = (self._home / "artifacts" / component / key).iterdir()
+        (folder,) = artifacts(self._home, component, key)
         return folder
 
 
