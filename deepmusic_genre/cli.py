@@ -69,6 +69,15 @@ def options_of(given: Given) -> list[str]:
     return [*options, *(text for assignment in given.assignments for text in ("--set", assignment))]
 
 
+class _Seconds(click.FloatRange):
+    """A bounded number of seconds; NaN, which every comparison passes, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and value.strip().lower().lstrip("+-") == "nan":
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class _Group(click.Group):
     """Commands that are suggested for a misspelt one."""
 
@@ -221,7 +230,7 @@ def serve(port: int, rest_port: int, log: str | None, log_rate: float, **given: 
 @click.option("--format", "form", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True)
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, 86_400, min_open=True),
+    type=_Seconds(0, 86_400, min_open=True),
     default=DEFAULT_TIMEOUT_S,
     show_default=True,
     help="Seconds for a request, with repeats.",

@@ -257,7 +257,7 @@ def test_file_that_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
 def test_damaged_shard_is_told_and_read_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data, labels = write_catalogue(tmp_path / "catalogue", 40)
     first = _again(tmp_path, data, labels)
-    (shard,) = (path for path in tmp_path.rglob("train") if path.is_file())
+    shard = min(path for path in tmp_path.glob("*/train") if path.is_file())
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
@@ -265,7 +265,7 @@ def test_damaged_shard_is_told_and_read_again(tmp_path: Path, caplog: pytest.Log
         second = _again(tmp_path, data, labels)
     assert f"{shard.parent} is damaged, train has changed; its files are read again" in caplog.text
     assert second.examples == first.examples
-    assert _new(second) == 40
+    assert 0 < _new(second) < 40
 
 
 def test_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:

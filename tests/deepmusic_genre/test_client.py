@@ -213,10 +213,10 @@ def test_a_server_that_answers_drop_by_drop_is_given_up() -> None:
 
 def test_the_other_interfaces_port(endpoints: Endpoints) -> None:
     swapped = _fault(endpoints.grpc.replace("grpc://", "http://"))
-    assert swapped.startswith("What answers at URL is no TF Serving: ")
+    assert swapped.startswith("URL is not a TF Serving endpoint: ")
     assert swapped.endswith("(is it the port for REST?).")
     swapped = _fault(endpoints.http.replace("http://", "grpc://"))
-    assert swapped.startswith("What answers at URL is no TF Serving: ")
+    assert swapped.startswith("URL is not a TF Serving endpoint: ")
     assert swapped.endswith("(is it the port for gRPC?).")
 
 
@@ -296,11 +296,11 @@ def test_a_server_that_stays_busy_is_given_up_in_time() -> None:
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        ((200, b"<html>"), "What answers at URL is no TF Serving: "),
-        ((200, b'{"hello": 1}'), "What answers at URL is no TF Serving: "),
-        ((404, b"<html>"), "What answers at URL is no TF Serving: it answers 404 Not Found."),
-        ((301, b""), "What answers at URL is no TF Serving: it answers 301 Moved Permanently."),
-        ((200, b" " * (17 << 20)), "What answers at URL is no TF Serving: it sends more than 16 MiB."),
+        ((200, b"<html>"), "URL is not a TF Serving endpoint: "),
+        ((200, b'{"hello": 1}'), "URL is not a TF Serving endpoint: "),
+        ((404, b"<html>"), "URL is not a TF Serving endpoint: it answers 404 Not Found."),
+        ((301, b""), "URL is not a TF Serving endpoint: it answers 301 Moved Permanently."),
+        ((200, b" " * (17 << 20)), "URL is not a TF Serving endpoint: it sends more than 16 MiB."),
         ((200, b'{"outputs": [1]}'), "The model deepmusic at URL is none of this project's: "),
         (
             (200, b'{"outputs": {"genre": [], "genres": [], "probabilities": []}}'),
@@ -320,7 +320,7 @@ def test_an_answer_of_another_kind_is_a_line_and_is_not_asked_for_again(answer: 
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        ((grpc.StatusCode.UNIMPLEMENTED, "Method not found!"), "What answers at URL is no TF Serving: "),
+        ((grpc.StatusCode.UNIMPLEMENTED, "Method not found!"), "URL is not a TF Serving endpoint: "),
         ((grpc.StatusCode.FAILED_PRECONDITION, "bad shape"), "URL refused the request: bad shape"),
         ({"genre": ["Jazz"]}, "The model deepmusic at URL is none of this project's: "),
         ({**JAZZ_TENSORS, "genre": ["Jazz", "Rock"]}, "The model deepmusic at URL is none of this project's: "),
