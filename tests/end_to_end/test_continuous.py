@@ -73,7 +73,7 @@ def test_training_starts_from_the_model_of_the_run_before(scheduled: _Scheduled)
 
 def test_what_is_old_is_gone_at_the_end_of_a_run(scheduled: _Scheduled) -> None:
     assert "nothing to remove" in scheduled.first
-    assert re.search(r"^removed \d+ artifacts, 1 pushed versions: \d", scheduled.second, re.MULTILINE)
+    assert re.search(r"^removed \d+ artifacts, 1 pushed versions, 1 logs: \d", scheduled.second, re.MULTILINE)
     (version,) = scheduled.versions
     assert version != scheduled.first_version
 
