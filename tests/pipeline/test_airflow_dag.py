@@ -61,8 +61,8 @@ _DESCRIBED = {
 _BROKEN = {
     "no variable of the dag": ("DEEPMUSIC_DAG", None, "DEEPMUSIC_DAG is not set in the environment of Airflow's"),
     "no variable of the python": ("DEEPMUSIC_PYTHON", None, "DEEPMUSIC_PYTHON is not set in the environment of"),
-    "no file": ("DEEPMUSIC_DAG", "", "DEEPMUSIC_DAG = {file} cannot be read: No such file or directory. `deepmusic airflow"),
-    "no JSON": ("DEEPMUSIC_DAG", "{", "DEEPMUSIC_DAG = {file} is no description of a DAG: it is not JSON. make air"),
+    "no file": ("DEEPMUSIC_DAG", "", "DEEPMUSIC_DAG = {file} cannot be read: No such file or directory. `deep"),
+    "no JSON": ("DEEPMUSIC_DAG", "{", "DEEPMUSIC_DAG = {file} is no description of a DAG: it is not JSON. `deep"),
     "another version": ("DEEPMUSIC_DAG", '{"name": "old"}', "DEEPMUSIC_DAG = {file} is of another version of the pro"),
 }
 _STEPS = {
