@@ -22,6 +22,7 @@ from tfx.types import standard_artifacts
 from components.track_example_gen.splits import SPLITS
 from deepmusic_genre.errors import PipelineInputError
 from pipeline.checks.beam import require_workers
+from pipeline.code_version import PACKAGES
 from pipeline.settings import load_settings
 from serving.batch.folder import Job
 from serving.batch.model import identify
@@ -168,14 +169,17 @@ def test_workers_that_die_while_they_start_do_not_hang_the_run(cluster: list[str
 
 
 def test_workers_without_the_code_or_with_another_are_refused(cluster: list[str], tmp_path: Path) -> None:
+    # Another project's package of that name, as the environment itself has this project's.
+    (tmp_path / "foreign" / "pipeline").mkdir(parents=True)
+    (tmp_path / "foreign" / "pipeline" / "__init__.py").touch()
     with (
-        another_pool(cluster, tmp_path) as arguments,
+        another_pool(cluster, tmp_path / "foreign") as arguments,
         pytest.raises(PipelineInputError, match=r"cannot run this project's code: .*No module named 'pipeline"),
     ):
         require_workers(arguments, str(tmp_path / "artifacts"), (), print)
-    for package in ("analyser", "components", "pipeline", "serving", "sources", "tagging"):
+    for package in PACKAGES:
         shutil.copytree(ROOT / package, tmp_path / "code" / package)
-    (tmp_path / "code" / "sources" / "registry.py").open("a").write("# Older.\n")
+    (tmp_path / "code" / "deepmusic_genre" / "tracks" / "registry.py").open("a").write("# Older.\n")
     with (
         another_pool(cluster, tmp_path / "code") as arguments,
         pytest.raises(PipelineInputError, match=r"not those of this run: the project's code is \w+ there and \w+ here"),
