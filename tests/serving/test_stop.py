@@ -78,7 +78,7 @@ def test_process_is_ready_tells_of_a_port_in_use_and_drains(models: Path) -> Non
     with start_process(*flags) as process:
         assert process.stdout
         line = process.stdout.readline()
-        assert f"ready, m: REST on 127.0.0.1:{rest_port}, gRPC on 127.0.0.1:{port} (a stand-in" in line
+        assert f"ready, m: REST on 127.0.0.1:{rest_port}, gRPC on 127.0.0.1:{port} (for development only)" in line
         for taken, other in ((port, f"--rest_api_port={free_port()}"), (rest_port, f"--port={free_port()}")):
             flag = f"--port={port}" if taken == port else f"--rest_api_port={rest_port}"
             with start_process(flags[0], flag, other) as second:

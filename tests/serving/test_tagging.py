@@ -164,7 +164,7 @@ def test_tracks_of_an_analyser_that_the_model_does_not_know_are_left_out(
     description = version / "assets.extra" / "description.json"
     description.write_text(json.dumps({**json.loads(description.read_text()), "analysers": ["another"]}))
     code, shown = tagging.run(finished_run.data)
-    assert code == 0, shown
+    assert code == 1, shown
     assert "0 tracks tagged, 60 rejected" in shown
     left_out = [json.loads(line) for line in (tagging.out / IngestReport.REJECTIONS_FILE).read_text().splitlines()]
     assert {item["track_id"] for item in left_out} == {f"track-{number:03d}" for number in range(60)}
