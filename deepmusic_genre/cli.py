@@ -1,7 +1,7 @@
 """The command ``deepmusic``: every option has one name, and is declared once.
 
-Commands import what they need when they run. Those that train, push or serve need the project's checkout; the
-installed package has ``predict`` alone.
+Commands import what they need when they run. Those that train, push or serve need the project's checkout; of the
+installed package's, ``predict`` is the one that works with music.
 """
 
 from __future__ import annotations

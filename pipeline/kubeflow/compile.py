@@ -11,10 +11,8 @@ import yaml
 
 from deepmusic_genre.cli import Given
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.exit_codes import FAULT
-from deepmusic_genre.process import exit_code_of, words_for
 from pipeline.console import Terminal, open_terminal, relative
-from pipeline.run.command_line import settings_of
+from pipeline.run.command_line import run_to_end, settings_of
 from pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -31,14 +29,7 @@ def compile_pipeline(given: Given) -> int:
     settings = settings_of(given)
     clusters = for_cluster(settings)
     terminal = open_terminal(settings, given.verbose)
-    try:
-        return _compile(clusters, Path(settings.home), terminal)
-    except KeyboardInterrupt as stop:
-        terminal.error(words_for(stop))
-        return exit_code_of(stop)
-    except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
-        terminal.failure("", error)
-        return FAULT
+    return run_to_end(terminal, lambda: _compile(clusters, Path(settings.home), terminal))
 
 
 def _compile(settings: Settings, home: Path, terminal: Terminal) -> int:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from deepmusic_genre.cli import Given
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.exit_codes import FAULT, OK
-from deepmusic_genre.process import exit_code_of, words_for
+from deepmusic_genre.exit_codes import OK
 from pipeline.console import Terminal, open_terminal
-from pipeline.run.command_line import named_settings
+from pipeline.run.command_line import named_settings, run_to_end
 from pipeline.settings import Settings, of_demo
 
 
@@ -26,7 +25,8 @@ def clean_old(given: Given) -> int:
     if settings.keep.keeps_everything:
         raise PipelineInputError("keep.runs and keep.versions are null, so everything is kept: set one of them.")
     settings = _settings_of_runs(settings)
-    return _clean(settings, open_terminal(settings, verbose=False))
+    terminal = open_terminal(settings, verbose=False)
+    return run_to_end(terminal, lambda: _clean(settings, terminal))
 
 
 def _settings_of_runs(settings: Settings) -> Settings:
@@ -40,17 +40,10 @@ def _settings_of_runs(settings: Settings) -> Settings:
 
 def _clean(settings: Settings, terminal: Terminal) -> int:
     terminal.moment("Looking for what is old")
-    try:
-        from pipeline.metadata.cleaning import clean
-        from pipeline.metadata.leftovers import only_run
+    from pipeline.metadata.cleaning import clean
+    from pipeline.metadata.leftovers import only_run
 
-        with only_run(Path(settings.home)):
-            cleaned = clean(settings)
-    except KeyboardInterrupt as stop:
-        terminal.error(f"{words_for(stop)} Run the same command to resume.")
-        return exit_code_of(stop)
-    except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
-        terminal.failure("", error)
-        return FAULT
+    with only_run(Path(settings.home)):
+        cleaned = clean(settings)
     terminal.line(f"{settings.name}: {cleaned}")
     return OK

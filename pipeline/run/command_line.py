@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from deepmusic_genre.cli import Given
+from deepmusic_genre.exit_codes import FAULT
 from deepmusic_genre.process import exit_code_of, words_for
 from pipeline.console import Terminal, open_terminal
 from pipeline.run.conclusion import conclude_stopped, stop_of
@@ -59,11 +60,31 @@ def run_command(
     settings = settings_of(given)
     require(settings)
     terminal = open_terminal(settings, given.verbose)
+    return run_to_end(
+        terminal,
+        lambda: run(settings, terminal),
+        lambda error: conclude_stopped(settings, stop_of(error), terminal),
+    )
+
+
+def run_to_end(
+    terminal: Terminal, work: Callable[[], int], conclude: Callable[[Exception], int] = lambda _: FAULT
+) -> int:
+    """Does a command's work, and shows in a line what keeps it from its end.
+
+    Args:
+        terminal: Has taken over standard output and error.
+        work: Answers with the exit code.
+        conclude: Answers with the exit code after a fault, which has been shown.
+
+    Returns:
+        See :mod:`deepmusic_genre.exit_codes`.
+    """
     try:
-        return run(settings, terminal)
+        return work()
     except KeyboardInterrupt as stop:
-        terminal.error(f"{words_for(stop)} Run the same command to resume after the last finished component.")
+        terminal.error(f"{words_for(stop)} Run the same command to resume.")
         return exit_code_of(stop)
     except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
         terminal.failure("", error)
-        return conclude_stopped(settings, stop_of(error), terminal)
+        return conclude(error)

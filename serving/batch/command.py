@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from components.storage.places import is_remote
 from deepmusic_genre.cli import Given
 from deepmusic_genre.exit_codes import FAULT, OK
-from deepmusic_genre.process import exit_code_of, words_for
 from pipeline.console import Terminal, open_terminal, relative
 from pipeline.pushed import pushed_version, pushing_settings
-from pipeline.run.command_line import named_settings
+from pipeline.run.command_line import named_settings, run_to_end
 from pipeline.settings import Settings, location
 
 if TYPE_CHECKING:
@@ -36,14 +35,7 @@ def tag_catalogue(given: Given, out: str, version: int | None) -> int:
     settings = pushing_settings(named_settings(given))
     folder = pushed_version(settings.pushed, version)
     terminal = open_terminal(settings, given.verbose)
-    try:
-        return _tag(settings, folder, location(out), terminal)
-    except KeyboardInterrupt as stop:
-        terminal.error(f"{words_for(stop)} Run the same command to resume.")
-        return exit_code_of(stop)
-    except Exception as error:  # Standard error is the log file by now: nobody would see the traceback.
-        terminal.failure("", error)
-        return FAULT
+    return run_to_end(terminal, lambda: _tag(settings, folder, location(out), terminal))
 
 
 def _tag(settings: Settings, version: str, out: str, terminal: Terminal) -> int:
