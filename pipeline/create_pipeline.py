@@ -118,15 +118,14 @@ def create_pipeline(
     )
     nodes.append(transform)
 
-    trainers, evaluators = [], []
+    trainers = []
     for name in settings.training.models:
         tuner = _tuner(settings, name, examples, transform) if settings.tuning.enabled else None
         warm = settings.training.warm_start and MODELS[name].in_epochs
         start = _start(settings, name, examples) if warm else None
         trainer = _trainer(name, _fit_arguments(settings, name, examples, transform), tuner, start)
         trainers.append(trainer)
-        evaluators.append(_evaluator(settings, name, examples, trainer))
-        nodes.extend(node for node in (tuner, start, trainers[-1], evaluators[-1]) if node)
+        nodes.extend(node for node in (tuner, start, trainer) if node)
     models = union([trainer.outputs["model"] for trainer in trainers])
     model_runs = union([trainer.outputs["model_run"] for trainer in trainers])
     selector = ModelSelector(
@@ -138,12 +137,18 @@ def create_pipeline(
         examples=examples,
         models=models,
         baseline_model=baseline.outputs["model"],
+        slices=settings.evaluation.slices,
+    )
+    evaluator = Evaluator(
+        examples=predictor.outputs["answers"],
+        example_splits=[TEST],
+        eval_config=eval_config(len(genres), settings.evaluation.slices),
     )
     validator = ModelValidator(
         model=selector.outputs["model"],
         baseline_model=baseline.outputs["model"],
         predictions=predictor.outputs["predictions"],
-        limits=settings.evaluation,
+        limits=settings.evaluation.limits,
     )
     model_check = ModelCheck(
         model=selector.outputs["model"],
@@ -164,9 +169,9 @@ def create_pipeline(
         statistics=statistics_gen.outputs["statistics"],
         anomalies=example_validator.outputs["anomalies"],
         model_runs=model_runs,
-        evaluations=union([evaluator.outputs["evaluation"] for evaluator in evaluators]),
         selection=selector.outputs["selection"],
         predictions=predictor.outputs["predictions"],
+        evaluation=evaluator.outputs["evaluation"],
         verdict=validator.outputs["verdict"],
         infra_blessing=model_check.outputs["blessing"],
         settings=settings.model_dump_json(),
@@ -174,7 +179,7 @@ def create_pipeline(
         # Of everything that is wired here: the report names the code that the run was made with.
         code_version=code_version(__name__),
     )
-    nodes += [selector, baseline, predictor, validator, model_check, pusher, report]
+    nodes += [selector, baseline, predictor, evaluator, validator, model_check, pusher, report]
     for node in nodes:
         _note_what_it_is_made_with(node)
     return Pipeline(
@@ -266,13 +271,3 @@ def _trainer(name: ModelName, arguments: dict[str, Any], tuner: BaseNode | None,
         base_model=start.outputs["model"] if start else None,
         **arguments,
     ).with_id(f"Trainer-{name}")
-
-
-def _evaluator(settings: Settings, name: ModelName, examples: BaseChannel, trainer: Trainer) -> Evaluator:
-    # Without the schema: with it TFMA would slice every coefficient of every track apart, and no metric reads them.
-    return Evaluator(
-        examples=examples,
-        example_splits=[TEST],
-        model=trainer.outputs["model"],
-        eval_config=eval_config(len(settings.genres)),
-    ).with_id(f"Evaluator-{name}")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from components.evaluator.slices import known_slice
 from components.model_validator.limits import Limits, Share
 from components.sampler.sampling import Sampling
 from components.spotify_crawl.request import ANALYSES_FOLDER, LABELS_FILE, POLICY, CrawlRequest, playlist_id
@@ -163,6 +164,17 @@ class TuningSettings(_Section):
     trials: Annotated[int, Field(ge=1)]
 
 
+class EvaluationSettings(Limits):
+    """What is measured, and what a model has to reach; see ``defaults.yaml``."""
+
+    slices: tuple[Annotated[str, AfterValidator(known_slice)], ...]
+
+    @property
+    def limits(self) -> Limits:
+        """What a model has to reach."""
+        return Limits(**self.model_dump(exclude={"slices"}))
+
+
 class KeepSettings(_Section):
     """What of old runs stays; see ``defaults.yaml``."""
 
@@ -243,7 +255,7 @@ class Settings(_Section):
     training: TrainingSettings
     models: ModelsHyperparameters
     tuning: TuningSettings
-    evaluation: Limits
+    evaluation: EvaluationSettings
     keep: KeepSettings
     beam: BeamSettings
     airflow: AirflowSettings
@@ -251,7 +263,7 @@ class Settings(_Section):
 
     @field_validator("evaluation")
     @classmethod
-    def _genres_of_the_list(cls, evaluation: Limits, info: ValidationInfo) -> Limits:
+    def _genres_of_the_list(cls, evaluation: EvaluationSettings, info: ValidationInfo) -> EvaluationSettings:
         unknown = set(evaluation.min_genre_f1) - set(info.data.get("genres", evaluation.min_genre_f1))
         if unknown:
             raise ValueError(f"min_genre_f1 names {', '.join(sorted(unknown))}, which is not in genres")

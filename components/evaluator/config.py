@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from tensorflow_model_analysis.proto import config_pb2
 
+from components.evaluator.answers import ANSWER, LABEL, MODEL, slice_feature
 from components.evaluator.metrics import GenreMetrics
-from components.trainer.export import EVALUATION_SIGNATURE, EXAMPLES_SIGNATURE, LENGTH
-from components.transform.preprocessing import GENRE_INDEX
-
-ACCURACY = "accuracy"
-SLICES = ("genre", "source", LENGTH)
-"""Features whose values are slices of their own, beside the split as a whole."""
 
 
-def eval_config(num_genres: int) -> config_pb2.EvalConfig:
-    """TFMA's configuration.
+def eval_config(num_genres: int, slices: Sequence[str]) -> config_pb2.EvalConfig:
+    """TFMA's configuration for the answers of any number of models, see :mod:`components.evaluator.answers`.
+
+    Each model's answers are a slice, and each slice of the tracks is one of a model's answers.
 
     There are no thresholds: ModelValidator decides, with intervals.
+
+    Args:
+        num_genres: how many classes there are.
+        slices: keys of :data:`components.evaluator.slices.SLICES`.
     """
     return config_pb2.EvalConfig(
-        model_specs=[
-            config_pb2.ModelSpec(
-                signature_name=EXAMPLES_SIGNATURE,
-                preprocessing_function_names=[EVALUATION_SIGNATURE],
-                label_key=GENRE_INDEX,
-                prediction_key="probabilities",
-            )
+        model_specs=[config_pb2.ModelSpec(label_key=LABEL, prediction_key=ANSWER)],
+        slicing_specs=[
+            config_pb2.SlicingSpec(feature_keys=[MODEL]),
+            *(config_pb2.SlicingSpec(feature_keys=[MODEL, slice_feature(name)]) for name in slices),
         ],
-        slicing_specs=[config_pb2.SlicingSpec(), *(config_pb2.SlicingSpec(feature_keys=[key]) for key in SLICES)],
         metrics_specs=[
             config_pb2.MetricsSpec(
                 metrics=[
                     _metric("ExampleCount"),
-                    _metric("SparseCategoricalAccuracy", name=ACCURACY),
                     _metric("MultiClassConfusionMatrixAtThresholds", thresholds=[0.0]),
                     _metric(GenreMetrics, num_genres=num_genres),
                 ]

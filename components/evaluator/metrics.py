@@ -13,13 +13,17 @@ from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.metrics.multi_class_confusion_matrix_metrics import multi_class_confusion_matrices
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.scoring.scores import GENRE_SCORES, genre_scores, macro_f1
+from components.scoring.scores import GENRE_SCORES, accuracy, genre_scores, macro_f1
 
+ACCURACY = "accuracy"
 MACRO_F1 = "macro_f1"
 
 
 class GenreMetrics(metric_types.Metric):
-    """Macro F1, and each genre's scores under its class index as sub key."""
+    """Macro F1, accuracy, and each genre's scores under its class index as sub key.
+
+    TFMA's own accuracy is Keras's, which takes seconds for what is in the matrix already.
+    """
 
     def __init__(self, num_genres: int, name: str = MACRO_F1) -> None:
         """Makes the metric for class indices from 0 to ``num_genres - 1``."""
@@ -67,7 +71,7 @@ def _computations(
         by_genre = {
             key(score, genre): float(value) for score in GENRE_SCORES for genre, value in enumerate(scores[score])
         }
-        return {key(name): float(macro_f1(confusion)), **by_genre}
+        return {key(name): float(macro_f1(confusion)), key(ACCURACY): float(accuracy(confusion)), **by_genre}
 
-    keys = [key(name), *(key(score, genre) for score in GENRE_SCORES for genre in range(num_genres))]
+    keys = [key(name), key(ACCURACY), *(key(score, genre) for score in GENRE_SCORES for genre in range(num_genres))]
     return [*matrices, metric_types.DerivedMetricComputation(keys=keys, result=result)]

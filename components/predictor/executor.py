@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from typing import Any
@@ -11,6 +12,7 @@ from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components.artifacts import TestPredictions
+from components.evaluator.answers import write_answers
 from components.scoring.predictions import Predictions, require_finite
 from components.scoring.saved_model import predict_examples
 from components.scoring.tracks import track_table
@@ -31,7 +33,7 @@ class Executor(BaseExecutor):
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes one Parquet file a model."""
+        """Writes one Parquet file a model, and all answers as examples."""
         self._log_startup(input_dict, output_dict, exec_properties)
         split = artifact_utils.get_split_uri(input_dict["examples"], TEST)
         examples = raw_examples([io_utils.all_files_pattern(split)])
@@ -42,6 +44,7 @@ class Executor(BaseExecutor):
         # A runner that hands on an artifact in any case hands on an empty one.
         for model in filter(has_description, input_dict.get("baseline_model") or []):
             models[TestPredictions.BASELINE] = model
+        answers = {}
         for name, model in models.items():
             folder = path_utils.serving_model_path(model.uri)
             probabilities = require_finite(predict_examples(folder, EXAMPLES_SIGNATURE, examples), name)
@@ -50,6 +53,9 @@ class Executor(BaseExecutor):
                 predictions = _unknown_to(model, predictions)
             if len(predictions.probabilities):
                 predictions.save(os.path.join(output, f"{name}.parquet"))
+                answers[name] = predictions
+        slices = json.loads(exec_properties["slices"])
+        write_answers(artifact_utils.get_single_instance(output_dict["answers"]), answers, slices)
 
 
 def _unknown_to(baseline: Artifact, predictions: Predictions) -> Predictions:

@@ -30,7 +30,7 @@ class ReportGenSpec(ComponentSpec):
         "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
         "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
         "model_runs": ChannelParameter(type=standard_artifacts.ModelRun),
-        "evaluations": ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
         "selection": ChannelParameter(type=ModelSelection),
         "predictions": ChannelParameter(type=TestPredictions),
         "verdict": ChannelParameter(type=ModelVerdict),
@@ -58,7 +58,7 @@ class ReportGen(BaseComponent):
         statistics: BaseChannel,
         anomalies: BaseChannel,
         model_runs: BaseChannel,
-        evaluations: BaseChannel,
+        evaluation: BaseChannel,
         selection: BaseChannel,
         predictions: BaseChannel,
         verdict: BaseChannel,
@@ -75,7 +75,7 @@ class ReportGen(BaseComponent):
             statistics: of those examples.
             anomalies: found in those statistics.
             model_runs: one for each candidate.
-            evaluations: TFMA's, one for each candidate.
+            evaluation: TFMA's, of all answers.
             selection: which candidate goes on.
             predictions: the candidates' and the baseline's answers to the test split.
             verdict: whether the selected model is good enough to be pushed.
@@ -91,7 +91,7 @@ class ReportGen(BaseComponent):
                 statistics=statistics,
                 anomalies=anomalies,
                 model_runs=model_runs,
-                evaluations=evaluations,
+                evaluation=evaluation,
                 selection=selection,
                 predictions=predictions,
                 verdict=verdict,

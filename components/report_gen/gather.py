@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow_model_analysis as tfma
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.components.example_gen.utils import FINGERPRINT_PROPERTY_NAME
-from tfx.types import Artifact, artifact_utils, standard_artifacts
+from tfx.types import Artifact, artifact_utils
 
 from components.anomaly_gate.anomalies import describe, read_anomalies
 from components.artifacts import (
@@ -23,8 +23,8 @@ from components.artifacts import (
     IngestReport,
     TestPredictions,
 )
-from components.evaluator.config import ACCURACY
-from components.evaluator.metrics import MACRO_F1
+from components.evaluator.answers import MODEL, SLICE_PREFIX
+from components.evaluator.metrics import ACCURACY, MACRO_F1
 from components.model_check.executor import read_faults
 from components.model_selector.selection import Candidate, load_selection
 from components.model_validator.verdict import load_verdict
@@ -46,7 +46,6 @@ from components.scoring.scores import Bootstrap, Floats
 from components.storage.files import fileio
 from components.storage.json_files import Struct, read_json
 from components.track_example_gen.report import GenresOfTrack, IngestSummary
-from components.trainer.description import load_description
 from components.trainer.record import load_training
 from deepmusic_genre.tracks.track import SEGMENT_FEATURES, Rejection
 
@@ -57,8 +56,8 @@ _INPUTS = (
     "anomalies",
     "model_runs",
     "selection",
-    "evaluations",
     "predictions",
+    "evaluation",
     "verdict",
     "infra_blessing",
 )
@@ -114,7 +113,7 @@ def _models(
     bootstrap: Bootstrap,
 ) -> list[ModelReport]:
     trainings = {training.model: training for training in (load_training(run.uri) for run in artifacts["model_runs"])}
-    slices = dict(_slices(evaluation.uri) for evaluation in artifacts["evaluations"])
+    slices = _slices(artifact_utils.get_single_uri(list(artifacts["evaluation"])))
     models = []
     for candidate in candidates:
         training = trainings[candidate.model]
@@ -138,27 +137,20 @@ def _baseline(predictions_uri: str) -> Predictions | None:
     return load_predictions(path) if fileio.exists(path) else None
 
 
-def _slices(evaluation_uri: str) -> tuple[str, Slices]:
-    """The model's name, and its scores on each slice; the values of a feature are in order.
-
-    TFMA drops the name of a model that it evaluates alone, and keeps where the model is: it says its name itself.
-    """
-    result = tfma.load_eval_result(evaluation_uri)
-    slices: Slices = {}
-    for key, by_output in result.slicing_metrics:
-        if len(key) != 1:
-            continue
-        ((feature, value),) = key
+def _slices(evaluation_uri: str) -> dict[str, Slices]:
+    """Each model's scores on each slice; the values of a feature are in order."""
+    models: dict[str, Slices] = {}
+    for key, by_output in sorted(tfma.load_eval_result(evaluation_uri).slicing_metrics, key=lambda item: item[0]):
+        parts = dict(key)
+        slices = models.setdefault(parts.pop(MODEL), {})
         metrics = by_output[""][""]
-        tracks, accuracy, macro_f1 = (
-            float(metrics[name]["doubleValue"]) for name in ("example_count", ACCURACY, MACRO_F1)
-        )
-        slices.setdefault(feature, []).append(SliceRow(str(value), int(tracks), accuracy, macro_f1))
-    for rows in slices.values():
-        rows.sort(key=lambda row: row.value)
-    model = standard_artifacts.Model()
-    model.uri = os.path.dirname(result.model_location)
-    return load_description(model).name, dict(sorted(slices.items()))
+        for feature, value in parts.items():
+            tracks, accuracy, macro_f1 = (
+                float(metrics[name]["doubleValue"]) for name in ("example_count", ACCURACY, MACRO_F1)
+            )
+            row = SliceRow(str(value), int(tracks), accuracy, macro_f1)
+            slices.setdefault(feature.removeprefix(SLICE_PREFIX), []).append(row)
+    return models
 
 
 def _data(artifacts: Mapping[str, Sequence[Artifact]], genres: Sequence[str]) -> DataReport:

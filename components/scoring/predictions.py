@@ -13,18 +13,11 @@ import pyarrow.parquet as pq
 
 from components.scoring.scores import Confusion, Indices, confusion_matrix
 from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.tracks.track import FACTS
 
-TRACK_COLUMNS = {
-    "track_id": pa.string(),
-    "artist_id": pa.string(),
-    "artist": pa.string(),
-    "title": pa.string(),
-    "source": pa.string(),
-    "analyser": pa.string(),
-    "duration": pa.float32(),
-    "num_segments": pa.int64(),
-    "genre": pa.string(),
-}
+_ARROW_TYPES = {str: pa.string(), float: pa.float32(), int: pa.int64()}
+
+TRACK_COLUMNS = {name: _ARROW_TYPES[of_type] for name, of_type in FACTS.items()}
 """What is kept of a track; a text is empty where it is unknown, a duration is in seconds."""
 
 _PROBABILITIES = "probabilities"

@@ -10,7 +10,6 @@ import tensorflow as tf
 from components.scoring.calibration import SMALLEST_PROBABILITY
 from components.trainer.description import ModelDescription
 from components.trainer.input_pipeline import TransformGraph
-from components.transform.preprocessing import GENRE_INDEX
 from deepmusic_genre.tracks.track import N_COEFFICIENTS, SEGMENT_FEATURES
 
 ARRAYS_SIGNATURE = "serving_default"
@@ -18,13 +17,6 @@ ARRAYS_SIGNATURE = "serving_default"
 
 EXAMPLES_SIGNATURE = "serving_examples"
 """Takes ``examples``, serialized tf.Examples as TrackExampleGen writes them; only the coefficients are needed."""
-
-EVALUATION_SIGNATURE = "transform_features"
-"""Takes ``examples`` with a genre; answers the transformed label and the length's class, for evaluation."""
-
-LENGTH = "length"
-_LENGTHS = (300, 600, 900)
-_LENGTH_NAMES = ("0 to 299 segments", "300 to 599 segments", "600 to 899 segments", "900 segments and more")
 
 
 class ServingModule(tf.Module):
@@ -74,19 +66,7 @@ class ServingModule(tf.Module):
         def from_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             return answer(tf.io.parse_example(examples, serving_spec))
 
-        @tf.function(autograph=False, input_signature=[_examples_spec()])
-        def for_evaluation(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-            raw = tf.io.parse_example(examples, graph.raw_spec)
-            return {
-                GENRE_INDEX: graph.layer(raw)[GENRE_INDEX],
-                LENGTH: length_class(tf.squeeze(raw["num_segments"], 1)),
-            }
-
-        self.functions = {
-            ARRAYS_SIGNATURE: from_arrays,
-            EXAMPLES_SIGNATURE: from_examples,
-            EVALUATION_SIGNATURE: for_evaluation,
-        }
+        self.functions = {ARRAYS_SIGNATURE: from_arrays, EXAMPLES_SIGNATURE: from_examples}
 
     def _answer(self, probabilities: tf.Tensor) -> dict[str, tf.Tensor]:
         best = tf.argmax(probabilities, axis=1)
@@ -118,12 +98,6 @@ def raw_features(timbre: tf.Tensor, pitches: tf.Tensor) -> dict[str, tf.RaggedTe
         name: ragged.with_flat_values(coefficient)
         for name, coefficient in zip(SEGMENT_FEATURES, tf.unstack(ragged.flat_values, axis=1), strict=True)
     }
-
-
-def length_class(num_segments: tf.Tensor) -> tf.Tensor:
-    """What a track's length, int64 ``[batch]``, is called where scores are told by length."""
-    place = tf.reduce_sum(tf.cast(num_segments[:, tf.newaxis] >= _LENGTHS, tf.int32), axis=1)
-    return tf.gather(tf.constant(_LENGTH_NAMES), place)
 
 
 def save(module: ServingModule, folder: str) -> None:

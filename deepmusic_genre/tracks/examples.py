@@ -8,9 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-from deepmusic_genre.tracks.track import SEGMENT_FEATURES, Track
-
-_TEXT_FEATURES = ("track_id", "artist_id", "artist", "title", "genre", "source", "analyser")
+from deepmusic_genre.tracks.track import FACTS, SEGMENT_FEATURES, Track
 
 # tf.train.Example, field by field, except that FloatList.value is `bytes`: on the wire a packed repeated float is the
 # little-endian bytes of a float32 array with their length in front, so that a coefficient is one copy of memory.
@@ -84,14 +82,19 @@ def encode_track(track: Track, max_segments: int | None = None) -> bytes:
     """
     example = _with_segments(track.segments[:max_segments])
     features = example.features.feature
-    for name in _TEXT_FEATURES:
-        # Named even where there is no text: so every file of examples has every feature.
-        feature = features[name]
-        if text := getattr(track, name):
-            feature.bytes_list.value.append(text.encode())
-    features["duration"].float_list.value = np.array(track.duration, "<f4").tobytes()
-    features["num_segments"].int64_list.value.append(len(track.segments))
+    for name, of_type in FACTS.items():
+        _set(features[name], of_type, getattr(track, name))
     return _serialized(example)
+
+
+def _set(feature: Any, of_type: type, value: Any) -> None:
+    if of_type is float:
+        feature.float_list.value = np.array(value, "<f4").tobytes()
+    elif of_type is int:
+        feature.int64_list.value.append(value)
+    # Named even where there is no text: so every file of examples has every feature.
+    elif value:
+        feature.bytes_list.value.append(value.encode())
 
 
 def encode_segments(segments: npt.NDArray[np.float32]) -> bytes:

@@ -28,6 +28,20 @@ SEGMENT_FEATURES = TIMBRE_FEATURES + PITCH_FEATURES
 """Every feature with one value a segment, in the order of :attr:`Track.segments`' columns."""
 
 
+FACTS: dict[str, type] = {
+    "track_id": str,
+    "artist_id": str,
+    "artist": str,
+    "title": str,
+    "genre": str,
+    "source": str,
+    "analyser": str,
+    "duration": float,
+    "num_segments": int,
+}
+"""What is known of a track besides its segments: attributes of :class:`Track`, each a feature of its example."""
+
+
 class InvalidTrack(ValueError):
     """A track that cannot be used; its message is the reason shown to the user."""
 
@@ -64,6 +78,11 @@ class Track:
     def __post_init__(self) -> None:
         if not 0 <= self.duration <= np.finfo(np.float32).max:
             raise InvalidTrack(f"the track's duration = {self.duration:g} is not a number of seconds")
+
+    @property
+    def num_segments(self) -> int:
+        """How many there are."""
+        return len(self.segments)
 
     @property
     def artist_key(self) -> str:

@@ -15,7 +15,6 @@ from components.scoring.calibration import with_temperature
 from components.scoring.predictions import load_predictions, require_finite
 from components.scoring.tracks import track_table
 from components.trainer.description import load_description, not_trained_on
-from components.trainer.export import length_class
 from components.trainer.fitting import Task, class_weights
 from components.trainer.input_pipeline import (
     TransformedReader,
@@ -213,11 +212,6 @@ def test_the_run_keeps_what_is_needed_to_judge_the_training(finished_run: Finish
     np.testing.assert_allclose(reference, calibrated, atol=1e-6)
     ids = [_features(example)["track_id"].bytes_list.value[0].decode() for example in examples]
     assert validation.tracks["track_id"].to_pylist()[: len(ids)] == ids
-
-
-def test_lengths_have_names() -> None:
-    names = length_class(tf.constant([1, 299, 300, 599, 899, 900, 5000], tf.int64)).numpy()
-    assert [name.decode()[:5] for name in names] == ["0 to ", "0 to ", "300 t", "300 t", "600 t", "900 s", "900 s"]
 
 
 def test_both_signatures_answer_alike(model: Any, train_examples: list[bytes]) -> None:

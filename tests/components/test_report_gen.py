@@ -7,14 +7,14 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
-import tensorflow_model_analysis as tfma
+from google.protobuf import json_format
 from sklearn.metrics import classification_report
 from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx.components.evaluator.executor import Executor as EvaluatorExecutor
 from tfx.types import Artifact, artifact_utils, standard_artifacts
 from tfx.types.channel import Channel
 
@@ -27,6 +27,7 @@ from components.artifacts import (
     RunReport,
     TestPredictions,
 )
+from components.evaluator.answers import write_answers
 from components.evaluator.config import eval_config
 from components.model_selector.selection import Candidate, Selection
 from components.model_validator.verdict import Check, Verdict
@@ -38,7 +39,6 @@ from components.scoring.calibration import expected_calibration_error, with_temp
 from components.scoring.predictions import TRACK_COLUMNS, Predictions
 from components.scoring.scores import Bootstrap, Estimate, accuracy, macro_f1
 from components.track_example_gen.report import GenresOfTrack, IngestSummary
-from components.trainer.description import ModelDescription
 from components.trainer.record import TrainingRecord
 from deepmusic_genre.tracks.examples import encode_track
 from deepmusic_genre.tracks.track import ECHO_NEST, SEGMENT_FEATURES, Rejection, Track
@@ -152,21 +152,14 @@ def _model_run(folder: Path, model: str, history: dict[str, list[float]]) -> Art
     return run
 
 
-def _evaluation(folder: Path, model: str, predictions: Predictions) -> Artifact:
-    config = eval_config(len(GENRES))
-    (spec,) = config.model_specs
-    spec.Clear()
-    spec.MergeFrom(tfma.ModelSpec(label_key="label", prediction_key="prediction"))
-    frame = predictions.tracks.select(["genre", "source"]).to_pandas()
-    frame["length"] = ["short" if number < 20 else "long" for number in predictions.tracks["num_segments"].to_pylist()]
-    frame["label"], frame["prediction"] = predictions.actual, list(predictions.probabilities.astype(float))
-    evaluation = _artifact(standard_artifacts.ModelEvaluation, folder / f"evaluation-{model}")
-    tfma.analyze_raw_data(pd.DataFrame(frame), config, output_path=evaluation.uri)
-    # As the Evaluator notes it, which evaluates a model and not a table of its answers.
-    saved_model = folder / f"model-{model}" / "Format-Serving"
-    ModelDescription(model, list(GENRES)).save(str(saved_model), [])
-    noted = Path(evaluation.uri, "eval_config.json")
-    noted.write_text(json.dumps({**json.loads(noted.read_text()), "modelLocations": {"": str(saved_model)}}))
+def _evaluation(folder: Path, answers: dict[str, Predictions]) -> Artifact:
+    examples = _artifact(standard_artifacts.Examples, folder / "answers")
+    slices = ["genre", "source", "length"]
+    write_answers(examples, answers, slices)
+    evaluation = _artifact(standard_artifacts.ModelEvaluation, folder / "evaluation")
+    config = json_format.MessageToJson(eval_config(len(GENRES), slices), preserving_proto_field_name=True)
+    properties = {"eval_config": config, "example_splits": '["test"]'}
+    EvaluatorExecutor().Do({"examples": [examples]}, {"evaluation": [evaluation]}, properties)
     return evaluation
 
 
@@ -186,7 +179,7 @@ def _models(folder: Path) -> dict[str, list[Artifact]]:
     Verdict("c1m1", "c2m1", checks).save(verdict.uri)
     return {
         "model_runs": [_model_run(folder, "linear_model", {}), _model_run(folder, "c1m1", curve)],
-        "evaluations": [_evaluation(folder, "c1m1", C1M1)],
+        "evaluation": [_evaluation(folder, {"c1m1": C1M1, "linear_model": LINEAR})],
         "selection": [selection],
         "predictions": [predictions],
         "verdict": [verdict],
@@ -419,15 +412,16 @@ def test_coefficients_are_told_by_genre(written: Written) -> None:
 
 
 def test_slices_are_those_of_the_evaluation(written: Written) -> None:
-    sliced, unsliced = written.numbers["models"]
+    sliced, other = written.numbers["models"]
     assert list(sliced["slices"]) == ["genre", "length", "source"]
     (odd, even) = sliced["slices"]["source"]
     right = C1M1.actual == C1M1.predicted
     assert (odd["value"], odd["tracks"]) == ("audio_analysis", 15)
     assert odd["accuracy"] == pytest.approx(right[1::2].mean())
     assert even["accuracy"] == pytest.approx(right[::2].mean())
-    assert unsliced["slices"] == {}
-    assert written.html.count("Slices of the test split") == 1
+    right = LINEAR.actual == LINEAR.predicted
+    assert other["slices"]["source"][0]["accuracy"] == pytest.approx(right[1::2].mean())
+    assert written.html.count("Slices of the test split") == 2
 
 
 def test_a_model_without_epochs_has_no_curves(written: Written) -> None:

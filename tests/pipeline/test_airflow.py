@@ -51,7 +51,7 @@ def test_the_dag_is_described_with_what_each_component_waits_for(steps: Steps) -
     assert {"ModelCheck", "ModelValidator"} <= set(upstream["Pusher"])
     assert (dag["name"], dag["home"], dag["schedule"]) == ("dag", str(steps.home), "0 3 * * *")
     assert dag["parameters"]["data"] == steps.options[1]
-    assert {node["id"] for node in dag["nodes"] if node["heavy"]} >= {"Transform", "Trainer-c1m1", "Evaluator-tangent"}
+    assert {node["id"] for node in dag["nodes"] if node["heavy"]} >= {"Transform", "Trainer-c1m1", "Trainer-tangent"}
 
 
 def test_components_of_one_run_take_each_others_outputs(steps: Steps, run: Path) -> None:
@@ -134,7 +134,7 @@ def test_settings_of_another_folder_are_refused(steps: Steps) -> None:
 def test_a_run_of_other_components_is_refused_at_its_beginning(steps: Steps) -> None:
     failed = steps.begin("other", "training.models=[c1m1,c2m1]", "training.sampling=downsampled")
     assert failed.returncode == FAULT
-    more, less = "Sampler, Trainer-c2m1, Evaluator-c2m1", "Trainer-tangent, Evaluator-tangent"
+    more, less = "Sampler, Trainer-c2m1", "Trainer-tangent"
     assert f"The run's settings make {more}, and make no {less}; the DAG was described for others." in failed.stdout
     assert not steps.file("other").exists()
     noted = json.loads(steps.file("other").with_suffix(".begin.json").read_text())

@@ -69,8 +69,6 @@ def test_served_tracks_are_logged(finished_run: FinishedRun, tmp_path: Path) -> 
             request.model_spec.name, request.model_spec.signature_name = "m", EXAMPLES_SIGNATURE
             request.inputs["examples"].CopyFrom(tf.make_tensor_proto([sent]))
             stub.Predict(request, metadata=[("user", "secret")])
-            request.model_spec.signature_name = "transform_features"
-            stub.Predict(request)
         tracks = arrays(2, 40, 0.5)
         for array in tracks.values():
             array[1, 30:] = 0
