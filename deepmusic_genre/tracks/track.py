@@ -144,6 +144,9 @@ def segment_matrix(timbre: npt.ArrayLike, pitches: npt.ArrayLike, durations: npt
     durations = np.asarray(durations, np.float64)
     if not len(timbre):
         raise InvalidTrack("it has no segments")
+    for name, vectors in (("timbre", timbre), ("pitches", pitches)):
+        if vectors.ndim != 2 or vectors.shape[1] != N_COEFFICIENTS:
+            raise InvalidTrack(f"{name} has the shape {vectors.shape}, not that of vectors of {N_COEFFICIENTS} values")
     if not len(timbre) == len(pitches) == len(durations):
         raise InvalidTrack(f"{len(timbre)} timbre vectors, {len(pitches)} pitch vectors, {len(durations)} durations")
     _require_all(np.isfinite(timbre), timbre, "timbre", "is not a finite number")

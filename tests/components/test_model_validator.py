@@ -21,7 +21,7 @@ from components.trainer.description import ModelDescription
 from pipeline.settings import load_settings
 
 GENRES = ("Rock", "Jazz", "Blues")
-LIMITS = load_settings().evaluation
+LIMITS = load_settings().evaluation.limits
 
 
 def test_a_first_model_has_to_beat_the_most_frequent_genre_alone() -> None:
