@@ -240,6 +240,7 @@ def _fit_arguments(settings: Settings, name: ModelName, examples: BaseChannel, t
             "hyperparameters": getattr(settings.models, name).model_dump(),
             "balance": settings.training.balance,
             "seed": settings.training.seed,
+            "sure_accuracy": settings.training.sure_accuracy,
         },
     }
 

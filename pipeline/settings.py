@@ -145,6 +145,7 @@ class TrainingSettings(_Section):
     sampling: Sampling
     balance: Balance
     warm_start: bool
+    sure_accuracy: Share
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
     @field_validator("models")

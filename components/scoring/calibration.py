@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,22 @@ BINS = 15
 
 _LARGEST = 20.0
 _PRIOR_DEVIATION = 0.5
+_HANDFUL = 20
 SMALLEST_PROBABILITY = 1e-30
 """What stands in for zero where a logarithm is taken."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is done with a model's probabilities.
+
+    Attributes:
+        temperature: what the logits are divided by.
+        sure_from: the probability, thereafter, from which an answer is called sure.
+    """
+
+    temperature: float = 1.0
+    sure_from: float = 0.0
 
 
 def with_temperature(probabilities: npt.NDArray[Any], temperature: float) -> Floats:
@@ -48,6 +63,26 @@ def fit_temperature(probabilities: npt.NDArray[Any], actual: Indices) -> float:
 
     bound = np.log(_LARGEST)
     return float(np.exp(minimize_scalar(loss, bounds=(-bound, bound), method="bounded").x))
+
+
+def sure_from(probabilities: npt.NDArray[Any], actual: Indices, wanted: float) -> float:
+    """The lowest probability from which answers are right as often as is wanted.
+
+    Args:
+        probabilities: calibrated, ``[tracks, genres]``, of tracks that the model was not trained on.
+        actual: class indices ``[tracks]``.
+        wanted: share of the answers from there on that has to be right, 0..1.
+
+    Returns:
+        0..1; above 1 if not even the surest answers are right so often.
+    """
+    sure = probabilities.max(axis=1)
+    order = np.argsort(-sure, kind="stable")
+    right = (probabilities.argmax(axis=1) == actual)[order]
+    shares = right.cumsum() / np.arange(1, len(right) + 1)
+    # The share of a handful is chance.
+    enough = np.flatnonzero((shares >= wanted) & (np.arange(len(right)) + 1 >= min(_HANDFUL, len(right))))
+    return float(sure[order][enough[-1]]) if len(enough) else 2.0
 
 
 def calibration_bins(probabilities: npt.NDArray[Any], actual: Indices) -> Floats:

@@ -6,6 +6,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from components.scoring.predictions import TRACK_COLUMNS
+from deepmusic_genre.tracks.track import artist_key
 
 _TYPES = {pa.string(): (tf.string, ""), pa.int64(): (tf.int64, 0), pa.float32(): (tf.float32, 0.0)}
 _PARSED_TOGETHER = 256
@@ -21,6 +22,12 @@ def track_table(examples: tf.data.Dataset) -> pa.Table:
         for batch in parsed.as_numpy_iterator()
     ]
     return pa.concat_tables(batches) if batches else schema.empty_table()
+
+
+def artist_keys(tracks: pa.Table) -> list[str]:
+    """What tells each track's artist from others, empty where the artist is unknown."""
+    pairs = zip(tracks["artist_id"].to_pylist(), tracks["artist"].to_pylist(), strict=True)
+    return [artist_key(artist_id, artist) for artist_id, artist in pairs]
 
 
 def _decoded(values: list[object]) -> list[object]:

@@ -7,16 +7,26 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from components.scoring.calibration import SMALLEST_PROBABILITY
+from components.scoring.calibration import SMALLEST_PROBABILITY, Calibration
 from components.trainer.description import ModelDescription
+from components.trainer.fitting import FAMILIARITY, PROBABILITIES
 from components.trainer.input_pipeline import TransformGraph
-from deepmusic_genre.tracks.track import N_COEFFICIENTS, SEGMENT_FEATURES
+from deepmusic_genre.tracks.track import MIN_SEGMENTS, N_COEFFICIENTS, SEGMENT_FEATURES
 
 ARRAYS_SIGNATURE = "serving_default"
 """Takes ``timbre`` and ``pitches``, float32 ``[batch, segments, 12]``."""
 
 EXAMPLES_SIGNATURE = "serving_examples"
 """Takes ``examples``, serialized tf.Examples as TrackExampleGen writes them; only the coefficients are needed."""
+
+SURE = "sure"
+"""Output: whether an answer is right as often as was asked for, and the track is like those trained on."""
+
+UNFAMILIAR = 0.01
+"""Share of the training tracks below which a track's familiarity keeps its answer from being sure."""
+
+_LARGEST_COEFFICIENT = 10_000.0
+_NO_NUMBER = float("nan")
 
 
 class ServingModule(tf.Module):
@@ -33,16 +43,17 @@ class ServingModule(tf.Module):
         inputs: Sequence[str],
         graph: TransformGraph,
         description: ModelDescription,
-        temperature: float = 1.0,
+        calibration: Calibration = Calibration(),  # noqa: B008 - it cannot be changed
     ) -> None:
         """Wraps a model.
 
         Args:
-            model: from a dictionary of transformed features to probabilities ``[batch, genres]``.
+            model: from a dictionary of transformed features to probabilities ``[batch, genres]``, or to a dictionary of
+                these and of the familiarity ``[batch]``.
             inputs: the names of these features.
             graph: the preprocessing.
             description: the genres' names, and whose analyses the model takes.
-            temperature: what the logits are divided by, see :mod:`components.scoring.calibration`.
+            calibration: what is done with the probabilities.
         """
         super().__init__()
         self._variables = [variable.value for variable in model.variables]
@@ -53,10 +64,13 @@ class ServingModule(tf.Module):
         serving_spec = {name: graph.raw_spec[name] for name in SEGMENT_FEATURES}
 
         def answer(raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            transformed = graph.layer(raw)
-            probabilities = model({name: transformed[name] for name in inputs}, training=False)
-            logits = tf.math.log(tf.maximum(probabilities, SMALLEST_PROBABILITY))
-            return self._answer(tf.nn.softmax(logits / temperature))
+            usable, features = only_usable(raw)
+            transformed = graph.layer(features)
+            outputs = model({name: transformed[name] for name in inputs}, training=False)
+            outputs = outputs if isinstance(outputs, dict) else {PROBABILITIES: outputs}
+            logits = tf.math.log(tf.maximum(outputs[PROBABILITIES], SMALLEST_PROBABILITY))
+            probabilities = tf.nn.softmax(logits / calibration.temperature)
+            return self._answer(usable, probabilities, outputs.get(FAMILIARITY), calibration.sure_from)
 
         @tf.function(autograph=False, input_signature=[_segments_spec("timbre"), _segments_spec("pitches")])
         def from_arrays(timbre: tf.Tensor, pitches: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -68,16 +82,52 @@ class ServingModule(tf.Module):
 
         self.functions = {ARRAYS_SIGNATURE: from_arrays, EXAMPLES_SIGNATURE: from_examples}
 
-    def _answer(self, probabilities: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _answer(
+        self, usable: tf.Tensor, probabilities: tf.Tensor, familiarity: tf.Tensor | None, sure_from: float
+    ) -> dict[str, tf.Tensor]:
         best = tf.argmax(probabilities, axis=1)
-        names = tf.broadcast_to(self._genres, tf.shape(probabilities))
-        return {
-            "genre": tf.gather(self._genres, best),
-            "probability": tf.reduce_max(probabilities, axis=1),
-            "genres": names,
-            "probabilities": probabilities,
+        highest = tf.reduce_max(probabilities, axis=1)
+        sure = usable & (highest >= sure_from)
+        answer = {
+            "genre": tf.where(usable, tf.gather(self._genres, best), ""),
+            "probability": tf.where(usable, highest, _NO_NUMBER),
+            "genres": tf.broadcast_to(self._genres, tf.shape(probabilities)),
+            PROBABILITIES: tf.where(usable[:, tf.newaxis], probabilities, _NO_NUMBER),
             "analyser": tf.fill(tf.shape(best), self._analyser),
         }
+        if familiarity is not None:
+            answer[FAMILIARITY] = tf.where(usable, familiarity, 0.0)
+            sure &= familiarity >= UNFAMILIAR
+        return {**answer, SURE: sure}
+
+
+def only_usable(raw: Mapping[str, tf.RaggedTensor]) -> tuple[tf.Tensor, dict[str, tf.RaggedTensor]]:
+    """Tells the tracks that can be answered: the others would spoil a batch.
+
+    Args:
+        raw: a ragged ``[batch, segments]`` a coefficient.
+
+    Returns:
+        Whether a track has three segments or more, the same number of every coefficient, only finite numbers of a size
+        that timbre has, and not zeros alone, bool ``[batch]``; and the raw features, without segments where it has not.
+    """
+    lengths = tf.stack([coefficient.row_lengths() for coefficient in raw.values()], axis=1)
+    usable = tf.reduce_all(lengths == lengths[:, :1], axis=1) & (lengths[:, 0] >= MIN_SEGMENTS)
+    sounds = tf.zeros_like(usable)
+    for coefficient in raw.values():
+        values = coefficient.flat_values
+        # Not a number is not below the limit either.
+        fits = tf.abs(values) <= _LARGEST_COEFFICIENT
+        usable &= tf.reduce_all(coefficient.with_flat_values(fits), axis=1)
+        sounds |= tf.reduce_any(coefficient.with_flat_values(values != 0), axis=1)
+    usable &= sounds
+    return usable, {name: _of_rows(coefficient, usable) for name, coefficient in raw.items()}
+
+
+def _of_rows(coefficient: tf.RaggedTensor, kept: tf.Tensor) -> tf.RaggedTensor:
+    lengths = coefficient.row_lengths()
+    values = tf.boolean_mask(coefficient.flat_values, tf.repeat(kept, lengths))
+    return tf.RaggedTensor.from_row_lengths(values, tf.where(kept, lengths, 0))
 
 
 def raw_features(timbre: tf.Tensor, pitches: tf.Tensor) -> dict[str, tf.RaggedTensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from components.scoring.scores import Floats, Indices
 from components.trainer.hyperparameters import Balance, NetworkHyperparameters
 from components.trainer.input_pipeline import balanced, labels_of, shuffled
 from components.trainer.warm_start import Start
 from deepmusic_genre.errors import PipelineInputError
 
 log = logging.getLogger("deepmusic.Trainer")
+
+PROBABILITIES = "probabilities"
+FAMILIARITY = "familiarity"
+"""Outputs of a model, where it has several: 0..1, how near the training tracks are."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Task:
         seed: of all random draws.
         cache: folder for temporary files.
         callbacks: told of each epoch, where there are epochs.
+        artists: of the training tracks; a text is empty where the artist is unknown, and there may be none of them.
         start: where a network begins; None for random weights.
     """
 
@@ -41,11 +47,18 @@ class Task:
     seed: int
     cache: str
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
+    artists: Sequence[str] = ()
     start: Start | None = None
 
     def genre_counts(self) -> list[int]:
         """Training tracks by class index."""
         return np.bincount(labels_of(self.train), minlength=self.num_genres).tolist()
+
+    def groups(self) -> Indices:
+        """A number for each training track, the same for those of one artist."""
+        count = sum(1 for _ in self.train)
+        names = self.artists or [""] * count
+        return np.unique([name or f"\0{place}" for place, name in enumerate(names)], return_inverse=True)[1]
 
 
 @dataclass(frozen=True)
@@ -53,14 +66,18 @@ class Fit:
     """A fitted model.
 
     Attributes:
-        model: from a dictionary of transformed features to probabilities ``[batch, genres]``.
+        model: from a dictionary of transformed features to probabilities ``[batch, genres]``, or to a dictionary of
+            these and of the familiarity ``[batch]``.
         history: values by epoch, empty where there are no epochs.
+        unseen: probabilities ``[training tracks, genres]`` that the tracks would get had their artists been left out;
+            None where that would take many trainings.
         start: where it began; None for random weights.
     """
 
     model: keras.Model
     history: dict[str, list[float]]
     start: Start | None = None
+    unseen: Floats | None = None
 
 
 def class_weights(counts: list[int]) -> dict[int, float]:

@@ -23,9 +23,10 @@ class TrainingRecord(msgspec.Struct, frozen=True):
         seconds: wall-clock time of the fit alone.
         seed: of all random draws.
         hyperparameters: by name.
-        temperature: what the logits are divided by, fitted on the validation split; 1 changes nothing.
+        temperature: what the logits are divided by, fitted on tracks of unknown artists; 1 changes nothing.
         history: values by epoch: ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``; empty for a model that is not
             trained in epochs.
+        sure_from: the probability from which an answer is called sure.
         started_from: the folder of the earlier model whose weights it began with; None if it began with random ones.
     """
 
@@ -36,6 +37,7 @@ class TrainingRecord(msgspec.Struct, frozen=True):
     hyperparameters: dict[str, Any]
     temperature: float
     history: dict[str, list[float]]
+    sure_from: float = 0.0
     started_from: str | None = None
 
     def save(self, folder: str) -> None:

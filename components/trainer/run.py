@@ -12,15 +12,15 @@ import numpy.typing as npt
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components.scoring.calibration import fit_temperature, with_temperature
+from components.scoring.calibration import Calibration, fit_temperature, sure_from, with_temperature
 from components.scoring.predictions import Predictions, require_finite
-from components.scoring.tracks import track_table
+from components.scoring.tracks import artist_keys, track_table
 from components.storage.files import fileio
 from components.track_example_gen.splits import TEST, TRAIN, VALIDATION
 from components.trainer.description import ModelDescription
 from components.trainer.export import ServingModule, save
-from components.trainer.fitting import EpochLog, Task
-from components.trainer.input_pipeline import TransformedReader, TransformGraph, cached_tracks, raw_examples
+from components.trainer.fitting import PROBABILITIES, EpochLog, Task
+from components.trainer.input_pipeline import TransformedReader, TransformGraph, cached_tracks, labels_of, raw_examples
 from components.trainer.record import VALIDATION_FILE, TrainingRecord
 from components.trainer.reference import REFERENCE_TRACKS, save_reference
 from components.trainer.registry import MODELS, ModelName, fit_model
@@ -32,11 +32,11 @@ _WARMUP_TRACKS = 2
 
 
 def run_fn(fn_args: FnArgs) -> None:
-    """Trains one model, calibrates it on the validation split and exports it.
+    """Trains one model, calibrates it and exports it.
 
     Args:
         fn_args: TFX's arguments; ``custom_config`` has ``genres``, ``model``, ``hyperparameters``, ``balance``,
-            ``seed`` and ``warm_start``.
+            ``seed``, ``warm_start`` and ``sure_accuracy``.
 
     Raises:
         PipelineInputError: the loss became NaN or infinite.
@@ -57,16 +57,25 @@ def run_fn(fn_args: FnArgs) -> None:
         train = cached_tracks(reader, fn_args.train_files, f"{cache}/train")
         validation = cached_tracks(reader, fn_args.eval_files, f"{cache}/validation")
         callbacks = (EpochLog(), keras.callbacks.TensorBoard(folder))
-        task = Task(train, validation, len(genres), config["balance"], config["seed"], cache, callbacks, begin)
+        task = Task(
+            *(train, validation, len(genres), config["balance"], config["seed"], cache, callbacks),
+            artists=artist_keys(trained_on),
+            start=begin,
+        )
         start = time.monotonic()
         fit = fit_model(name, task, hyperparameters)
         seconds = time.monotonic() - start
         probabilities = require_finite(predict(fit.model, validation), name)
+        labels = labels_of(train)
     examples = raw_examples(fn_args.eval_files)
     predictions = Predictions(tuple(genres), track_table(examples), probabilities)
     predictions.save(f"{folder}/{VALIDATION_FILE}")
-    temperature = fit_temperature(probabilities, predictions.actual)
-    save(ServingModule(fit.model, MODELS[name].inputs, graph, description, temperature), fn_args.serving_model_dir)
+    # Answers to training tracks as if their artists were not known tell more than a tenth as many of other artists.
+    judged, actual = (probabilities, predictions.actual) if fit.unseen is None else (fit.unseen, labels)
+    temperature = fit_temperature(judged, actual)
+    sure = sure_from(with_temperature(judged, temperature), actual, config["sure_accuracy"])
+    module = ServingModule(fit.model, MODELS[name].inputs, graph, description, Calibration(temperature, sure))
+    save(module, fn_args.serving_model_dir)
     description.save(
         fn_args.serving_model_dir, trained_on["track_id"].to_pylist(), fit.start.trained_on if fit.start else ()
     )
@@ -77,6 +86,7 @@ def run_fn(fn_args: FnArgs) -> None:
         seed=config["seed"],
         hyperparameters=hyperparameters,
         temperature=temperature,
+        sure_from=sure,
         history=fit.history,
         started_from=fit.start.origin if fit.start else None,
     )
@@ -107,4 +117,5 @@ def _tuned(fn_args: FnArgs) -> dict[str, Any]:
 
 def predict(model: keras.Model, tracks: tf.data.Dataset) -> npt.NDArray[np.float32]:
     """Probabilities ``[tracks, genres]`` in the tracks' order."""
-    return np.asarray(model.predict(tracks.batch(_PREDICTED_TOGETHER), verbose=0))
+    answers = model.predict(tracks.batch(_PREDICTED_TOGETHER), verbose=0)
+    return np.asarray(answers[PROBABILITIES] if isinstance(answers, dict) else answers)

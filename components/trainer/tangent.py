@@ -3,33 +3,30 @@
 A track is described by the second-moment matrix of its frames (:mod:`components.transform.statistics`). Such matrices
 are no flat space; each is taken relative to the average track and mapped by the matrix logarithm, after which straight
 distances mean something (log-Euclidean: Arsigny et al., SIAM J. Matrix Anal. Appl. 29, 2007; as a tangent space for
-classification: Barachant et al., Neurocomputing 112, 2013). A least-squares support vector machine with a radial basis
-function kernel (Suykens, Vandewalle, Neural Processing Letters 9, 1999) tells the genres apart. It is fitted in closed
-form, in seconds, and needs no validation split to stop by.
+classification: Barachant et al., Neurocomputing 112, 2013). A kernel machine (:mod:`components.trainer.kernel_machine`)
+tells the genres apart. It is fitted in closed form, in seconds, and needs no validation split to stop by.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from sklearn.kernel_ridge import KernelRidge
 
 from components.scoring.scores import Floats, Indices
-from components.trainer.fitting import Fit, Task
+from components.trainer.fitting import FAMILIARITY, PROBABILITIES, Fit, Task
 from components.trainer.hyperparameters import TangentHyperparameters
 from components.trainer.input_pipeline import labels_of
+from components.trainer.kernel_machine import KernelMachine, Regression, fit_machine
 from components.transform.statistics import FRAME, N_MOMENTS, N_PITCH_STATISTICS, N_STATISTICS
 
 TRACK_STATISTICS = "track_statistics"
-
-MAX_VECTORS = 8192
-"""Training tracks that the kernel holds; its cost grows with the square of them, and with the cube in fitting."""
 
 _ROWS, _COLUMNS = np.triu_indices(FRAME)
 # Off the diagonal a value stands for two of the matrix's.
@@ -78,62 +75,33 @@ class TangentSpace(keras.layers.Layer):
         return (vector - self.center) * self.factor
 
 
-class KernelMachine(keras.layers.Layer):
-    """One score a genre: a weighted sum of how near the training tracks are.
-
-    Weights: ``vectors`` ``[tracks, values]`` and their ``squares`` ``[tracks]``, ``dual`` ``[tracks, genres]`` and
-    ``bias`` ``[genres]``.
-    """
-
-    def __init__(self, num_vectors: int, num_genres: int, gamma: float, **kwargs: Any) -> None:
-        """Makes the layer; nearness is ``exp(-gamma d^2)`` at the distance ``d``."""
-        super().__init__(trainable=False, **kwargs)
-        self._num_vectors, self._num_genres, self._gamma = num_vectors, num_genres, gamma
-
-    def build(self, input_shape: Sequence[int | None]) -> None:
-        """Adds the weights: at first, every score is 0."""
-        values = input_shape[-1]
-        self.vectors = self.add_weight(shape=(self._num_vectors, values), initializer="zeros", name="vectors")
-        self.squares = self.add_weight(shape=(self._num_vectors,), initializer="zeros", name="squares")
-        self.dual = self.add_weight(shape=(self._num_vectors, self._num_genres), initializer="zeros", name="dual")
-        self.bias = self.add_weight(shape=(self._num_genres,), initializer="zeros", name="bias")
-
-    def call(self, tracks: tf.Tensor) -> tf.Tensor:
-        """From ``[batch, values]`` to ``[batch, genres]``."""
-        squares = tf.reduce_sum(tracks**2, axis=1, keepdims=True) + self.squares
-        distances = squares - 2 * tf.matmul(tracks, self.vectors, transpose_b=True)
-        nearness = tf.exp(-self._gamma * tf.cast(tf.maximum(distances, 0), tf.float64))
-        # Thousands of terms of either sign: in single precision their sum would depend on the size of the batch.
-        return tf.cast(tf.matmul(nearness, tf.cast(self.dual, tf.float64)), tf.float32) + self.bias
-
-
 def fit_tangent(task: Task, chosen: TangentHyperparameters) -> Fit:
-    """Fits the kernel machine to the training tracks; up to ``MAX_VECTORS`` of them, the seed does not matter.
+    """Fits the kernel machine to all training tracks.
 
     Args:
         task: what to fit to, with the feature ``track_statistics``.
         chosen: hyper-parameters.
     """
     labels = labels_of(task.train)
-    kept = spread_over_genres(labels, MAX_VECTORS, task.seed)
-    statistics, labels = _collect(task.train, kept), labels[kept]
-    model, space, machine = _build(len(labels), task.num_genres, chosen)
-    space.whiten.assign(_inverse_root(symmetric(statistics[:, :N_MOMENTS]).numpy().mean(axis=0)))
-    center, factor = _scaling(_embed(space, statistics), chosen)
-    space.center.assign(center)
-    space.factor.assign(factor)
-    vectors = _embed(space, statistics)
+    space = TangentSpace(chosen.prior)
+    space.build((None, N_STATISTICS))
+    space.whiten.assign(_inverse_root(_mean_matrix(task.train)))
     weights = _weights(labels, chosen.balance if task.balance == "none" else 1.0)
-    truth = np.eye(task.num_genres)[labels]
-    bias = np.average(truth, axis=0, weights=weights)
-    ridge = KernelRidge(kernel="rbf", gamma=chosen.gamma, alpha=chosen.ridge)
-    ridge.fit(vectors, truth - bias, sample_weight=weights)
-    machine.vectors.assign(vectors)
-    machine.squares.assign((vectors**2).sum(axis=1))
-    machine.dual.assign(ridge.dual_coef_)
-    machine.bias.assign(bias)
-    log.info("a kernel over %s training tracks with %s values each", f"{len(labels):,}", f"{_N_VECTOR:,}")
-    return Fit(model, {})
+    # On the disk, as a large catalogue's do not fit into memory.
+    with TemporaryDirectory(dir=task.cache or None) as folder:
+        vectors = np.lib.format.open_memmap(f"{folder}/vectors.npy", "w+", np.float32, (len(labels), _N_VECTOR))
+        _embed(space, task.train, vectors)
+        center, factor = _scaling(vectors, chosen)
+        space.center.assign(center)
+        space.factor.assign(factor)
+        _scale(vectors, center, factor)
+        regression = Regression(
+            vectors, labels, weights, task.groups(), task.num_genres, chosen.gamma, chosen.ridge, task.seed
+        )
+        fitted = fit_machine(regression)
+    log.info("a kernel machine of all %s training tracks, with %s values each", f"{len(labels):,}", f"{_N_VECTOR:,}")
+    unseen = keras.ops.convert_to_numpy(keras.ops.softmax(fitted.left_out * _SHARPNESS))
+    return Fit(_model(space, fitted.machine), {}, unseen=unseen)
 
 
 def symmetric(upper: tf.Tensor) -> tf.Tensor:
@@ -143,37 +111,31 @@ def symmetric(upper: tf.Tensor) -> tf.Tensor:
     return tf.gather(upper, place, axis=1)
 
 
-def spread_over_genres(labels: Indices, most: int, seed: int) -> Indices:
-    """Places of at most so many tracks, ascending: rare genres whole, the others cut to an even number at random."""
-    rank = np.zeros(len(labels), np.int64)
-    rng = np.random.default_rng(seed)
-    for genre in np.unique(labels):
-        own = labels == genre
-        rank[own] = rng.permutation(own.sum())
-    return np.sort(np.argsort(rank, kind="stable")[:most])
-
-
-def _collect(tracks: tf.data.Dataset, kept: Indices) -> npt.NDArray[np.float32]:
-    wanted = set(kept.tolist())
-    return np.stack(
-        [features[TRACK_STATISTICS].numpy() for place, (features, _) in enumerate(tracks) if place in wanted]
-    )
-
-
-def _build(
-    num_vectors: int, num_genres: int, chosen: TangentHyperparameters
-) -> tuple[keras.Model, TangentSpace, KernelMachine]:
-    space, machine = TangentSpace(chosen.prior), KernelMachine(num_vectors, num_genres, chosen.gamma)
+def _model(space: TangentSpace, machine: KernelMachine) -> keras.Model:
     statistics = keras.Input((N_STATISTICS,), name=TRACK_STATISTICS)
-    scores = machine(space(statistics))
+    scores, familiarity = machine(space(statistics))
     probabilities = keras.layers.Softmax()(scores * _SHARPNESS)
-    return keras.Model({TRACK_STATISTICS: statistics}, probabilities), space, machine
+    return keras.Model({TRACK_STATISTICS: statistics}, {PROBABILITIES: probabilities, FAMILIARITY: familiarity})
 
 
-def _embed(space: TangentSpace, statistics: npt.NDArray[np.float32]) -> Floats:
-    starts = range(0, len(statistics), _EMBEDDED_TOGETHER)
-    parts = [space(statistics[start : start + _EMBEDDED_TOGETHER]).numpy() for start in starts]
-    return np.concatenate(parts).astype(np.float64)
+def _batches(tracks: tf.data.Dataset) -> Iterator[npt.NDArray[np.float32]]:
+    batches = tracks.map(lambda features, _: features[TRACK_STATISTICS]).batch(_EMBEDDED_TOGETHER)
+    return iter(batches.as_numpy_iterator())
+
+
+def _mean_matrix(tracks: tf.data.Dataset) -> Floats:
+    total, count = np.zeros((FRAME, FRAME)), 0
+    for statistics in _batches(tracks):
+        total += symmetric(statistics[:, :N_MOMENTS]).numpy().sum(axis=0, dtype=np.float64)
+        count += len(statistics)
+    return total / count
+
+
+def _embed(space: TangentSpace, tracks: tf.data.Dataset, vectors: npt.NDArray[np.float32]) -> None:
+    start = 0
+    for statistics in _batches(tracks):
+        vectors[start : start + len(statistics)] = space(statistics)
+        start += len(statistics)
 
 
 def _inverse_root(matrix: Floats) -> Floats:
@@ -186,13 +148,29 @@ def _inverse_root(matrix: Floats) -> Floats:
 
 def _scaling(vectors: Floats, chosen: TangentHyperparameters) -> tuple[Floats, Floats]:
     """Center and factor of each value, so that the vectors vary by 1 in all, of which the pitches have their share."""
-    center, deviation = vectors.mean(axis=0), vectors.std(axis=0)
+    center, deviation = _mean_and_deviation(vectors)
     deviation = np.where(deviation > 0, deviation, 1.0)
     moments, pitches = np.arange(_N_VECTOR) < N_MOMENTS, np.arange(_N_VECTOR) >= N_MOMENTS
     factor = np.where(moments, deviation**-chosen.deviation_power, 1 / deviation)
     for part, share in ((moments, 1 - chosen.pitch_share), (pitches, chosen.pitch_share)):
         factor[part] *= np.sqrt(share / max(((deviation * factor)[part] ** 2).sum(), 1e-30))
     return center, factor
+
+
+def _mean_and_deviation(vectors: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
+    center = np.mean(vectors, axis=0, dtype=np.float64)
+    squares = sum(((block - center) ** 2).sum(axis=0) for block in _blocks(vectors))
+    return center, np.sqrt(squares / len(vectors))
+
+
+def _scale(vectors: npt.NDArray[np.float32], center: Floats, factor: Floats) -> None:
+    for block in _blocks(vectors):
+        block[:] = (block - center) * factor
+
+
+def _blocks(vectors: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
+    """Views that fit into memory."""
+    return (vectors[start : start + _EMBEDDED_TOGETHER] for start in range(0, len(vectors), _EMBEDDED_TOGETHER))
 
 
 def _weights(labels: Indices, balance: float) -> Floats:

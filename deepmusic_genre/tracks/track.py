@@ -13,6 +13,9 @@ import numpy.typing as npt
 N_COEFFICIENTS = 12
 """Timbre coefficients, and pitch classes, of one segment."""
 
+MIN_SEGMENTS = 3
+"""Segments below which a track is too short for a model to say anything of it."""
+
 TIMBRE_FEATURES = tuple(f"timbre_{number:02d}" for number in range(1, N_COEFFICIENTS + 1))
 """Feature names of the timbre coefficients 1..12, in the analysis's order."""
 
@@ -86,12 +89,17 @@ class Track:
 
     @property
     def artist_key(self) -> str:
-        """What tells artists apart: the id, else the name however it is written; empty where neither is known."""
-        return self.artist_id or " ".join(self.artist.casefold().split())
+        """What tells its artist from others, see :func:`artist_key`."""
+        return artist_key(self.artist_id, self.artist)
 
     def content_digest(self) -> str:
         """A hash of the segments' values, equal for equal analyses whatever file they came from."""
         return hashlib.blake2b(np.ascontiguousarray(self.segments).tobytes(), digest_size=16).hexdigest()
+
+
+def artist_key(artist_id: str, artist: str) -> str:
+    """What tells artists apart: the id, else the name however it is written; empty where neither is known."""
+    return artist_id or " ".join(artist.casefold().split())
 
 
 @dataclass(frozen=True)
@@ -142,8 +150,9 @@ def segment_matrix(timbre: npt.ArrayLike, pitches: npt.ArrayLike, durations: npt
     timbre = np.asarray(timbre, np.float32)
     pitches = np.asarray(pitches, np.float32)
     durations = np.asarray(durations, np.float64)
-    if not len(timbre):
-        raise InvalidTrack("it has no segments")
+    if len(timbre) < MIN_SEGMENTS:
+        count = f"only {len(timbre)}" if len(timbre) else "no"
+        raise InvalidTrack(f"it has {count} segments: {MIN_SEGMENTS} are the least that says anything of a track")
     for name, vectors in (("timbre", timbre), ("pitches", pitches)):
         if vectors.ndim != 2 or vectors.shape[1] != N_COEFFICIENTS:
             raise InvalidTrack(f"{name} has the shape {vectors.shape}, not that of vectors of {N_COEFFICIENTS} values")

@@ -214,6 +214,55 @@ def test_the_run_keeps_what_is_needed_to_judge_the_training(finished_run: Finish
     assert validation.tracks["track_id"].to_pylist()[: len(ids)] == ids
 
 
+def _spoil(track: npt.NDArray[np.float32], how: str) -> npt.NDArray[np.float32]:
+    track = track.copy()
+    if how == "nan":
+        track[3, 4] = np.nan
+    elif how == "infinite":
+        track[0, 0] = -np.inf
+    elif how == "huge":
+        track[5, 0] = 1e18
+    elif how == "short":
+        track = track[:2]
+    elif how == "zeros":
+        track[:] = 0
+    return track
+
+
+@pytest.mark.parametrize("how", ["nan", "infinite", "huge", "short", "zeros"])
+def test_one_bad_track_spoils_no_batch(model: Any, train_examples: list[bytes], how: str) -> None:
+    tracks = [_segments(example) for example in train_examples[:16]]
+    good = _answer_arrays(model, tracks)
+    assert good["sure"].dtype == bool
+    tracks[7] = _spoil(tracks[7], how)
+    found = _answer_arrays(model, tracks)
+    others = np.arange(16) != 7
+    np.testing.assert_allclose(found["probabilities"][others], good["probabilities"][others], atol=1e-6)
+    assert np.isnan(found["probabilities"][7]).all()
+    assert np.isnan(found["probability"][7])
+    assert (found["genre"][7], found["sure"][7]) == (b"", False)
+    if "familiarity" in found:
+        assert found["familiarity"][7] == 0
+        assert ((found["familiarity"][others] > 0) & (found["familiarity"] <= 1)[others]).all()
+
+
+def test_an_example_without_segments_or_with_some_of_them_gets_no_answer(
+    model: Any, train_examples: list[bytes]
+) -> None:
+    half = tf.train.Example.FromString(train_examples[1])
+    del half.features.feature["timbre_05"].float_list.value[-1:]
+    examples = [train_examples[0], tf.train.Example().SerializeToString(), half.SerializeToString()]
+    found = _answer(model, "serving_examples", examples=tf.constant(examples))
+    assert [bool(genre) for genre in found["genre"].tolist()] == [True, False, False]
+    assert np.isnan(found["probabilities"]).any(axis=1).tolist() == [False, True, True]
+
+
+def _answer_arrays(model: Any, tracks: list[npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[Any]]:
+    longest = max(map(len, tracks))
+    padded = np.stack([np.pad(track, ((0, longest - len(track)), (0, 0))) for track in tracks])
+    return _answer(model, "serving_default", timbre=padded[:, :, :12], pitches=padded[:, :, 12:])
+
+
 def test_both_signatures_answer_alike(model: Any, train_examples: list[bytes]) -> None:
     from_examples = _answer(model, "serving_examples", examples=tf.constant(train_examples[:8]))
     timbre, pitches = _padded([_segments(example) for example in train_examples[:8]], extra=0)

@@ -1,0 +1,239 @@
+"""A kernel machine of a size that does not depend on the number of training tracks.
+
+A least-squares support vector machine with a radial basis function kernel (Suykens, Vandewalle, Neural Processing
+Letters 9, 1999), in the approximation of Nyström (Williams, Seeger, NIPS 2000) on centres found by k-means (Zhang,
+Tsang, Kwok, ICML 2008), among the principal components of the tracks' vectors. All training tracks count in the fit; it
+is in closed form, and so are the answers that a track would get had its artist been left out (Pahikkala et al., Fast
+n-Fold Cross-Validation for Regularized Least-Squares, SCAI 2006).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+
+from components.scoring.scores import Floats, Indices
+
+COMPONENTS = 256
+CENTERS = 512
+"""At most so many principal components, and centres; more of either made no difference beyond noise."""
+
+KNOWN = 512
+"""So many training tracks at most are kept to tell how near they are."""
+
+NEIGHBOURS = 5
+"""So many of the nearest of them say it."""
+
+_SAMPLE = 16384
+"""Training tracks among which components and centres are looked for."""
+
+_TOGETHER = 1024
+_QUANTILES = 101
+_SMALLEST_SHARE = 1e-9
+
+
+class KernelMachine(keras.layers.Layer):
+    """From a track's vector to a score a genre, and to how near the training tracks are.
+
+    Weights: ``mean`` ``[values]`` and ``axes`` ``[values, components]``; ``centers`` ``[centers, components]``;
+    ``dual`` ``[centers, genres]`` and ``bias`` ``[genres]``; ``known`` ``[tracks, components]``, some of the training
+    tracks, and ``distances`` ``[101]``, quantiles of how far training tracks are from those of other artists.
+    """
+
+    def __init__(self, shape: MachineShape, gamma: float, **kwargs: Any) -> None:
+        """Makes the layer; a centre at the distance ``d`` counts ``exp(-gamma d^2)``."""
+        super().__init__(trainable=False, **kwargs)
+        self._shape, self._gamma = shape, gamma
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Adds the weights: at first, every score is 0."""
+        values, shape = input_shape[-1], self._shape
+        self.mean = self.add_weight(shape=(values,), initializer="zeros", name="mean")
+        self.axes = self.add_weight(shape=(values, shape.components), initializer="zeros", name="axes")
+        self.centers = self.add_weight(shape=(shape.centers, shape.components), initializer="zeros", name="centers")
+        self.dual = self.add_weight(shape=(shape.centers, shape.genres), initializer="zeros", name="dual")
+        self.bias = self.add_weight(shape=(shape.genres,), initializer="zeros", name="bias")
+        self.known = self.add_weight(shape=(shape.known, shape.components), initializer="zeros", name="known")
+        self.distances = self.add_weight(shape=(_QUANTILES,), initializer="zeros", name="distances")
+
+    def call(self, tracks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """From ``[batch, values]`` to scores ``[batch, genres]`` and familiarity ``[batch]``.
+
+        Familiarity is the share of training tracks that are farther from the others than this one is: 0..1.
+        """
+        centered = tf.cast(tracks - self.mean, tf.float64)
+        projected = tf.matmul(centered, tf.cast(self.axes, tf.float64))
+        # In double precision, the answer to a track does not depend on what else is in the batch.
+        nearness = tf.exp(-self._gamma * _distances(projected, self.centers))
+        scores = tf.cast(tf.matmul(nearness, tf.cast(self.dual, tf.float64)), tf.float32) + self.bias
+        # What the components leave out of a track is as far from every other one.
+        rest = tf.reduce_sum(centered**2, axis=1) - tf.reduce_sum(projected**2, axis=1)
+        nearest = -tf.math.top_k(-_distances(projected, self.known), min(NEIGHBOURS, self._shape.known))[0]
+        distance = tf.cast(tf.reduce_mean(nearest, axis=1) + tf.maximum(rest, 0), tf.float32)
+        nearer = tf.searchsorted(tf.convert_to_tensor(self.distances), distance, side="left")
+        return scores, 1 - tf.cast(nearer, tf.float32) / _QUANTILES
+
+
+def _distances(projected: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Squared ones, ``[batch, others]``."""
+    others = tf.cast(others, tf.float64)
+    products = tf.matmul(projected, others, transpose_b=True)
+    squares = tf.reduce_sum(projected**2, axis=1, keepdims=True) + tf.reduce_sum(others**2, axis=1)
+    return tf.maximum(squares - 2 * products, 0)
+
+
+@dataclass(frozen=True)
+class MachineShape:
+    """How large a :class:`KernelMachine` is."""
+
+    components: int
+    centers: int
+    known: int
+    genres: int
+
+
+@dataclass(frozen=True)
+class Regression:
+    """What a kernel machine is fitted to.
+
+    Attributes:
+        vectors: float ``[tracks, values]``; may be on the disk.
+        labels: class indices ``[tracks]``.
+        weights: of each track, 1 on average.
+        groups: artists as numbers ``[tracks]``.
+        num_genres: how many classes there are.
+        gamma: the kernel's.
+        ridge: amount of smoothing.
+        seed: of k-means.
+    """
+
+    vectors: npt.NDArray[np.float32]
+    labels: Indices
+    weights: Floats
+    groups: Indices
+    num_genres: int
+    gamma: float
+    ridge: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class FittedMachine:
+    """A kernel machine and what it says of its training tracks.
+
+    Attributes:
+        machine: the layer.
+        left_out: scores ``[tracks, genres]`` that each track would get if no track of its artist had been there.
+    """
+
+    machine: KernelMachine
+    left_out: Floats
+
+
+def fit_machine(task: Regression) -> FittedMachine:
+    """Fits a kernel machine to all tracks; of each, it keeps a few numbers in memory."""
+    tracks, values = task.vectors.shape
+    sample = np.unique(np.linspace(0, tracks - 1, min(tracks, _SAMPLE)).astype(np.int64))
+    few = np.asarray(task.vectors[sample], np.float64)
+    components = max(1, min(COMPONENTS, len(few) - 1, values))
+    pca = PCA(components, random_state=task.seed).fit(few)
+    projected = pca.transform(few)
+    centers = projected if tracks <= CENTERS else _centers(projected, task.seed)
+    known = np.unique(np.linspace(0, len(sample) - 1, min(len(sample), KNOWN)).astype(np.int64))
+    root = _inverse_root_of_kernel(centers, task.gamma)
+    machine = KernelMachine(MachineShape(components, len(centers), len(known), task.num_genres), task.gamma)
+    machine.build((None, values))
+    truth = np.eye(task.num_genres)[task.labels]
+    bias = np.average(truth, axis=0, weights=task.weights)
+    features = _Features(task, pca, centers, root)
+    gram, moments = np.eye(root.shape[1]) * task.ridge, np.zeros((root.shape[1], task.num_genres))
+    for rows in _blocks(tracks):
+        part, weights = features.of(rows), task.weights[rows, np.newaxis]
+        gram += part.T @ (weights * part)
+        moments += part.T @ (weights * (truth[rows] - bias))
+    coefficients = np.linalg.solve(gram, moments)
+    distances = [features.distances(rows, projected[known], sample[known]) for rows in _blocks(tracks)]
+    machine.mean.assign(pca.mean_)
+    machine.axes.assign(pca.components_.T)
+    machine.centers.assign(centers)
+    machine.dual.assign(root @ coefficients)
+    machine.bias.assign(bias)
+    machine.known.assign(projected[known])
+    machine.distances.assign(np.quantile(np.concatenate(distances), np.linspace(0, 1, _QUANTILES)))
+    return FittedMachine(machine, bias + _left_out(features, truth - bias, gram, moments))
+
+
+def _centers(projected: Floats, seed: int) -> Floats:
+    means = KMeans(CENTERS, n_init=1, max_iter=20, random_state=seed, algorithm="lloyd").fit(projected)
+    return np.asarray(means.cluster_centers_)
+
+
+def _inverse_root_of_kernel(centers: Floats, gamma: float) -> Floats:
+    """From the kernel of a track with the centres to features whose products are the approximate kernel."""
+    values, vectors = np.linalg.eigh(np.exp(-gamma * _squared_distances(centers, centers)))
+    kept = values > values.max() * _SMALLEST_SHARE
+    return np.asarray(vectors[:, kept] / np.sqrt(values[kept]))
+
+
+class _Features:
+    """Nyström's features of training tracks, made anew whenever they are asked for."""
+
+    def __init__(self, task: Regression, pca: PCA, centers: Floats, root: Floats) -> None:
+        self.task = task
+        self._pca, self._centers, self._root = pca, centers, root
+
+    def of(self, rows: Indices) -> Floats:
+        """Features ``[rows, features]``."""
+        projected = self._pca.transform(np.asarray(self.task.vectors[rows], np.float64))
+        return np.asarray(np.exp(-self.task.gamma * _squared_distances(projected, self._centers)) @ self._root)
+
+    def distances(self, rows: Indices, known: Floats, places: Indices) -> Floats:
+        """How far tracks are from ``known`` ones of other artists, as :class:`KernelMachine` takes it."""
+        vectors = np.asarray(self.task.vectors[rows], np.float64)
+        projected = self._pca.transform(vectors)
+        rest = ((vectors - self._pca.mean_) ** 2).sum(axis=1) - (projected**2).sum(axis=1)
+        own = self.task.groups[rows, np.newaxis] == self.task.groups[places]
+        # Where all are of one artist, that artist has to do.
+        squared = np.where(own & ~own.all(axis=1, keepdims=True), np.nan, _squared_distances(projected, known))
+        return np.asarray(np.nanmean(np.sort(squared, axis=1)[:, :NEIGHBOURS], axis=1) + np.maximum(rest, 0))
+
+
+def _left_out(features: _Features, truth: Floats, gram: Floats, moments: Floats) -> Floats:
+    """Scores, less the bias, of each track by a fit without its group: the normal equations less the group's part."""
+    task = features.task
+    scores = np.empty_like(truth)
+    inverse, coefficients = np.linalg.inv(gram), np.linalg.solve(gram, moments)
+    for rows in _by_group(task.groups):
+        own, weights = features.of(rows), task.weights[rows, np.newaxis]
+        if len(rows) > own.shape[1]:
+            less = np.linalg.solve(gram - own.T @ (weights * own), moments - own.T @ (weights * truth[rows]))
+            scores[rows] = own @ less
+            continue
+        # The same by Woodbury's identity, of the size of the group.
+        hat = own @ inverse @ (weights * own).T
+        fitted = own @ coefficients
+        scores[rows] = truth[rows] - np.linalg.solve(np.eye(len(rows)) - hat, truth[rows] - fitted)
+    return scores
+
+
+def _by_group(groups: Indices) -> Iterator[Indices]:
+    order = np.argsort(groups, kind="stable")
+    yield from np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+
+
+def _blocks(tracks: int) -> Iterator[Indices]:
+    for start in range(0, tracks, _TOGETHER):
+        yield np.arange(start, min(start + _TOGETHER, tracks))
+
+
+def _squared_distances(one: Floats, other: Floats) -> Floats:
+    products = (one**2).sum(axis=1)[:, np.newaxis] - 2 * one @ other.T + (other**2).sum(axis=1)
+    return np.asarray(np.maximum(products, 0))
