@@ -263,7 +263,7 @@ def test_a_single_playlist_may_stand_alone() -> None:
 
 
 def test_the_ways_to_write_a_genre_are_one() -> None:
-    playlists = "{hip hop: [%s], Jazz: [], Hip-Hop: [%s]}" % (FIRST, FIRST[::-1])
+    playlists = f"{{hip hop: [{FIRST}], Jazz: [], Hip-Hop: [{FIRST[::-1]}]}}"
     settings = load_settings(None, [f"spotify.playlists={playlists}"])
     assert settings.spotify.request.playlists == {"hip hop": (FIRST, FIRST[::-1]), "Jazz": ()}
 
