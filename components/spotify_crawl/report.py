@@ -92,7 +92,11 @@ class CrawlReport(msgspec.Struct, frozen=True):
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why what could not be had is missing, the most frequent reason first."""
-        counts = Counter((item.kind, item.reason) for item in self.passed_over if item.kind != "item")
+        # What an item is called stands after its reason.
+        counts = Counter(
+            (item.kind, item.reason.partition(":")[0] if item.kind == "item" else item.reason)
+            for item in self.passed_over
+        )
         most = [f"{_counted(count, kind)}: {reason}" for (kind, reason), count in counts.most_common(_REASONS)]
         more = len(counts) - len(most)
         return (*most, *([f"and for {_counted(more, 'more reason')}"] if more else []))
