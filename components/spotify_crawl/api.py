@@ -74,7 +74,7 @@ class _Fault(Exception):
         self.retry_after = retry_after
 
 
-class _TokenRefused(_Fault):
+class _TokenRefused(Exception):
     pass
 
 
@@ -144,7 +144,7 @@ class SpotifyApi:
         return self._ask(dict[str, Any], attempts, f"audio-analysis/{track}")
 
     def _ask(self, of_type: type[Answer], attempts: int, path: str, **parameters: Any) -> Answer:
-        faults = pauses = 0
+        faults = pauses = refusals = 0
         while True:
             try:
                 return self._attempt(of_type, path, parameters)
@@ -155,16 +155,19 @@ class SpotifyApi:
                     raise CrawlStopped(f"Spotify asked for a pause {_RATE_LIMITS} times in a row") from limit
                 least = min(2.0 ** (pauses - 1), _LONGEST_BACKOFF_SECONDS)
                 self._waits.asked_for("rate limit", limit.seconds, least)
+            except _TokenRefused as refusal:
+                refusals += 1
+                if refusals == _ATTEMPTS:
+                    raise CrawlStopped("Spotify refuses the tokens that it gives out") from refusal
             except _Fault as fault:
                 faults += 1
                 log.debug("%s, for the %d. time", fault, faults)
                 if faults >= attempts:
-                    raise _given_up(fault, faults) from fault
+                    text = f"{fault}, {faults} times in a row" if faults > 1 else str(fault)
+                    raise Unreachable(text, fault.retry_after) from fault
                 self._wait_after(fault, faults)
 
     def _wait_after(self, fault: _Fault, faults: int) -> None:
-        if isinstance(fault, _TokenRefused):
-            return
         pause = min(_BACKOFF_SECONDS * 2 ** (faults - 1), _LONGEST_BACKOFF_SECONDS)
         pause += random.uniform(0, _BACKOFF_SECONDS)  # noqa: S311 - no secret is made of it.
         self._waits.for_an_answer(pause, fault.retry_after)
@@ -199,7 +202,7 @@ class SpotifyApi:
             )
         if error.status == 401:
             self._tokens.save_token_to_cache(None)
-            return _TokenRefused("Spotify answers 401")
+            return _TokenRefused()
         return Unavailable(error.status, words)
 
     def _without_secrets(self, words: str) -> str:
@@ -207,9 +210,3 @@ class SpotifyApi:
         for secret in (self._credentials.client_secret, self._credentials.client_id, token):
             words = words.replace(secret, "...") if secret else words
         return clean(words)
-
-
-def _given_up(fault: _Fault, faults: int) -> Exception:
-    if isinstance(fault, _TokenRefused):
-        return CrawlStopped("Spotify refuses the tokens that it gives out")
-    return Unreachable(f"{fault}, {faults} times in a row" if faults > 1 else str(fault), fault.retry_after)

@@ -264,6 +264,13 @@ def test_an_expired_token_is_renewed_once_and_without_a_pause(spotify: Spotify) 
     assert sum(wait for _, wait in client.waits) == 0
 
 
+def test_a_token_that_expires_among_other_faults_is_no_refusal(spotify: Spotify) -> None:
+    spotify.coming = ["504", "504", "504", "504", "expire", "504", "expire", "504"]
+    client = _Client(spotify)
+    with pytest.raises(Unreachable, match="answers 504, 6 times in a row"):
+        client.api.audio_analysis(client.track)
+
+
 def test_tokens_that_are_never_accepted_stop_the_crawl(spotify: Spotify) -> None:
     spotify.rates = {"expire": 1.0}
     with pytest.raises(CrawlStopped, match="refuses the tokens"):

@@ -126,6 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self, status: int, content: Any, headers: Mapping[str, str] | None = None) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
+        self.send_header("Content-Type", "text/html" if isinstance(content, bytes) else "application/json")
         self.send_header("Content-Length", str(len(body)))
         for name, value in (headers or {}).items():
             self.send_header(name, value)
@@ -250,7 +251,16 @@ class _Handler(BaseHTTPRequestHandler):
         page = [{key: item, "is_local": bool(item and item.get("is_local"))} for item in items[offset : offset + limit]]
         # Following an address that an answer gives would send the token there.
         more = "http://203.0.113.1/elsewhere" if spotify.endless or offset + limit < len(items) else None
-        return {"items": page, "next": more, "previous": None, "total": total, "offset": offset, "limit": limit}
+        href = f"{spotify.address}/v1/playlists/{playlist}/{spotify.form}"
+        return {
+            "href": href,
+            "items": page,
+            "next": more,
+            "previous": None,
+            "total": total,
+            "offset": offset,
+            "limit": limit,
+        }
 
 
 def _drop(handler: _Handler) -> None:
