@@ -34,7 +34,17 @@ def track_item(name: str, artist: str = "Band", **values: Any) -> dict[str, Any]
     """A track as it stands in a playlist."""
     artists = [{"id": spotify_id(artist), "name": artist, "type": "artist"}]
     track = {"id": spotify_id(name), "name": name, "type": "track", "is_local": False, "artists": artists}
-    return {**track, "album": {"id": spotify_id("Album"), "name": "Album"}, "duration_ms": 180_000, **values}
+    return {**track, "album": _album(artists), "duration_ms": 180_000, **values}
+
+
+def _album(artists: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """An album with all that Spotify's description requires of one."""
+    name = spotify_id("Album")
+    address = f"https://api.spotify.com/v1/albums/{name}"
+    lists = {"artists": artists, "images": [], "available_markets": []}
+    facts = {"album_type": "album", "total_tracks": 1, "release_date": "1959", "release_date_precision": "year"}
+    addresses = {"external_urls": {}, "href": address, "uri": f"spotify:album:{name}"}
+    return {"id": name, "name": "Album", "type": "album", **lists, **facts, **addresses}
 
 
 @dataclass
