@@ -192,16 +192,22 @@ class _Crawl:
         if len(self._refused) < _REFUSALS_IN_A_ROW:
             return
         given = self._store.any_of(self._tracks())
-        if given is not None and self._is_given(given):
+        if any(map(self._is_given, self._spread() if given is None else [given])):
             self._not_closed()
             return
         for item in self._refused:
             del self._passed_over[item.kind, item.id]
         words = f" ({refusal.words})" if refusal.words else ""
-        before = "" if given is None else ", even to one that it gave before"
+        before = ", and to others" if given is None else ", and to one that it gave before"
         raise CrawlStopped(
             f"Spotify answers 403 to {_REFUSALS_IN_A_ROW} audio analyses in a row{before}{words}. {_CLOSED}", final=True
         )
+
+    def _spread(self) -> list[str]:
+        """A few other tracks from all over the playlists."""
+        refused = {item.id for item in self._refused}
+        others = [track for track in self._tracks() if track not in refused]
+        return others[:: max(1, len(others) // _REFUSALS_IN_A_ROW)][:_REFUSALS_IN_A_ROW]
 
     def _is_given(self, track: str) -> bool:
         try:

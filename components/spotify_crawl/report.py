@@ -105,7 +105,7 @@ class CrawlReport(msgspec.Struct, frozen=True):
     def rest(self) -> str:
         """What is left, and when to come back for it."""
         left = [_counted(self.left, "track")] if self.left or not self.unlisted else []
-        left += [f"what {_counted(self.unlisted, 'unlisted playlist')} hold"] if self.unlisted else []
+        left += [f"what is in {_counted(self.unlisted, 'unlisted playlist')}"] if self.unlisted else []
         text = f"Left: {' and '.join(left)}."
         if self.final:
             return text
