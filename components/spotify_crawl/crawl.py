@@ -20,7 +20,7 @@ from components.spotify_crawl.progress import Progress
 from components.spotify_crawl.report import CrawlReport, Kind, PassedOver
 from components.spotify_crawl.request import CrawlRequest
 from components.spotify_crawl.store import NotAnAnalysis, Store
-from components.spotify_crawl.waits import CrawlStopped, spoken_time
+from components.spotify_crawl.waits import CrawlStopped, now, spoken_time
 
 INTERRUPTED = "it was interrupted"
 
@@ -84,7 +84,7 @@ class _Crawl:
         self._patience = patience
         self._progress = progress
         self._version = f"deepmusic {code_version}, spotipy {package_version('spotipy')}"
-        self._started = datetime.now(timezone.utc)
+        self._started = now()
         self._clock = time.monotonic()
         self._fetched = 0
         # Those of earlier crawls stand until they are listed anew: what ends a crawl early takes no labels away.
@@ -175,7 +175,7 @@ class _Crawl:
         metadata = {
             **msgspec.to_builtins(track),
             "playlists": places,
-            "fetched": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "fetched": now().isoformat(timespec="seconds"),
             "fetched_by": self._version,
         }
         self._store.add(track.id, analysis, metadata)
@@ -257,7 +257,7 @@ class _Crawl:
     def _is_put_off(self, kind: Kind, name: str) -> bool:
         """Whether it is passed over without asking: it is gone, or was not answered a short while ago."""
         item = self._earlier.get((kind, name))
-        if item is None or not (item.gone or (item.again or _LONG_AGO) > datetime.now(timezone.utc)):
+        if item is None or not (item.gone or (item.again or _LONG_AGO) > now()):
             return False
         self._passed_over[kind, name] = item
         return True
@@ -280,7 +280,7 @@ class _Crawl:
             raise self._out_of_reach(error) from None
 
     def _out_of_reach(self, error: Unreachable) -> CrawlStopped:
-        come_back = datetime.now(timezone.utc) + max(_AFTER_OUTAGE, timedelta(seconds=error.retry_after))
+        come_back = now() + max(_AFTER_OUTAGE, timedelta(seconds=error.retry_after))
         try:
             self._api.playlist(next(iter(self._request.genre_of)), attempts=1)
         except Unreachable:
@@ -307,7 +307,7 @@ class _Crawl:
         times = 1 if earlier is None else earlier.times + 1
         if times > len(PUT_OFF):
             return PassedOver(kind, name, f"{error}, and given up after {times} crawls", gone=True, times=times)
-        again = datetime.now(timezone.utc).replace(microsecond=0) + PUT_OFF[times - 1]
+        again = now().replace(microsecond=0) + PUT_OFF[times - 1]
         reason = f"{error}; to be asked for again after {spoken_time(again)}"
         return PassedOver(kind, name, reason, again=again, times=times)
 

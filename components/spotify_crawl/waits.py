@@ -59,7 +59,7 @@ class Waits:
 
     def until(self, end: datetime | None) -> None:
         """Waits for the end of a pause that Spotify asked an earlier crawl for; raises as :meth:`asked_for`."""
-        seconds = 0.0 if end is None else (end - datetime.now(timezone.utc)).total_seconds()
+        seconds = 0.0 if end is None else (end - now()).total_seconds()
         if seconds > 0:
             self._require_short(seconds)
             self._wait("rate limit of an earlier crawl", seconds)
@@ -86,6 +86,11 @@ class Waits:
             )
 
 
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(timezone.utc)
+
+
 def seconds_asked_for(retry_after: str | None) -> float | None:
     """What a header ``Retry-After`` asks for, a number of seconds or a date; None where it says nothing."""
     try:
@@ -109,4 +114,4 @@ def spoken_time(moment: datetime) -> str:
 
 
 def _after(seconds: float) -> datetime:
-    return datetime.now(timezone.utc) + timedelta(seconds=min(seconds, _LONGEST.total_seconds()))
+    return now() + timedelta(seconds=min(seconds, _LONGEST.total_seconds()))

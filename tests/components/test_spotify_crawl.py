@@ -2,24 +2,23 @@
 
 import gzip
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components.spotify_crawl import crawl
 from components.spotify_crawl.report import CrawlReport
 from components.spotify_crawl.request import Access, CrawlRequest
 from components.spotify_crawl.start import crawl_into
 from components.spotify_crawl.store import finished_crawl, open_store
+from components.spotify_crawl.waits import now
 from deepmusic_genre.errors import PipelineInputError
 from tests.support.spotify_crawls import CREDENTIALS, labels
 from tests.support.spotify_server import Spotify, serve, spotify_id, track_item
-
-_REAL = datetime
 
 
 class _Quiet:
@@ -427,7 +426,7 @@ def test_what_was_not_answered_is_asked_for_after_growing_intervals_and_then_giv
         assert report.stopped == "Spotify did not answer for 1 of them"
         assert (report.left, report.stored, report.final) == (1, 9, False)
         assert report.come_back is not None
-        left = report.come_back - datetime.now(timezone.utc)
+        left = report.come_back - crawl.now()
         assert timedelta(minutes=minutes - 1) < left <= timedelta(minutes=minutes)
         assert report.rest.startswith("Left: 1 track. Run the same command after 20")
         # Before that it is left alone.
@@ -441,15 +440,8 @@ def test_what_was_not_answered_is_asked_for_after_growing_intervals_and_then_giv
 
 
 def _move_clock(monkeypatch: pytest.MonkeyPatch, by: timedelta) -> None:
-    ahead = datetime.now(timezone.utc) - _REAL.now(timezone.utc) + by
-
-    class _Ahead(_REAL):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:
-            return _REAL.now(tz) + ahead
-
-    monkeypatch.setattr("components.spotify_crawl.crawl.datetime", _Ahead)
-    monkeypatch.setattr(sys.modules[__name__], "datetime", _Ahead)
+    ahead = crawl.now() + by - now()
+    monkeypatch.setattr(crawl, "now", lambda: now() + ahead)
 
 
 def test_what_was_not_answered_comes_last(crawls: Crawls, monkeypatch: pytest.MonkeyPatch) -> None:
