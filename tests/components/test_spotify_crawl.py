@@ -4,13 +4,12 @@ import gzip
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.spotify_crawl import crawl
 from components.spotify_crawl.report import CrawlReport
 from components.spotify_crawl.request import Access, CrawlRequest
 from components.spotify_crawl.start import crawl_into
@@ -87,6 +86,23 @@ def crawls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Crawls]:
         monkeypatch.setenv(name, value)
     with serve(Spotify()) as spotify:
         yield Crawls(spotify, tmp_path / "store")
+
+
+class _Clock:
+    """The time, as far ahead as a test wants it."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return now() + self.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
+    clock = _Clock()
+    monkeypatch.setattr("components.spotify_crawl.crawl.now", clock.now)
+    return clock
 
 
 def _items(first: int, last: int) -> list[dict[str, Any] | None]:
@@ -417,7 +433,7 @@ def test_bad_tracks_at_the_beginning_keep_no_crawl_from_the_rest(fault: str, cra
 
 
 def test_what_was_not_answered_is_asked_for_after_growing_intervals_and_then_given_up(
-    crawls: Crawls, monkeypatch: pytest.MonkeyPatch
+    crawls: Crawls, clock: _Clock
 ) -> None:
     playlist = crawls.spotify.add_playlist("A", _items(0, 10))
     _bad(crawls, "504", 3, 4)
@@ -426,31 +442,26 @@ def test_what_was_not_answered_is_asked_for_after_growing_intervals_and_then_giv
         assert report.stopped == "Spotify did not answer for 1 of them"
         assert (report.left, report.stored, report.final) == (1, 9, False)
         assert report.come_back is not None
-        left = report.come_back - crawl.now()
+        left = report.come_back - clock.now()
         assert timedelta(minutes=minutes - 1) < left <= timedelta(minutes=minutes)
         assert report.rest.startswith("Left: 1 track. Run the same command after 20")
         # Before that it is left alone.
         assert crawls.run(Jazz=[playlist]).come_back == report.come_back
         assert crawls.asked("audio-analysis") == []
-        _move_clock(monkeypatch, left)
+        clock.ahead += left
         report = crawls.run(Jazz=[playlist])
     assert report.complete
     (reason,) = _reasons(report).values()
     assert reason == "Spotify answers 504, 6 times in a row, and given up after 5 crawls"
 
 
-def _move_clock(monkeypatch: pytest.MonkeyPatch, by: timedelta) -> None:
-    ahead = crawl.now() + by - now()
-    monkeypatch.setattr(crawl, "now", lambda: now() + ahead)
-
-
-def test_what_was_not_answered_comes_last(crawls: Crawls, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_not_answered_comes_last(crawls: Crawls, clock: _Clock) -> None:
     playlist = crawls.spotify.add_playlist("A", _items(0, 10))
     _bad(crawls, "504", 2, 3)
     crawls.spotify.quota = 5
     crawls.run(Jazz=[playlist])
     crawls.spotify.quota, crawls.spotify.faults_of = 1000, {}
-    _move_clock(monkeypatch, timedelta(minutes=11))
+    clock.ahead = timedelta(minutes=11)
     assert crawls.run(Jazz=[playlist]).stored == 10
     assert crawls.asked("audio-analysis")[-1] == f"audio-analysis/{spotify_id('2')}"
 
