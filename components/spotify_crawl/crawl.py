@@ -20,7 +20,7 @@ from components.spotify_crawl.progress import Progress
 from components.spotify_crawl.report import CrawlReport, Kind, PassedOver
 from components.spotify_crawl.request import CrawlRequest
 from components.spotify_crawl.store import NotAnAnalysis, Store
-from components.spotify_crawl.waits import CrawlStopped, now, spoken_time
+from components.spotify_crawl.waits import CrawlStopped, now
 
 INTERRUPTED = "it was interrupted"
 
@@ -308,8 +308,7 @@ class _Crawl:
         if times > len(PUT_OFF):
             return PassedOver(kind, name, f"{error}, and given up after {times} crawls", gone=True, times=times)
         again = now().replace(microsecond=0) + PUT_OFF[times - 1]
-        reason = f"{error}; to be asked for again after {spoken_time(again)}"
-        return PassedOver(kind, name, reason, again=again, times=times)
+        return PassedOver(kind, name, str(error), again=again, times=times)
 
     # The end
 
