@@ -98,7 +98,7 @@ def test_an_incomplete_crawl_has_an_exit_code_of_its_own_and_says_when_to_come_b
         codes.append(process.returncode)
     assert codes == [75, 75]
     assert "Not complete: Spotify asks for a pause of 22 h " in printed
-    assert "Left: 2 tracks. Run the same command after 20" in printed
+    assert "Left: 3 tracks. Run the same command after 20" in printed
 
 
 def test_words_of_spotifys_are_on_the_screen_and_nothing_at_all_is_a_fault(spotify: Spotify, tmp_path: Path) -> None:
