@@ -34,6 +34,7 @@ from tests.support.spotify_crawls import (
     report,
     start_crawl,
 )
+from tests.support.spotify_rehearsal import rehearsal
 from tests.support.spotify_server import CLIENT_SECRET, Spotify, serve, track_item
 
 STORE = Path("deepmusic", "spotify")
@@ -131,6 +132,23 @@ def test_a_full_disk_is_named_and_costs_nothing_that_was_stored(spotify: Spotify
     process = start_crawl(spotify, tmp_path, {"Jazz": [playlist]})
     process.communicate(timeout=60)
     assert_whole(spotify, tmp_path / STORE)
+
+
+def test_a_rehearsal_can_be_crawled_with_the_settings_that_it_writes(tmp_path: Path) -> None:
+    settings = tmp_path / "rehearsal.yaml"
+    with rehearsal(settings, tracks=16, artists=8):
+        process = subprocess.run(
+            command("crawl", "--settings", str(settings), f"output={tmp_path}"),
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert process.returncode == 0, process.stderr
+    assert "16 tracks stored" in process.stdout
+    assert len({row["genre"] for row in labels(tmp_path / "rehearsal" / "spotify")}) == 8
 
 
 def _refusal(spotify: Spotify, tmp_path: Path, *settings: str, **variables: str) -> str:

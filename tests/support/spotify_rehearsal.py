@@ -11,7 +11,8 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -23,8 +24,9 @@ from tests.support.spotify_server import Spotify, serve, spotify_id, track_item
 TRACKS, ARTISTS = 240, 80
 
 
-def rehearse(settings: Path, tracks: int = TRACKS, artists: int = ARTISTS) -> None:
-    """Serves until somebody stops it.
+@contextmanager
+def rehearsal(settings: Path, tracks: int = TRACKS, artists: int = ARTISTS) -> Iterator[Spotify]:
+    """Serves for as long as the context lasts.
 
     Args:
         settings: the file of settings that is written.
@@ -36,8 +38,13 @@ def rehearse(settings: Path, tracks: int = TRACKS, artists: int = ARTISTS) -> No
         spotify, playlists = _spotify(catalogue)
     with serve(spotify):
         settings.write_text(_settings(spotify, playlists), encoding="utf-8")
+        yield spotify
+
+
+def _rehearse(settings: Path) -> None:
+    with rehearsal(settings) as spotify:
         credentials = " ".join(f"{name}={value}" for name, value in CREDENTIALS.items())
-        print(f"Serving {tracks} synthetic tracks at {spotify.address}/v1; Ctrl-C ends it. In another terminal:")
+        print(f"Serving {TRACKS} synthetic tracks at {spotify.address}/v1; Ctrl-C ends it. In another terminal:")
         print(f"  export {credentials}")
         print(f"  make crawl SETTINGS={settings}")
         print(f"  make run-local SETTINGS={settings}", flush=True)
@@ -72,6 +79,6 @@ def _settings(spotify: Spotify, playlists: Mapping[str, list[str]]) -> str:
 
 if __name__ == "__main__":
     try:
-        rehearse(Path(sys.argv[1] if len(sys.argv) > 1 else "rehearsal.yaml"))
+        _rehearse(Path(sys.argv[1] if len(sys.argv) > 1 else "rehearsal.yaml"))
     except KeyboardInterrupt:
         print()
