@@ -13,3 +13,6 @@ USAGE = 2
 
 GATE = 3
 """A gate kept the model from being pushed: AnomalyGate, ModelValidator or ModelCheck; or ``drift`` found some."""
+
+INCOMPLETE = 75
+"""A crawl could not get everything now, and the same command can later; the number is EX_TEMPFAIL of sysexits.h."""

@@ -208,7 +208,7 @@ def _spotify_crawl(settings: Settings) -> BaseNode:
     return SpotifyCrawl(
         store=settings.spotify_store,
         request=settings.spotify.request,
-        max_wait_seconds=settings.spotify.max_wait_seconds,
+        access=settings.spotify.access,
         code_version=code_version("components.spotify_crawl.executor"),
     )
 

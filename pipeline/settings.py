@@ -8,12 +8,28 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from components.evaluator.slices import known_slice
 from components.model_validator.limits import Limits, Share
 from components.sampler.sampling import Sampling
-from components.spotify_crawl.request import ANALYSES_FOLDER, LABELS_FILE, POLICY, CrawlRequest, playlist_id
+from components.spotify_crawl.request import (
+    LABELS_FILE,
+    POLICY,
+    Access,
+    CrawlRequest,
+    api_url,
+    playlist_id,
+)
 from components.storage.places import is_remote
 from components.track_example_gen.several_genres import SeveralGenres
 from components.track_example_gen.span_pattern import SPAN
@@ -21,6 +37,7 @@ from components.track_example_gen.splits import SplitBy
 from components.trainer.hyperparameters import Balance
 from components.trainer.registry import MODELS, ModelName, ModelsHyperparameters, known_model
 from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.tracks.crawled_store import ANALYSES_FOLDER
 from deepmusic_genre.tracks.labels import GenreNames, genre_key
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
@@ -100,9 +117,18 @@ class SpotifySettings(_Section):
     enabled: bool
     accept_policy: bool
     store: Location | None
-    playlists: dict[str, tuple[Annotated[str, AfterValidator(playlist_id)], ...]]
+    playlists: dict[
+        str,
+        Annotated[
+            tuple[Annotated[str, AfterValidator(playlist_id)], ...],
+            BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
+        ],
+    ]
     max_tracks_per_playlist: Annotated[int, Field(ge=1)] | None
+    requests_per_second: Annotated[float, Field(gt=0, le=10_000)]
     max_wait_seconds: Annotated[float, Field(ge=0, le=7 * 24 * 3600)]
+    patience_seconds: Annotated[float, Field(ge=0, le=7 * 24 * 3600)]
+    api_url: Annotated[str, AfterValidator(api_url)]
 
     @field_validator("accept_policy")
     @classmethod
@@ -130,12 +156,27 @@ class SpotifySettings(_Section):
                     both = dict.fromkeys((places[playlist], genre))
                     raise ValueError(f"the playlist {playlist} stands there twice, under {' and '.join(both)}")
                 places[playlist] = genre
-        return playlists
+        return _by_genre(playlists)
 
     @property
     def request(self) -> CrawlRequest:
         """What is asked of a crawl."""
         return CrawlRequest(self.playlists, self.max_tracks_per_playlist)
+
+    @property
+    def access(self) -> Access:
+        """How Spotify is asked."""
+        return Access(self.api_url, self.requests_per_second, self.max_wait_seconds, self.patience_seconds)
+
+
+def _by_genre(playlists: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """The same, with the ways that one genre is written as one."""
+    spellings: dict[str, str] = {}
+    joined: dict[str, tuple[str, ...]] = {}
+    for genre, ids in playlists.items():
+        spelling = spellings.setdefault(genre_key(genre), genre)
+        joined[spelling] = joined.get(spelling, ()) + ids
+    return joined
 
 
 class TrainingSettings(_Section):

@@ -16,36 +16,24 @@ class Named(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str | None = None
 
 
-class Artist(msgspec.Struct, frozen=True):
-    """An artist, with the genres that Spotify gives them."""
-
-    id: str
-    name: str | None = None
-    genres: tuple[str, ...] = ()
-
-
-class Artists(msgspec.Struct, frozen=True):
-    """Several artists; None for one that is not known."""
-
-    artists: tuple[Artist | None, ...]
-
-
 class Page(msgspec.Struct, frozen=True):
     """A part of a playlist's items. Each is read by itself: one that is odd spoils no other."""
 
     items: tuple[Any, ...]
     next: str | None = None
+    total: int | None = None
 
 
 class _MaybePage(msgspec.Struct, frozen=True):
     items: tuple[Any, ...] | None = None
     next: str | None = None
+    total: int | None = None
 
 
 class Playlist(msgspec.Struct, frozen=True):
     """A playlist, with its first page where Spotify shows it: as ``items``, before 2026 as ``tracks``."""
 
-    snapshot_id: str
+    snapshot_id: str | None = None
     name: str | None = None
     items: _MaybePage | None = None
     tracks: _MaybePage | None = None
@@ -59,15 +47,15 @@ class Playlist(msgspec.Struct, frozen=True):
     def first_page(self) -> Page | None:
         """The first page; None where Spotify does not show it, as it may be for other people's playlists."""
         page = self.items or self.tracks
-        return None if page is None or page.items is None else Page(page.items, page.next)
+        return None if page is None or page.items is None else Page(page.items, page.next, page.total)
 
 
 class _Track(msgspec.Struct, frozen=True):
     id: str | None = None
     name: str | None = None
-    type: str = "track"
-    is_local: bool = False
-    artists: tuple[Named, ...] = ()
+    type: str | None = None
+    is_local: bool | None = None
+    artists: tuple[Named, ...] | None = None
     album: Named | None = None
     duration_ms: float | None = None
     linked_from: Named | None = None
@@ -76,7 +64,7 @@ class _Track(msgspec.Struct, frozen=True):
 class _Entry(msgspec.Struct, frozen=True):
     item: _Track | None = None
     track: _Track | None = None
-    is_local: bool = False
+    is_local: bool | None = None
 
 
 class ListedTrack(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -120,15 +108,15 @@ def listed_track(item: Any, position: int) -> ListedTrack | UnusableItem:
     title = clean(track.name)
     if entry.is_local or track.is_local:
         return UnusableItem(position, f"a local file of the playlist's owner: {title!r}")
-    if track.type != "track":
+    if track.type not in ("track", None):
         return UnusableItem(position, f"no track, but of type {clean(track.type)}: {title!r}")
     played_as = None
-    if track.linked_from is not None and track.linked_from.id != track.id:
+    if track.linked_from is not None and track.linked_from.id not in (None, track.id):
         played_as, track = track.id, msgspec.structs.replace(track, id=track.linked_from.id)
     if track.id is None or not is_id(track.id):
         return UnusableItem(position, f"its id is none: {title!r}")
     album = _cleaned(track.album) if track.album else None
-    artists = tuple(map(_cleaned, track.artists))
+    artists = tuple(map(_cleaned, track.artists or ()))
     return ListedTrack(track.id, title, artists, album, track.duration_ms, played_as)
 
 

@@ -11,7 +11,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from components.artifacts import SpotifyStore
 from components.spotify_crawl.driver import CrawlDriver
 from components.spotify_crawl.executor import Executor
-from components.spotify_crawl.request import CrawlRequest
+from components.spotify_crawl.request import Access, CrawlRequest
 
 
 class SpotifyCrawlSpec(ComponentSpec):
@@ -20,7 +20,7 @@ class SpotifyCrawlSpec(ComponentSpec):
     PARAMETERS = {
         "store": ExecutionParameter(type=str),
         "request": ExecutionParameter(type=str),
-        "max_wait_seconds": ExecutionParameter(type=float),
+        "access": ExecutionParameter(type=str),
         "code_version": ExecutionParameter(type=str),
     }
     INPUTS: dict[str, ChannelParameter] = {}
@@ -40,20 +40,20 @@ class SpotifyCrawl(BaseComponent):
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
     DRIVER_CLASS = CrawlDriver
 
-    def __init__(self, store: str, request: CrawlRequest, max_wait_seconds: float, code_version: str) -> None:
+    def __init__(self, store: str, request: CrawlRequest, access: Access, code_version: str) -> None:
         """Constructs the component.
 
         Args:
             store: the store's folder, on this machine.
             request: which playlists.
-            max_wait_seconds: the longest pause that is waited for if Spotify asks for it.
+            access: how Spotify is asked.
             code_version: changes when this component does.
         """
         super().__init__(
             spec=SpotifyCrawlSpec(
                 store=store,
                 request=msgspec.json.encode(request).decode(),
-                max_wait_seconds=float(max_wait_seconds),
+                access=msgspec.json.encode(access).decode(),
                 code_version=code_version,
                 store_state=Channel(type=SpotifyStore),
             )

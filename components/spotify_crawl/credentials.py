@@ -9,12 +9,11 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+from components.spotify_crawl.request import SPOTIFY
 from deepmusic_genre.errors import PipelineInputError
 
 ID_VARIABLE = "SPOTIPY_CLIENT_ID"
 SECRET_VARIABLE = "SPOTIPY_CLIENT_SECRET"  # noqa: S105 - the variable's name.
-STAND_IN_VARIABLE = "DEEPMUSIC_SPOTIFY_STAND_IN"
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ class Endpoints:
         token: where credentials are exchanged for a token.
     """
 
-    api: str = "https://api.spotify.com/v1/"
-    token: str = "https://accounts.spotify.com/api/token"  # noqa: S105 - an address.
+    api: str
+    token: str
 
 
 def read_credentials(folder: Path | None = None) -> Credentials:
@@ -64,27 +63,13 @@ def read_credentials(folder: Path | None = None) -> Credentials:
     return Credentials(*values)
 
 
-def endpoints() -> Endpoints:
-    """Spotify's own, or those of a stand-in on this machine that an environment variable names.
+def endpoints(api_url: str) -> Endpoints:
+    """Where requests go: Spotify's Web API gets its tokens from another host, a mock answers for both.
 
-    The stand-in is for tests and rehearsals. It has to listen on the loopback interface, so that no slip of the pen
-    sends credentials anywhere else.
-
-    Raises:
-        PipelineInputError: the variable names another machine.
+    Args:
+        api_url: as :func:`~.request.api_url` accepts it.
     """
-    address = os.environ.get(STAND_IN_VARIABLE)
-    if not address:
-        return Endpoints()
-    if not _is_loopback(address):
-        raise PipelineInputError(f"{STAND_IN_VARIABLE} has to be an http address of this machine's loopback interface.")
-    address = address.rstrip("/")
-    return Endpoints(f"{address}/v1/", f"{address}/api/token")
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return False
-    return parts.scheme == "http" and parts.hostname in _LOOPBACK and parts.username is None
+    if api_url == SPOTIFY:
+        return Endpoints(f"{SPOTIFY}/", "https://accounts.spotify.com/api/token")
+    parts = urlsplit(api_url)
+    return Endpoints(f"{api_url}/", f"{parts.scheme}://{parts.netloc}/api/token")

@@ -14,7 +14,7 @@ from tfx.types import Artifact, artifact_utils
 from components.artifacts import SpotifyStore
 from components.spotify_crawl.progress import LineProgress
 from components.spotify_crawl.report import CrawlReport
-from components.spotify_crawl.request import POLICY, CrawlRequest
+from components.spotify_crawl.request import POLICY, Access, CrawlRequest
 from components.spotify_crawl.start import crawl_into
 from components.spotify_crawl.store import finished_crawl
 from components.storage.json_files import write_json
@@ -58,16 +58,15 @@ class Executor(BaseExecutor):
             )
         else:
             log.info("%s", POLICY)
-            report = crawl_into(
-                Path(folder), request, exec_properties["max_wait_seconds"], _progress(), exec_properties["code_version"]
-            )
+            access = msgspec.json.decode(exec_properties["access"], type=Access)
+            report = crawl_into(Path(folder), request, access, _progress(), exec_properties["code_version"])
             log.info("%s", report)
         if report.interrupted:
             raise received_stop() or KeyboardInterrupt
         if not report.stored:
             raise PipelineInputError(f"The crawl brought not one track. {_why_nothing(report)}")
         if report.stopped:
-            log.info("%s tracks are left, for the next run: %s", f"{report.left:,}", report.stopped)
+            log.info("Not complete: %s. %s", report.stopped, report.rest)
         uri = artifact_utils.get_single_uri(output_dict["store_state"])
         write_json(os.path.join(uri, SpotifyStore.FILE), StoreState(folder, report))
 
@@ -78,5 +77,5 @@ def _progress() -> LineProgress:
 
 def _why_nothing(report: CrawlReport) -> str:
     if report.stopped:
-        return f"{report.stopped}."
-    return "".join(f"\n  {item.kind} {item.id}: {item.reason}" for item in report.passed_over[:10])
+        return f"{report.stopped}. {report.rest}"
+    return "".join(f"\n  {reason}" for reason in report.reasons)

@@ -14,6 +14,7 @@ from rich.text import Text
 
 _TICK_SECONDS = 1.0
 _LONG_WAIT_SECONDS = 10.0
+_FIRST_LINE_SECONDS = 5.0
 _BAR_WIDTH = 12
 """So that a line fits 80 columns."""
 
@@ -26,6 +27,9 @@ class Progress(Protocol):
 
     def advance(self, stored: bool) -> None:
         """A step is done: there, or passed over."""
+
+    def detail(self, text: str) -> None:
+        """How far the step is that takes long."""
 
     def wait(self, reason: str, seconds: float) -> None:
         """Waits and shows it."""
@@ -64,7 +68,11 @@ class BarProgress:
         """See :class:`Progress`."""
         self._stored += stored
         self._passed_over += not stored
-        self._bar.update(self._task, advance=1, stored=self._stored, passed_over=self._passed_over)
+        self._bar.update(self._task, advance=1, stored=self._stored, passed_over=self._passed_over, waiting="")
+
+    def detail(self, text: str) -> None:
+        """See :class:`Progress`."""
+        self._bar.update(self._task, waiting=text)
 
     def wait(self, reason: str, seconds: float) -> None:
         """See :class:`Progress`."""
@@ -85,28 +93,45 @@ class _Counts(ProgressColumn):
 
 
 class LineProgress:
-    """A line every so often, and a text for the moment."""
+    """A line when something begins, then ever more rarely, and a text for the moment."""
 
     def __init__(self, line: Callable[[str], Any], moment: Callable[[str], Any], every_seconds: float) -> None:
-        """Takes two functions that show a text, for good and until the next one."""
+        """Makes it.
+
+        Args:
+            line: shows a text for good.
+            moment: shows a text until the next one.
+            every_seconds: the longest time between lines, once it is going on for long.
+        """
         self._line = line
         self._moment = moment
         self._every_seconds = every_seconds
+        self._last = time.monotonic()
+        self._until_next = min(_FIRST_LINE_SECONDS, every_seconds)
 
     def phase(self, name: str, total: int, stored: int = 0) -> None:
         """See :class:`Progress`."""
         self._name, self._total, self._before = name, total, stored
         self._stored, self._passed_over = stored, 0
-        self._start = self._last = time.monotonic()
+        self._start = time.monotonic()
+        self._line(f"{total:,} {name}{f', {stored:,} of them stored before' if stored else ''}")
 
     def advance(self, stored: bool) -> None:
         """See :class:`Progress`."""
         self._stored += stored
         self._passed_over += not stored
-        text = self._text()
+        self._show(self._text())
+
+    def detail(self, text: str) -> None:
+        """See :class:`Progress`."""
+        self._show(text)
+
+    def _show(self, text: str) -> None:
         self._moment(text)
-        if time.monotonic() - self._last >= self._every_seconds:
-            self._last = time.monotonic()
+        now = time.monotonic()
+        if now - self._last >= self._until_next:
+            self._last = now
+            self._until_next = min(2 * self._until_next, self._every_seconds)
             self._line(text)
 
     def wait(self, reason: str, seconds: float) -> None:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 
 from components.spotify_crawl.request import CrawlRequest
+from components.spotify_crawl.waits import spoken_time
 
-Kind = Literal["playlist", "item", "track", "artist batch"]
+_REASONS = 10
+
+Kind = Literal["playlist", "item", "track", "listing", "artist batch"]
+"""The last one stands in older stores only."""
 
 
 class PassedOver(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something that a crawl could not have.
 
     Attributes:
-        kind: what it is; an item is what a playlist holds beside tracks.
+        kind: what it is; an item is what a playlist holds beside tracks, a listing one that came in part.
         id: its id; an item's position in its playlist, from 0.
         reason: why.
         playlist: an item's playlist.
-        gone: Spotify does not know it, so that it is not asked for again before the crawl is complete.
+        gone: it is not asked for again before the crawl is complete.
+        again: when it is asked for again at the earliest, None if that was an answer.
+        times: in how many crawls it was not answered.
     """
 
     kind: Kind
@@ -28,6 +35,8 @@ class PassedOver(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str
     playlist: str = ""
     gone: bool = False
+    again: datetime | None = None
+    times: int = 0
 
 
 class CrawlReport(msgspec.Struct, frozen=True):
@@ -44,8 +53,10 @@ class CrawlReport(msgspec.Struct, frozen=True):
         stored: tracks of the playlists that are in the store.
         tracks: the same by genre; a track of several counts in each.
         left: tracks that were not asked for yet, or in vain.
-        artists: known by their genres.
         passed_over: what could not be had.
+        unlisted: playlists of which it is not known what they hold.
+        come_back: when the crawl can be resumed at the earliest, None if that is not known or not needed.
+        final: whether resuming it later on does not help either.
     """
 
     request: CrawlRequest
@@ -59,8 +70,10 @@ class CrawlReport(msgspec.Struct, frozen=True):
     stored: int
     tracks: dict[str, int]
     left: int
-    artists: int
     passed_over: tuple[PassedOver, ...]
+    unlisted: int = 0
+    come_back: datetime | None = None
+    final: bool = False
 
     @property
     def complete(self) -> bool:
@@ -70,8 +83,35 @@ class CrawlReport(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         by_genre = ", ".join(f"{genre} {count:,}" for genre, count in self.tracks.items())
         kinds = Counter(item.kind for item in self.passed_over)
-        missing = ", ".join(f"{count:,} {kind}{'s' * (count > 1)}" for kind, count in kinds.items())
+        missing = ", ".join(_counted(count, kind) for kind, count in kinds.items())
         return (
             f"{self.stored:,} tracks stored ({by_genre}), {self.fetched:,} of them new, in {self.requests:,} requests;"
             f" passed over: {missing or 'nothing'}"
         )
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why what could not be had is missing, the most frequent reason first."""
+        # What an item is called stands after its reason.
+        counts = Counter(
+            (item.kind, item.reason.partition(":")[0] if item.kind == "item" else item.reason)
+            for item in self.passed_over
+        )
+        most = [f"{_counted(count, kind)}: {reason}" for (kind, reason), count in counts.most_common(_REASONS)]
+        more = len(counts) - len(most)
+        return (*most, *([f"and for {_counted(more, 'more reason')}"] if more else []))
+
+    @property
+    def rest(self) -> str:
+        """What is left, and when to come back for it."""
+        left = [_counted(self.left, "track")] if self.left or not self.unlisted else []
+        left += [f"what is in {_counted(self.unlisted, 'unlisted playlist')}"] if self.unlisted else []
+        text = f"Left: {' and '.join(left)}."
+        if self.final:
+            return text
+        when = f" after {spoken_time(self.come_back)}" if self.come_back else ""
+        return f"{text} Run the same command{when} to resume."
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"

@@ -6,8 +6,8 @@
     analyses/4u/4uLU….json.gz   an audio analysis with its track's metadata
     labels.csv            a row a track, genre and playlist
     playlists/37i9….json  what a playlist held when it was last listed
-    artists.jsonl         artists with the genres that Spotify gives them
     passed_over.jsonl     what the crawl that is going on could not have
+    pause.json            until when Spotify asked not to be asked
     report.json           how the last crawl ended
 
 Every file is written whole or not at all: first in ``partial``, then renamed.
@@ -23,18 +23,20 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from components.spotify_crawl.answers import Artist, ListedTrack, UnusableItem
+from components.spotify_crawl.answers import ListedTrack, UnusableItem
 from components.spotify_crawl.journal import DamagedFile, Journal, decode
 from components.spotify_crawl.report import CrawlReport, PassedOver
-from components.spotify_crawl.request import ANALYSES_FOLDER, LABELS_FILE
+from components.spotify_crawl.request import LABELS_FILE
 from components.storage.locks import Locked, exclusive
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
+from deepmusic_genre.tracks.crawled_store import ANALYSES_FOLDER, VERSION_FILE
 from deepmusic_genre.tracks.track import Rejection
 
 VERSION = 1
@@ -44,7 +46,7 @@ LABEL_COLUMNS = ("track_id", "genre", "artist_id", "artist", "title", "playlist"
 _ENDING = ".json.gz"
 _PARTIAL = "partial"
 _LOCK = "lock"
-_VERSION_FILE = "store.json"
+_PAUSE_FILE = "pause.json"
 
 
 class NotAnAnalysis(ValueError):
@@ -56,9 +58,10 @@ class Listing(msgspec.Struct, frozen=True):
 
     Attributes:
         snapshot_id: changes whenever the playlist does.
-        max_tracks: how many tracks were asked for, None for all.
+        max_tracks: how many of its first positions were looked at, None for all.
         tracks: those that may have an analysis, each once, in order.
         unusable: the other items.
+        short: why this is not all that it holds, empty if it is.
     """
 
     id: str
@@ -67,6 +70,15 @@ class Listing(msgspec.Struct, frozen=True):
     max_tracks: int | None
     tracks: tuple[ListedTrack, ...]
     unusable: tuple[UnusableItem, ...]
+    short: str = ""
+
+    def is_still(self, snapshot_id: str, max_tracks: int | None) -> bool:
+        """Whether this is what would be listed again."""
+        return bool(snapshot_id) and not self.short and (self.snapshot_id, self.max_tracks) == (snapshot_id, max_tracks)
+
+
+class _Pause(msgspec.Struct):
+    until: datetime
 
 
 class _Version(msgspec.Struct, forbid_unknown_fields=True):
@@ -107,7 +119,7 @@ def finished_crawl(folder: Path) -> CrawlReport | None:
 
 
 def _require_store(folder: Path) -> None:
-    file = folder / _VERSION_FILE
+    file = folder / VERSION_FILE
     if not file.exists():
         if set(os.listdir(folder)) - {_LOCK, _PARTIAL}:
             raise PipelineInputError(f"{folder} is not empty, and is no store. Set spotify.store to another folder.")
@@ -126,13 +138,11 @@ class Store:
 
     Attributes:
         folder: where it is.
-        artists: the artists that are known.
         passed_over: what the crawl that is going on could not have.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.artists = Journal(folder / "artists.jsonl", Artist)
         self.passed_over = Journal(folder / "passed_over.jsonl", PassedOver)
         files = (folder / ANALYSES_FOLDER).glob(f"*/*{_ENDING}")
         self._tracks = {file.name.removesuffix(_ENDING) for file in files}
@@ -168,6 +178,20 @@ class Store:
         file = self._listing_file(listing.id)
         file.parent.mkdir(exist_ok=True)
         _write(self.folder, file, msgspec.json.encode(listing))
+
+    def any_of(self, tracks: Iterable[str]) -> str | None:
+        """One of these tracks that is stored, None if none is."""
+        return next((track for track in tracks if track in self._tracks), None)
+
+    @property
+    def pause(self) -> datetime | None:
+        """Until when Spotify asked not to be asked, None if it never did."""
+        file = self.folder / _PAUSE_FILE
+        return decode(file, file.read_bytes(), _Pause).until if file.exists() else None
+
+    def keep_pause(self, until: datetime) -> None:
+        """Keeps until when Spotify asked not to be asked, for this crawl and the next ones."""
+        _write(self.folder, self.folder / _PAUSE_FILE, msgspec.json.encode(_Pause(until)))
 
     def write_labels(self, rows: Iterable[tuple[str, ...]]) -> None:
         """Writes the labels file, with :data:`LABEL_COLUMNS`."""

@@ -11,6 +11,7 @@ import tensorflow as tf
 from components.storage.files import fileio
 from components.track_example_gen.progress import Moments
 from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.tracks import crawled_store
 from deepmusic_genre.tracks.labels import InvalidLabels, Label, read_labels
 from deepmusic_genre.tracks.registry import SOURCES, source_for
 from deepmusic_genre.tracks.source import endings, read_bounded
@@ -59,8 +60,9 @@ def _walk(folder: str) -> Iterator[str]:
                 folders.clear()  # A link led back here.
                 continue
             seen.add(real)
+            tracks = crawled_store.enter(folders, names)
             folders.sort()
-            yield from (os.path.join(parent, name) for name in names if source_for(name) and not name.startswith("."))
+            yield from (os.path.join(parent, name) for name in tracks if source_for(name) and not name.startswith("."))
     except UnicodeDecodeError as error:
         raise PipelineInputError(f"Below {folder} is a file name that is not UTF-8: {error.object!r}.") from error
     except FILE_ERRORS as error:

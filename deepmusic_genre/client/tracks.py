@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from deepmusic_genre.tracks import registry
+from deepmusic_genre.tracks import crawled_store, registry
 from deepmusic_genre.tracks.source import endings
 from deepmusic_genre.tracks.track import Rejection, Track
 
@@ -37,8 +37,9 @@ def _files(path: str) -> Iterator[str | Rejection]:
     unreadable: list[OSError] = []
     found = False
     for folder, below, names in os.walk(path, onerror=unreadable.append):
+        tracks = crawled_store.enter(below, names)
         below.sort()
-        for name in sorted(names):
+        for name in sorted(tracks):
             if registry.source_for(name) and not name.startswith("."):
                 found = True
                 yield str(Path(folder, name))

@@ -33,6 +33,18 @@ class _TrackInfo(msgspec.Struct):
     id: str | None = None
 
 
+class _Artist(msgspec.Struct):
+    id: str | None = None
+    name: str | None = None
+
+
+class _Crawl(msgspec.Struct):
+    """What a crawl of Spotify stores beside the analysis."""
+
+    title: str | None = None
+    artists: list[_Artist] = []
+
+
 class _AudioAnalysis(msgspec.Struct):
     segments: list[_Segment]
     track: _TrackInfo | None = None
@@ -45,6 +57,7 @@ class _AudioAnalysis(msgspec.Struct):
     artist: str | None = None
     title: str | None = None
     analyser: str | None = None
+    crawl: msgspec.Raw = msgspec.Raw()
 
 
 ANALYSIS_NAME = "audio_analysis"
@@ -52,6 +65,7 @@ ANALYSIS_NAME = "audio_analysis"
 
 _NOT_A_NUMBER = re.compile(rb"[:\[,]\s*-?(NaN|Infinity)\b")
 _DECODER = msgspec.json.Decoder(_AudioAnalysis)
+_CRAWL_DECODER = msgspec.json.Decoder(_Crawl)
 
 
 class AudioAnalysisJson:
@@ -120,18 +134,27 @@ def _track(content: bytes) -> Track:
         durations,
     )
     info = analysis.track or _TrackInfo()
+    crawl = _crawl(analysis.crawl)
+    artist = crawl.artists[0] if crawl.artists else _Artist()
     return Track(
         track_id=str(next((found for found in (analysis.track_id, analysis.id, info.id) if found is not None), "")),
         source=ANALYSIS_NAME,
         duration=float(durations.sum()) if info.duration is None else info.duration,
         segments=matrix,
-        artist_id=analysis.artist_id or "",
-        artist=analysis.artist or "",
-        title=analysis.title or "",
+        artist_id=analysis.artist_id or artist.id or "",
+        artist=analysis.artist or artist.name or "",
+        title=analysis.title or crawl.title or "",
         genre=analysis.genre or analysis.Genre or "",
         analyser=analysis.analyser or ECHO_NEST,
         durations=durations[: len(matrix)],
     )
+
+
+def _crawl(content: msgspec.Raw) -> _Crawl:
+    try:
+        return _CRAWL_DECODER.decode(content) if bytes(content) else _Crawl()
+    except msgspec.DecodeError:
+        return _Crawl()  # Another program's, of that name: no reason to do without the track.
 
 
 def _decode(content: bytes) -> _AudioAnalysis:

@@ -11,12 +11,13 @@ from rich.console import Console
 
 from components.spotify_crawl.progress import BarProgress, LineProgress, Progress
 from components.spotify_crawl.report import CrawlReport
-from components.spotify_crawl.request import ANALYSES_FOLDER, LABELS_FILE, POLICY
+from components.spotify_crawl.request import LABELS_FILE, POLICY
 from components.spotify_crawl.start import crawl_into
 from components.spotify_crawl.store import REPORT_FILE
 from deepmusic_genre.cli import Given
-from deepmusic_genre.exit_codes import FAULT, OK
+from deepmusic_genre.exit_codes import FAULT, INCOMPLETE, OK
 from deepmusic_genre.process import exit_code_of, received_stop, words_for
+from deepmusic_genre.tracks.crawled_store import ANALYSES_FOLDER
 from pipeline.code_version import code_version
 from pipeline.run.command_line import named_settings
 from pipeline.settings import Settings
@@ -28,8 +29,8 @@ def crawl(given: Given) -> int:
     """Crawls.
 
     Returns:
-        0 if there are tracks, whether or not Spotify ended the crawl early; 1 if there are none; 130 or 143 if it was
-        stopped.
+        0 if everything was answered and there are tracks; 1 if there are none, or Spotify gives no more of them;
+        INCOMPLETE if the same command can get more later; 129, 130 or 143 if it was stopped.
 
     Raises:
         PipelineInputError: It could not begin.
@@ -60,22 +61,22 @@ def _crawl(settings: Settings, progress: Progress) -> CrawlReport:
     return crawl_into(
         Path(settings.spotify_store),
         settings.spotify.request,
-        settings.spotify.max_wait_seconds,
+        settings.spotify.access,
         progress,
         code_version("components.spotify_crawl.executor"),
     )
 
 
 def _show(report: CrawlReport, store: str, console: Console) -> int:
-    lines = [str(report)]
+    lines = [str(report), *(f"  {reason}" for reason in report.reasons)]
     if report.stopped:
-        lines.append(
-            f"Not complete: {report.stopped}. Run the same command to resume; {report.left:,} tracks are left."
-        )
+        lines.append(f"Not complete: {report.stopped}. {report.rest}")
     places = {"analyses": ANALYSES_FOLDER, "labels": LABELS_FILE, "what was passed over, and why": REPORT_FILE}
     lines += [f"{name}: {Path(store, file)}" for name, file in places.items()]
     for line in lines:
         console.print(line, markup=False)
     if report.interrupted:
         return exit_code_of(received_stop() or KeyboardInterrupt())
-    return OK if report.stored else FAULT
+    if report.stopped and not report.final:
+        return INCOMPLETE
+    return OK if report.complete and report.stored else FAULT

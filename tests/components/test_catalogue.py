@@ -36,6 +36,18 @@ def test_analyses_are_listed_recursively_and_sorted(folder: Path) -> None:
     assert list_analyses(str(folder)) == [str(folder / name) for name in expected]
 
 
+def test_of_a_crawled_store_only_the_tracks_are_listed(folder: Path) -> None:
+    store = folder / "store"
+    for own in ("store.json", "report.json", "passed_over.jsonl", "playlists/37i9.json", "partial/x.json.gz"):
+        (store / own).parent.mkdir(parents=True, exist_ok=True)
+        (store / own).write_text("{}")
+    track = write_analysis(store / "analyses" / "4u" / "4uLU.json.gz", analysis(2))
+    assert list_analyses(str(store)) == [str(track)]
+    assert len(list_analyses(str(folder))) == 4
+    (store / "store.json").unlink()
+    assert len(list_analyses(str(store))) == 5
+
+
 def test_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(PipelineInputError, match=f"{tmp_path / 'music'} is not there"):
         list_analyses(str(tmp_path / "music"))

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from components.spotify_crawl.api import CrawlStopped, SpotifyApi, Unavailable, Unreachable
+from components.spotify_crawl.api import SpotifyApi, Unavailable, Unreachable
 from components.spotify_crawl.credentials import Credentials, Endpoints, endpoints, read_credentials
+from components.spotify_crawl.request import SPOTIFY, Access, api_url, playlist_id
+from components.spotify_crawl.waits import CrawlStopped, Waits
 from deepmusic_genre.errors import PipelineInputError
 from tests.support.spotify_server import CLIENT_ID, CLIENT_SECRET, FAULTS, Spotify, serve, track_item
 
@@ -28,14 +30,15 @@ def spotify() -> Iterator[Spotify]:
 class _Client:
     """The API, with the waits that it asked for instead of waiting."""
 
-    def __init__(self, spotify: Spotify, secret: str = CLIENT_SECRET) -> None:
+    def __init__(self, spotify: Spotify, secret: str = CLIENT_SECRET, requests_per_second: float = 10_000) -> None:
         self.waits: list[tuple[str, float]] = []
+        self.pauses: list[datetime] = []
         self.track = next(iter(spotify.analyses))
         self.api = SpotifyApi(
             Credentials(CLIENT_ID, secret),
             Endpoints(f"{spotify.address}/v1/", spotify.address + TOKEN_PATH),
-            lambda reason, seconds: self.waits.append((reason, seconds)),
-            max_wait_seconds=60,
+            Access(spotify.address, requests_per_second, max_wait_seconds=60, patience_seconds=90),
+            Waits(lambda reason, seconds: self.waits.append((reason, seconds)), 60, self.pauses.append),
         )
 
 
@@ -45,7 +48,7 @@ def test_an_analysis_is_what_the_server_holds(spotify: Spotify) -> None:
     assert client.waits == []
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", sorted(set(FAULTS) - {"403"}))
 def test_a_fault_that_goes_away_costs_a_request_each_time(fault: str, spotify: Spotify) -> None:
     spotify.coming = [fault, fault]
     client = _Client(spotify)
@@ -54,7 +57,7 @@ def test_a_fault_that_goes_away_costs_a_request_each_time(fault: str, spotify: S
     assert spotify.faults == {fault: 2}
 
 
-@pytest.mark.parametrize("fault", sorted(set(FAULTS) - {"429", "expire"}))
+@pytest.mark.parametrize("fault", sorted(set(FAULTS) - {"403", "429", "expire", "503 with a pause"}))
 def test_a_fault_that_stays_is_given_up_after_six_attempts_with_growing_pauses(fault: str, spotify: Spotify) -> None:
     spotify.rates = {fault: 1.0}
     client = _Client(spotify)
@@ -85,13 +88,13 @@ def _date(seconds: float) -> str:
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7), ("0", 0), (None, 30), ("soon", 30), ("-5", 30), ("", 30)],
+    [("7", 7), ("0", 1), (None, 30), ("soon", 30), ("-5", 30), ("", 30)],
 )
 def test_the_pause_is_as_long_as_spotify_asks_for(header: str | None, seconds: float, spotify: Spotify) -> None:
     assert _waited(spotify, header) == seconds
 
 
-@pytest.mark.parametrize(("ahead", "most", "least"), [(60, 60, 50), (-100, 0, 0)])
+@pytest.mark.parametrize(("ahead", "most", "least"), [(60, 60, 50), (-100, 1, 1)])
 def test_the_pause_lasts_until_the_date_that_spotify_names(
     ahead: float, most: float, least: float, spotify: Spotify
 ) -> None:
@@ -116,12 +119,128 @@ def test_a_pause_that_is_too_long_stops_the_crawl(header: str, spotify: Spotify)
     assert client.waits == []
 
 
-def test_pauses_do_not_go_on_for_ever(spotify: Spotify) -> None:
-    spotify.rates = {"429": 1.0}
+@pytest.mark.parametrize("header", ["0", "1"])
+def test_pauses_grow_and_do_not_go_on_for_ever(header: str, spotify: Spotify) -> None:
+    spotify.rates, spotify.retry_after = {"429": 1.0}, header
     client = _Client(spotify)
     with pytest.raises(CrawlStopped, match="20 times in a row"):
         client.api.audio_analysis(client.track)
     assert spotify.faults == {"429": 20}
+    assert [seconds for _, seconds in client.waits] == [1, 2, 4, 8, 16, 32, *[60] * 13]
+
+
+@pytest.mark.parametrize("path", ["/v1/audio-analysis/", TOKEN_PATH])
+def test_a_pause_of_many_hours_is_said_and_kept_in_full(path: str, spotify: Spotify) -> None:
+    client = _Client(spotify)
+    spotify.statuses = {path if path == TOKEN_PATH else f"{path}{client.track}": 429}
+    spotify.retry_after = "82173"
+    with pytest.raises(CrawlStopped, match="a pause of 22 h 50 min, until 20") as caught:
+        client.api.audio_analysis(client.track)
+    assert caught.value.come_back is not None
+    for until in (*client.pauses, caught.value.come_back):
+        assert 82_160 < (until - datetime.now(timezone.utc)).total_seconds() <= 82_173
+    assert len(client.pauses) == 1
+
+
+def test_a_pause_that_comes_with_a_fault_is_kept_too(spotify: Spotify) -> None:
+    spotify.coming, spotify.retry_after = ["503 with a pause"], "20"
+    client = _Client(spotify)
+    client.api.audio_analysis(client.track)
+    assert client.waits == [("no answer", 20)]
+    spotify.coming, spotify.retry_after = ["503 with a pause"], "61"
+    with pytest.raises(CrawlStopped, match="a pause of 1 min"):
+        client.api.audio_analysis(client.track)
+
+
+def test_requests_are_kept_apart(spotify: Spotify, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = _Client(spotify, requests_per_second=2.5)
+    slept: list[float] = []
+    monkeypatch.setattr("components.spotify_crawl.session.time", _Clock(slept))
+    for _ in range(3):
+        client.api.audio_analysis(client.track)
+    # The one for a token counts, too.
+    assert slept == pytest.approx([0.4, 0.4, 0.4])
+
+
+class _Clock:
+    """A clock that only moves while somebody sleeps."""
+
+    def __init__(self, slept: list[float]) -> None:
+        self._slept = slept
+
+    def monotonic(self) -> float:
+        return sum(self._slept)
+
+    def sleep(self, seconds: float) -> None:
+        self._slept.append(seconds)
+
+
+# What an answer says
+
+
+ODD_BODIES = [
+    b"",
+    b"[]",
+    b"null",
+    b'{"error": "text"}',
+    b'{"error": []}',
+    b'{"error": {"message": 1}}',
+    b"<html>",
+    b"\xff",
+]
+
+
+@pytest.mark.parametrize("body", ODD_BODIES)
+def test_the_status_decides_whatever_the_body_looks_like(body: bytes, spotify: Spotify) -> None:
+    client = _Client(spotify)
+    path = f"/v1/audio-analysis/{client.track}"
+    for status in (403, 404):
+        spotify.statuses = {path: (status, body)}
+        with pytest.raises(Unavailable, match=f"Spotify answers {status}"):
+            client.api.audio_analysis(client.track)
+    assert (client.api.requests, client.waits) == (2, [])
+    spotify.statuses = {path: (429, body)}
+    with pytest.raises(CrawlStopped, match="20 times"):
+        client.api.audio_analysis(client.track)
+    spotify.statuses = {path: (401, body)}
+    with pytest.raises(CrawlStopped, match="refuses the tokens"):
+        client.api.audio_analysis(client.track)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (
+            b'{"error": {"status": 403, "message": "Active premium subscription required"}}',
+            "Active premium subscription required",
+        ),
+        (b"User not registered in the Developer Dashboard\n", "User not registered in the Developer Dashboard"),
+        (b'{"error": "invalid", "error_description": "why"}', "invalid: why"),
+    ],
+)
+def test_spotifys_own_words_are_kept(body: bytes, words: str, spotify: Spotify) -> None:
+    client = _Client(spotify)
+    spotify.statuses = {f"/v1/audio-analysis/{client.track}": (403, body)}
+    with pytest.raises(Unavailable) as caught:
+        client.api.audio_analysis(client.track)
+    assert str(caught.value) == f"Spotify answers 403: {words}"
+
+
+def test_words_that_repeat_a_secret_lose_it(spotify: Spotify) -> None:
+    client = _Client(spotify)
+    client.api.audio_analysis(client.track)
+    secrets = (CLIENT_ID, CLIENT_SECRET, *spotify.all_tokens)
+    spotify.statuses = {f"/v1/audio-analysis/{client.track}": (403, "\x1b".join(secrets).encode())}
+    with pytest.raises(Unavailable, match=r"403: \.\.\.\.\.\.\.\.\.$"):
+        client.api.audio_analysis(client.track)
+
+
+def test_an_answer_that_comes_byte_by_byte_ends(spotify: Spotify, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.spotify_crawl.session._LONGEST_ANSWER_SECONDS", 0.1)
+    client = _Client(spotify)
+    spotify.rates, spotify.slow_seconds = {"slow": 1.0}, 10
+    with pytest.raises(Unreachable, match="ReadTimeout"):
+        client.api.audio_analysis(client.track)
 
 
 def test_a_spent_quota_stops_the_crawl_at_once(spotify: Spotify) -> None:
@@ -145,6 +264,13 @@ def test_an_expired_token_is_renewed_once_and_without_a_pause(spotify: Spotify) 
     assert sum(wait for _, wait in client.waits) == 0
 
 
+def test_a_token_that_expires_among_other_faults_is_no_refusal(spotify: Spotify) -> None:
+    spotify.coming = ["504", "504", "504", "504", "expire", "504", "expire", "504"]
+    client = _Client(spotify)
+    with pytest.raises(Unreachable, match="answers 504, 6 times in a row"):
+        client.api.audio_analysis(client.track)
+
+
 def test_tokens_that_are_never_accepted_stop_the_crawl(spotify: Spotify) -> None:
     spotify.rates = {"expire": 1.0}
     with pytest.raises(CrawlStopped, match="refuses the tokens"):
@@ -155,7 +281,7 @@ def test_tokens_that_are_never_accepted_stop_the_crawl(spotify: Spotify) -> None
 def test_credentials_that_are_not_accepted_are_named_but_not_shown(status: int, spotify: Spotify) -> None:
     spotify.statuses = {} if status == 400 else {TOKEN_PATH: status}
     client = _Client(spotify, WRONG)
-    with pytest.raises(PipelineInputError, match=rf"SPOTIPY_CLIENT_SECRET \(it answers {status}\)") as caught:
+    with pytest.raises(PipelineInputError, match=rf"SECRET \(it answers {status}[):]") as caught:
         client.api.audio_analysis(client.track)
     assert WRONG not in "".join(traceback.format_exception(caught.value))
     assert client.api.requests == 1
@@ -174,7 +300,7 @@ def test_a_rate_limit_on_tokens_is_one(spotify: Spotify) -> None:
     client = _Client(spotify)
     with pytest.raises(CrawlStopped):
         client.api.audio_analysis(client.track)
-    assert set(client.waits) == {("rate limit", 3)}
+    assert [seconds for _, seconds in client.waits][:4] == [3, 3, 4, 8]
 
 
 def test_no_log_of_any_level_shows_a_secret(spotify: Spotify, caplog: pytest.LogCaptureFixture) -> None:
@@ -182,7 +308,7 @@ def test_no_log_of_any_level_shows_a_secret(spotify: Spotify, caplog: pytest.Log
     client = _Client(spotify)
     with caplog.at_level(logging.DEBUG):
         client.api.audio_analysis(client.track)
-    assert "again in" in caplog.text
+    assert "for the 1. time" in caplog.text
     for secret in (CLIENT_SECRET, CLIENT_ID, *spotify.all_tokens):
         assert secret not in caplog.text
 
@@ -256,26 +382,79 @@ def test_an_unreadable_file_is_named(content: bytes | None, tmp_path: Path, no_c
         read_credentials(tmp_path)
 
 
-def test_requests_go_to_spotify_unless_a_stand_in_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DEEPMUSIC_SPOTIFY_STAND_IN", raising=False)
-    assert endpoints() == Endpoints("https://api.spotify.com/v1/", "https://accounts.spotify.com/api/token")
-    monkeypatch.setenv("DEEPMUSIC_SPOTIFY_STAND_IN", "http://127.0.0.1:80/")
-    assert endpoints() == Endpoints("http://127.0.0.1:80/v1/", "http://127.0.0.1:80/api/token")
+def test_a_mock_answers_for_the_token_endpoint_too() -> None:
+    assert endpoints(SPOTIFY) == Endpoints("https://api.spotify.com/v1/", "https://accounts.spotify.com/api/token")
+    assert endpoints("http://127.0.0.1:80/v1") == Endpoints("http://127.0.0.1:80/v1/", "http://127.0.0.1:80/api/token")
+
+
+@pytest.mark.parametrize("address", ["https://mock.example.org/v1/", "http://localhost:4010", "http://[::1]:4010"])
+def test_an_address_that_nobody_listens_to_is_accepted(address: str) -> None:
+    assert api_url(address) == address.rstrip("/")
 
 
 @pytest.mark.parametrize(
     "address",
     [
         "http://example.org",
-        "https://127.0.0.1",
         "http://127.0.0.1@example.org/",
         "http://127.0.0.1.example.org",
         "http://user@localhost",
+        "https://user:secret@example.org",
         "127.0.0.1:80",
+        "ftp://127.0.0.1",
+        "https://",
+        "https://example.org?key=1",
         "http://[::1",
     ],
 )
-def test_a_stand_in_on_another_machine_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DEEPMUSIC_SPOTIFY_STAND_IN", address)
-    with pytest.raises(PipelineInputError, match="DEEPMUSIC_SPOTIFY_STAND_IN has to be"):
-        endpoints()
+def test_an_address_that_somebody_may_listen_to_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match=r"neither an https address nor|Invalid IPv6 URL"):
+        api_url(address)
+
+
+# Playlists as people write them
+
+ID = "37i9dQZF1DXbITWG1ZJKYt"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ID,
+        f" spotify:playlist:{ID} ",
+        f"spotify:user:some.one:playlist:{ID}",
+        f"https://open.spotify.com/playlist/{ID}/",
+        f"https://OPEN.Spotify.com/intl-pt-BR/playlist/{ID}?si=abc&pt=1",
+        f"open.spotify.com/intl-de/playlist/{ID}#top",
+        f"https://open.spotify.com/embed/playlist/{ID}",
+        f"http://play.spotify.com/user/someone/playlist/{ID}",
+        f"https://api.spotify.com/v1/playlists/{ID}",
+        f"https://api.spotify.com/v1/playlists/{ID}/items?limit=50",
+    ],
+)
+def test_a_playlist_is_known_in_all_the_ways_that_people_write_it(text: str) -> None:
+    assert playlist_id(text) == ID
+
+
+@pytest.mark.parametrize("text", ["https://spotify.link/AbCd", "spotify.app.link/AbCd"])
+def test_a_short_link_is_to_be_opened(text: str) -> None:
+    with pytest.raises(ValueError, match="open it in a browser"):
+        playlist_id(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        f"https://example.org/playlist/{ID}",
+        f"https://open.spotify.com.example.org/playlist/{ID}",
+        f"https://open.spotify.com/album/{ID}",
+        f"https://open.spotify.com/{ID}",
+        f"spotify:album:{ID}",
+        "https://[open.spotify.com",
+        f"{ID}x",
+    ],
+)
+def test_what_is_no_playlist_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no playlist"):
+        playlist_id(text)

@@ -2,22 +2,22 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.spotify_crawl.api import SpotifyApi
-from components.spotify_crawl.crawl import crawl
-from components.spotify_crawl.credentials import Credentials, Endpoints
 from components.spotify_crawl.report import CrawlReport
-from components.spotify_crawl.request import CrawlRequest
+from components.spotify_crawl.request import Access, CrawlRequest
+from components.spotify_crawl.start import crawl_into
 from components.spotify_crawl.store import finished_crawl, open_store
+from components.spotify_crawl.waits import now
 from deepmusic_genre.errors import PipelineInputError
-from tests.support.spotify_crawls import labels
-from tests.support.spotify_server import CLIENT_ID, CLIENT_SECRET, Spotify, serve, spotify_id, track_item
+from tests.support.spotify_crawls import CREDENTIALS, labels
+from tests.support.spotify_server import Spotify, serve, spotify_id, track_item
 
 
 class _Quiet:
@@ -25,6 +25,8 @@ class _Quiet:
 
     def __init__(self) -> None:
         self.phases: list[tuple[str, int, int]] = []
+        self.waits: list[tuple[str, float]] = []
+        self._later: list[tuple[float, Callable[[], None]]] = []
 
     def phase(self, name: str, total: int, stored: int = 0) -> None:
         self.phases.append((name, total, stored))
@@ -32,8 +34,17 @@ class _Quiet:
     def advance(self, stored: bool) -> None:
         pass
 
-    def wait(self, reason: str, seconds: float) -> None:
+    def detail(self, text: str) -> None:
         pass
+
+    def wait(self, reason: str, seconds: float) -> None:
+        self.waits.append((reason, seconds))
+        while self._later and sum(each for _, each in self.waits) >= self._later[0][0]:
+            self._later.pop(0)[1]()
+
+    def after(self, seconds: float, do: Callable[[], None]) -> None:
+        """Does something once so many seconds were waited for."""
+        self._later.append((seconds, do))
 
 
 class Crawls:
@@ -47,11 +58,11 @@ class Crawls:
     def run(self, limit: int | None = None, /, **playlists: list[str]) -> CrawlReport:
         """Crawls playlists, given by genre, and forgets the requests of earlier crawls."""
         self.spotify.requests.clear()
-        endpoints = Endpoints(f"{self.spotify.address}/v1/", f"{self.spotify.address}/api/token")
-        api = SpotifyApi(Credentials(CLIENT_ID, CLIENT_SECRET), endpoints, self.progress.wait, max_wait_seconds=60)
+        access = Access(
+            f"{self.spotify.address}/v1", requests_per_second=10_000, max_wait_seconds=60, patience_seconds=90
+        )
         request = CrawlRequest({genre: tuple(ids) for genre, ids in playlists.items()}, limit)
-        with open_store(self.folder) as store:
-            return crawl(request, store, api, self.progress, "0123")
+        return crawl_into(self.folder, request, access, self.progress, "0123")
 
     @property
     def stored(self) -> set[str]:
@@ -70,13 +81,37 @@ class Crawls:
 
 
 @pytest.fixture
-def crawls(tmp_path: Path) -> Iterator[Crawls]:
+def crawls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Crawls]:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
     with serve(Spotify()) as spotify:
         yield Crawls(spotify, tmp_path / "store")
 
 
+class _Clock:
+    """The time, as far ahead as a test wants it."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return now() + self.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
+    clock = _Clock()
+    monkeypatch.setattr("components.spotify_crawl.crawl.now", clock.now)
+    return clock
+
+
 def _items(first: int, last: int) -> list[dict[str, Any] | None]:
     return [track_item(str(number), f"Band {number}") for number in range(first, last)]
+
+
+def _sparse(positions: int) -> list[dict[str, Any] | None]:
+    """A track at every tenth position, and nothing at the others: to store tracks takes time."""
+    return [track_item(str(number)) if number % 10 == 0 else None for number in range(positions)]
 
 
 def _ids(first: int, last: int) -> set[str]:
@@ -133,23 +168,9 @@ def test_genres_take_turns(crawls: Crawls) -> None:
     assert crawls.asked("audio-analysis") == [f"audio-analysis/{track}" for track in order]
 
 
-def test_artists_are_stored_with_their_genres_in_batches(crawls: Crawls) -> None:
-    playlist = crawls.spotify.add_playlist("A", _items(0, 60))
-    assert crawls.run(Jazz=[playlist]).artists == 60
-    assert len(crawls.spotify.requests) == 1 + 1 + 60 + 2
-    lines = (crawls.folder / "artists.jsonl").read_text().splitlines()
-    assert json.loads(lines[0]) == {"id": spotify_id("Band 0"), "name": spotify_id("Band 0"), "genres": ["jazz"]}
-
-
-def test_artists_are_left_out_where_there_are_no_batches(crawls: Crawls) -> None:
-    crawls.spotify.batches = False
-    playlist = crawls.spotify.add_playlist("A", _items(0, 60))
-    report = crawls.run(Jazz=[playlist])
-    assert _reasons(report) == {("artist batch", "60 artists"): "Spotify answers 403"}
-    assert (report.stored, report.complete) == (60, True)
-
-
 # Playlists
+
+NOT_OWN = " (in development mode an app is given only the playlists of its own users)"
 
 
 @pytest.mark.parametrize(("form", "served"), [("items", "items"), ("tracks", "tracks"), ("tracks", "items")])
@@ -187,7 +208,7 @@ def test_items_without_an_analysis_are_listed_with_their_place_and_reason(crawls
         ("1", playlist, "a local file of the playlist's owner: 'mine.mp3'"),
         ("2", playlist, "no track, but of type episode: 'talk'"),
         ("3", playlist, "its id is none: 'odd'"),
-        ("4", playlist, "not in a known form: Expected `array`, got `str` - at `$.item.artists`"),
+        ("4", playlist, "not in a known form: Expected `array | null`, got `str` - at `$.item.artists`"),
     ]
     assert crawls.stored == {spotify_id("0"), spotify_id("asked for")}
 
@@ -204,7 +225,9 @@ def test_a_playlist_that_is_not_given_is_passed_over(status: int, crawls: Crawls
     playlists = [crawls.spotify.add_playlist(str(number), _items(number, number + 1)) for number in range(8)]
     crawls.spotify.statuses = {f"/v1/playlists/{playlist}": status for playlist in playlists[:7]}
     report = crawls.run(Jazz=playlists)
-    assert _reasons(report) == {("playlist", playlist): f"Spotify answers {status}" for playlist in playlists[:7]}
+    reasons = _reasons(report)
+    assert set(reasons) == {("playlist", playlist) for playlist in playlists[:7]}
+    assert all(reason.startswith(f"Spotify answers {status}") for reason in reasons.values())
     assert (crawls.stored, report.complete) == (_ids(7, 8), True)
     assert len(crawls.asked("playlists")) == 8
 
@@ -212,7 +235,7 @@ def test_a_playlist_that_is_not_given_is_passed_over(status: int, crawls: Crawls
 def test_items_that_are_not_given_are_passed_over_with_their_playlist(crawls: Crawls) -> None:
     playlist = crawls.spotify.add_playlist("A", _items(0, 101))
     crawls.spotify.forms_served = ()
-    assert _reasons(crawls.run(Jazz=[playlist])) == {("playlist", playlist): "Spotify answers 403"}
+    assert _reasons(crawls.run(Jazz=[playlist])) == {("playlist", playlist): f"Spotify answers 403{NOT_OWN}"}
 
 
 def test_a_playlist_that_comes_without_its_items_is_asked_for_them(crawls: Crawls) -> None:
@@ -221,16 +244,72 @@ def test_a_playlist_that_comes_without_its_items_is_asked_for_them(crawls: Crawl
     assert crawls.run(Jazz=[playlist]).stored == 3
     other = crawls.spotify.add_playlist("another's", _items(3, 6))
     crawls.spotify.forms_served = ()
-    assert _reasons(crawls.run(Jazz=[other])) == {("playlist", other): "Spotify answers 403"}
+    assert _reasons(crawls.run(Jazz=[other])) == {("playlist", other): f"Spotify answers 403{NOT_OWN}"}
 
 
 def test_a_limit_takes_the_first_tracks_of_each_playlist(crawls: Crawls) -> None:
     first, second = (crawls.spotify.add_playlist(str(at), [None, *_items(at, at + 150)]) for at in (0, 1000))
-    crawls.run(3, Jazz=[first, second])
+    crawls.run(4, Jazz=[first, second])
     assert crawls.stored == _ids(0, 3) | _ids(1000, 1003)
     assert len(crawls.asked("playlists")) == 2
-    crawls.run(4, Jazz=[first])
+    crawls.run(5, Jazz=[first])
     assert crawls.stored == _ids(0, 4) | _ids(1000, 1003)
+
+
+def test_spotifys_words_stand_in_the_report(crawls: Crawls) -> None:
+    own = crawls.spotify.add_playlist("A", _items(0, 2))
+    editorial = "37i9dQZF1DXbITWG1ZJKYt"
+    crawls.spotify.words = "Resource not found"
+    report = crawls.run(Jazz=[own, editorial])
+    reason = "Spotify answers 404: Resource not found (Spotify closed its own playlists to apps made after 2024-11-27)"
+    assert _reasons(report) == {("playlist", editorial): reason}
+    assert report.reasons == (f"1 playlist: {reason}",)
+
+
+@pytest.mark.parametrize("ignores_offset", [False, True])
+def test_pages_without_an_end_end_at_the_total(ignores_offset: bool, crawls: Crawls) -> None:
+    crawls.spotify.endless, crawls.spotify.ignores_offset = True, ignores_offset
+    playlist = crawls.spotify.add_playlist("A", _sparse(150))
+    report = crawls.run(Jazz=[playlist])
+    assert sum(crawls.spotify.requests[path] for path in crawls.spotify.requests if "playlists" in path) == 2
+    assert len(crawls.stored) == (10 if ignores_offset else 15)
+    assert report.complete
+
+
+def test_pages_that_bring_nothing_new_end_and_are_said_to_be_short(crawls: Crawls) -> None:
+    crawls.spotify.endless, crawls.spotify.ignores_offset, crawls.spotify.claimed_total = True, True, 10**9
+    playlist = crawls.spotify.add_playlist("A", _sparse(150))
+    report = crawls.run(Jazz=[playlist])
+    assert len([path for path in crawls.spotify.requests if "playlists" in path]) == 3
+    assert {item.id: item.reason for item in report.passed_over if item.kind == "listing"} == {
+        playlist: "listed short: after 150 positions the same ones come again",
+    }
+    # What is short is not taken for what the playlist holds.
+    crawls.spotify.ignores_offset, crawls.spotify.claimed_total = False, None
+    report = crawls.run(Jazz=[playlist])
+    assert ([item for item in report.passed_over if item.kind == "listing"], len(crawls.stored)) == ([], 15)
+
+
+def test_a_page_of_what_was_taken_down_is_no_end(crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", [*[None] * 210, *_items(0, 1)])
+    assert crawls.run(Jazz=[playlist]).stored == 1
+
+
+def test_a_playlist_that_ends_before_its_total_is_said_to_be_short(crawls: Crawls) -> None:
+    crawls.spotify.claimed_total = 5
+    playlist = crawls.spotify.add_playlist("A", _items(0, 3))
+    assert _reasons(crawls.run(Jazz=[playlist])) == {
+        ("listing", playlist): "listed short: it has 5 positions, and 3 of them came"
+    }
+    assert _reasons(crawls.run(3, Jazz=[playlist])) == {}
+
+
+def test_what_an_item_may_lack_is_read_all_the_same(crawls: Crawls) -> None:
+    bare = {"id": spotify_id("0"), "type": "track"}
+    nothing = dict.fromkeys(("name", "artists", "album", "duration_ms", "is_local", "linked_from"))
+    items = [bare, {**track_item("1"), **nothing}, track_item("2", linked_from={"type": "track"})]
+    crawls.run(Jazz=[crawls.spotify.add_playlist("A", items)])
+    assert crawls.stored == _ids(0, 3)
 
 
 # Going on
@@ -242,7 +321,7 @@ def test_what_is_stored_is_not_asked_for_again(crawls: Crawls) -> None:
     report = crawls.run(Jazz=[playlist])
     assert crawls.asked("") == ["/api/token", f"playlists/{playlist}"]
     assert (report.stored, report.fetched, report.requests) == (20, 0, 1)
-    assert crawls.progress.phases[-2:] == [("tracks", 20, 20), ("artist batches", 0, 0)]
+    assert crawls.progress.phases[-1] == ("tracks", 20, 20)
 
 
 def test_what_a_playlist_gained_is_fetched(crawls: Crawls) -> None:
@@ -305,7 +384,7 @@ def test_analyses_that_are_closed_to_the_app_are_not_asked_for_a_thousand_times(
     crawls.spotify.statuses = {f"/v1/audio-analysis/{track}": 403 for track in crawls.spotify.analyses}
     report = crawls.run(Jazz=[playlist])
     assert "closed to apps made after 2024-11-27" in report.stopped
-    assert len(crawls.asked("audio-analysis")) == 5
+    assert len(crawls.asked("audio-analysis")) == 5 + 5
 
 
 def test_many_tracks_that_are_gone_do_not_end_a_crawl(crawls: Crawls) -> None:
@@ -315,31 +394,147 @@ def test_many_tracks_that_are_gone_do_not_end_a_crawl(crawls: Crawls) -> None:
     assert crawls.run(Jazz=[playlist]).stored == 5
 
 
-def test_a_server_that_is_out_of_order_ends_the_crawl(crawls: Crawls) -> None:
-    playlist = crawls.spotify.add_playlist("A", _items(0, 20))
-    crawls.run(1, Jazz=[playlist])
-    crawls.spotify.rates = {"500": 1.0}
-    report = crawls.run(1, Jazz=[playlist])
-    assert _reasons(report) == {("playlist", playlist): "Spotify answers 500, 6 times in a row"}
-    playlists = [crawls.spotify.add_playlist(f"new {number}", _items(0, 20)) for number in range(9)]
-    report = crawls.run(Jazz=playlists)
-    assert report.stopped == "Spotify cannot be reached (Spotify answers 500, 6 times in a row)"
-    assert report.requests == 5 * 6
-
-
-def test_what_could_not_be_reached_is_passed_over_and_left_for_the_next_crawl(crawls: Crawls) -> None:
-    playlist = crawls.spotify.add_playlist("A", _items(0, 10))
-    crawls.spotify.statuses = {f"/v1/audio-analysis/{spotify_id('3')}": 503}
+def test_an_app_that_lost_its_access_is_told_so(crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 30))
+    crawls.run(5, Jazz=[playlist])
+    crawls.spotify.statuses = {f"/v1/audio-analysis/{track}": 403 for track in crawls.spotify.analyses}
+    crawls.spotify.words = "Forbidden"
     report = crawls.run(Jazz=[playlist])
-    assert _reasons(report) == {("track", spotify_id("3")): "Spotify answers 503, 6 times in a row"}
-    assert (report.stopped, report.left, report.stored) == (
-        "Spotify did not answer for 1 of them",
-        1,
-        9,
-    )
+    assert report.stopped.startswith("Spotify answers 403 to 5 audio analyses in a row, and to one that it gave before")
+    assert "(Forbidden)" in report.stopped
+    assert (report.final, report.left, report.requests) == (True, 25, 1 + 5 + 1)
     crawls.spotify.statuses = {}
+    assert crawls.run(Jazz=[playlist]).stored == 30
+
+
+def _bad(crawls: Crawls, fault: str, first: int, last: int) -> None:
+    crawls.spotify.faults_of = {f"/v1/audio-analysis/{track}": fault for track in _ids(first, last)}
+
+
+@pytest.mark.parametrize("fault", ["504", "truncate", "403"])
+def test_bad_tracks_in_a_row_keep_no_resume_from_the_rest(fault: str, crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 60))
+    _bad(crawls, fault, 3, 8)
+    crawls.spotify.quota = 31
+    crawls.run(Jazz=[playlist])
+    crawls.spotify.quota = 1000
     report = crawls.run(Jazz=[playlist])
-    assert (report.complete, report.passed_over, report.stored) == (True, (), 10)
+    assert crawls.stored == _ids(0, 60) - _ids(3, 8)
+    assert set(_reasons(report)) == {("track", track) for track in _ids(3, 8)}
+    assert report.complete == (fault == "403")
+
+
+@pytest.mark.parametrize("fault", ["504", "truncate", "403"])
+def test_bad_tracks_at_the_beginning_keep_no_crawl_from_the_rest(fault: str, crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 20))
+    _bad(crawls, fault, 0, 6)
+    crawls.run(Jazz=[playlist])
+    assert crawls.stored == _ids(6, 20)
+
+
+def test_what_was_not_answered_is_asked_for_after_growing_intervals_and_then_given_up(
+    crawls: Crawls, clock: _Clock
+) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 10))
+    _bad(crawls, "504", 3, 4)
+    report = crawls.run(Jazz=[playlist])
+    for minutes in (10, 60, 360, 1440):
+        assert report.stopped == "Spotify did not answer for 1 of them"
+        assert (report.left, report.stored, report.final) == (1, 9, False)
+        assert report.come_back is not None
+        left = report.come_back - clock.now()
+        assert timedelta(minutes=minutes - 1) < left <= timedelta(minutes=minutes)
+        assert report.rest.startswith("Left: 1 track. Run the same command after 20")
+        # Before that it is left alone.
+        assert crawls.run(Jazz=[playlist]).come_back == report.come_back
+        assert crawls.asked("audio-analysis") == []
+        clock.ahead += left
+        report = crawls.run(Jazz=[playlist])
+    assert report.complete
+    (reason,) = _reasons(report).values()
+    assert reason == "Spotify answers 504, 6 times in a row, and given up after 5 crawls"
+
+
+def test_what_was_not_answered_comes_last(crawls: Crawls, clock: _Clock) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 10))
+    _bad(crawls, "504", 2, 3)
+    crawls.spotify.quota = 5
+    crawls.run(Jazz=[playlist])
+    crawls.spotify.quota, crawls.spotify.faults_of = 1000, {}
+    clock.ahead = timedelta(minutes=11)
+    assert crawls.run(Jazz=[playlist]).stored == 10
+    assert crawls.asked("audio-analysis")[-1] == f"audio-analysis/{spotify_id('2')}"
+
+
+# Outages and pauses
+
+
+@pytest.mark.parametrize("fault", ["504", "drop", "503 with a pause"])
+@pytest.mark.parametrize("after", [0, 1, 8])
+def test_an_outage_of_a_minute_and_a_half_ends_no_crawl(fault: str, after: int, crawls: Crawls) -> None:
+    playlists = [crawls.spotify.add_playlist(name, _items(at, at + 6)) for name, at in (("A", 0), ("B", 6))]
+
+    def begin() -> None:
+        crawls.spotify.rates = {fault: 1.0}
+        crawls.progress.after(85, crawls.spotify.rates.clear)
+
+    crawls.spotify.after(after, begin)
+    report = crawls.run(Jazz=playlists)
+    assert (report.complete, report.stored, report.passed_over) == (True, 12, ())
+    assert 85 <= sum(seconds for _, seconds in crawls.progress.waits) < 200
+
+
+def test_an_outage_that_lasts_longer_ends_the_crawl_for_now(crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 20))
+    crawls.run(5, Jazz=[playlist])
+    crawls.spotify.rates = {"500": 1.0}
+    report = crawls.run(Jazz=[playlist])
+    assert report.stopped == "Spotify cannot be reached (Spotify answers 500)"
+    assert (report.stored, len(labels(crawls.folder))) == (5, 5)
+    assert report.come_back is not None
+    crawls.spotify.rates = {}
+    assert crawls.run(Jazz=[playlist]).stored == 20
+
+
+def test_an_outage_of_the_analyses_alone_is_called_so(crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 20))
+    _bad(crawls, "504", 0, 20)
+    report = crawls.run(Jazz=[playlist])
+    assert report.stopped.startswith("Spotify answers, but gives no audio analysis (Spotify answers 504")
+    assert report.requests < 20
+
+
+def test_a_playlist_that_is_never_answered_keeps_no_other_one_from_being_read(crawls: Crawls) -> None:
+    playlists = [crawls.spotify.add_playlist(str(number), _items(number, number + 1)) for number in range(7)]
+    crawls.spotify.faults_of = {f"/v1/playlists/{playlist}": "504" for playlist in playlists[:5]}
+    report = crawls.run(Jazz=playlists)
+    assert crawls.stored == _ids(5, 7)
+    assert (report.unlisted, report.complete) == (5, False)
+    assert report.rest.startswith("Left: what is in 5 unlisted playlists. Run the same command after")
+
+
+def test_a_pause_that_spotify_asked_for_is_kept_by_the_next_crawl(crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 5))
+    crawls.spotify.coming, crawls.spotify.retry_after = ["429"], "82173"
+    report = crawls.run(Jazz=[playlist])
+    assert "a pause of 22 h 50 min" in report.stopped
+    again = crawls.run(Jazz=[playlist])
+    assert "a pause of 22 h" in again.stopped
+    assert crawls.spotify.requests == {}
+    assert again.requests == 0
+    (crawls.folder / "pause.json").unlink()
+    assert crawls.run(Jazz=[playlist]).stored == 5
+
+
+def test_the_rest_of_a_short_pause_is_waited_for_by_the_next_crawl(crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 5))
+    crawls.spotify.coming, crawls.spotify.retry_after = ["429"], "50"
+    crawls.run(Jazz=[playlist])
+    crawls.progress.waits.clear()
+    crawls.run(Jazz=[playlist])
+    ((reason, seconds),) = crawls.progress.waits
+    assert reason == "rate limit of an earlier crawl"
+    assert 40 < seconds <= 50
 
 
 @pytest.mark.parametrize("answer", [{}, {"segments": []}, {"segments": [{"timbre": [1.0]}]}])
@@ -391,7 +586,7 @@ def test_a_store_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_what_a_kill_left_is_cleared_away(crawls: Crawls) -> None:
-    playlist = crawls.spotify.add_playlist("A", _items(0, 2))
+    playlist = crawls.spotify.add_playlist("A", _items(0, 3))
     del crawls.spotify.analyses[spotify_id("1")]
     crawls.spotify.quota = 3
     crawls.run(Jazz=[playlist])
@@ -400,5 +595,5 @@ def test_what_a_kill_left_is_cleared_away(crawls: Crawls) -> None:
         file.write(b'{"kind":"track","id":"')
     crawls.spotify.quota = 1000
     assert crawls.run(Jazz=[playlist]).complete
-    assert crawls.asked("audio-analysis") == []
+    assert crawls.asked("audio-analysis") == [f"audio-analysis/{spotify_id('2')}"]
     assert list((crawls.folder / "partial").iterdir()) == []

@@ -325,3 +325,21 @@ def test_arbitrary_json_gives_one_answer_an_analysis(value: Any) -> None:
     assert len(items) == (max(1, len(value)) if isinstance(value, list) else 1)
     for item in items:
         _check_one_answer([item])
+
+
+# What a crawl stores beside the analysis
+
+
+def test_title_and_artist_are_read_from_where_a_crawl_keeps_them() -> None:
+    artists = [{"id": "a1", "name": "Miles"}, {"id": "a2", "name": "Trane"}]
+    crawl = {"id": "4uLU", "title": "So What", "artists": artists, "album": {"name": "Blue"}, "playlists": []}
+    track = _track(json.dumps({**analysis(), "track_id": "4uLU", "crawl": crawl}).encode())
+    assert (track.artist_id, track.artist, track.title) == ("a1", "Miles", "So What")
+    track = _track(json.dumps({**analysis(), "artist": "Davis", "title": "Other", "crawl": crawl}).encode())
+    assert (track.artist_id, track.artist, track.title) == ("a1", "Davis", "Other")
+
+
+@pytest.mark.parametrize("crawl", [None, 1, "text", [], {}, {"artists": None}, {"title": 1}, {"artists": [1]}])
+def test_another_programs_crawl_keeps_no_track_from_being_read(crawl: Any) -> None:
+    track = _track(json.dumps({**analysis(), "crawl": crawl}).encode())
+    assert (track.artist_id, track.artist, track.title) == ("", "", "")

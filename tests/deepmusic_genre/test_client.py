@@ -352,6 +352,13 @@ def test_a_folder_is_read_in_order_without_what_is_hidden(tmp_path: Path) -> Non
     assert [track.track_id for track in _tracks(tmp_path)] == ["x", "y", "c", "z"]
 
 
+def test_of_a_crawled_store_only_the_tracks_are_read(tmp_path: Path) -> None:
+    (tmp_path / "store.json").write_text("{}")
+    (tmp_path / "report.json").write_text("{}")
+    track = write_analysis(tmp_path / "analyses" / "4u" / "4uLU.json.gz", analysis(1))
+    assert [file for file, _ in read_tracks([str(tmp_path)])] == [str(track)]
+
+
 def test_a_folder_that_cannot_be_read_is_told_and_the_others_are_read(tmp_path: Path) -> None:
     for name in ("top.json", "a/gone.json", "b/there.json"):
         write_analysis(tmp_path / name, analysis(1))

@@ -220,6 +220,9 @@ def test_unknown_key_of_a_file_is_refused(tmp_path: Path) -> None:
         ("name=''", "name = ''"),
         ("output=null", "output = None"),
         ("spotify.max_wait_seconds=-1", "spotify.max_wait_seconds = -1"),
+        ("spotify.patience_seconds=-1", "spotify.patience_seconds = -1"),
+        ("spotify.requests_per_second=0", "spotify.requests_per_second = 0"),
+        ("spotify.api_url=http://example.org", "spotify.api_url = 'http://example.org'"),
         ("spotify.max_tracks_per_playlist=0", "spotify.max_tracks_per_playlist = 0"),
         ("spotify.store=gs://bucket/store", "spotify.store = 'gs://bucket/store'"),
         ("spotify.playlists={Polka: []}", "spotify: playlists names Polka"),
@@ -252,6 +255,17 @@ ENABLED = ("spotify.enabled=true", "spotify.accept_policy=true", f"spotify.playl
 def test_playlists_are_taken_by_id_address_and_uri(text: str) -> None:
     settings = load_settings(None, [f'spotify.playlists={{hiphop: ["{text}"]}}'])
     assert settings.spotify.request.playlists == {"hiphop": (FIRST,)}
+
+
+def test_a_single_playlist_may_stand_alone() -> None:
+    settings = load_settings(None, [f"spotify.playlists={{Jazz: {FIRST}}}"])
+    assert settings.spotify.request.playlists == {"Jazz": (FIRST,)}
+
+
+def test_the_ways_to_write_a_genre_are_one() -> None:
+    playlists = f"{{hip hop: [{FIRST}], Jazz: [], Hip-Hop: [{FIRST[::-1]}]}}"
+    settings = load_settings(None, [f"spotify.playlists={playlists}"])
+    assert settings.spotify.request.playlists == {"hip hop": (FIRST, FIRST[::-1]), "Jazz": ()}
 
 
 @pytest.mark.parametrize(

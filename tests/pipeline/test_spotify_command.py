@@ -15,7 +15,7 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components.artifacts import IngestReport, SpotifyStore
 from components.spotify_crawl.component import SpotifyCrawl
-from components.spotify_crawl.request import CrawlRequest
+from components.spotify_crawl.request import SPOTIFY, Access, CrawlRequest
 from deepmusic_genre.errors import ComponentFailed, PipelineInputError
 from pipeline.create_pipeline import create_pipeline
 from pipeline.run.local_runner import LocalRunner
@@ -34,6 +34,7 @@ from tests.support.spotify_crawls import (
     report,
     start_crawl,
 )
+from tests.support.spotify_rehearsal import rehearsal
 from tests.support.spotify_server import CLIENT_SECRET, Spotify, serve, track_item
 
 STORE = Path("deepmusic", "spotify")
@@ -47,7 +48,7 @@ def spotify() -> Iterator[Spotify]:
 
 def test_a_crawl_that_is_killed_again_and_again_has_every_track_once(tmp_path: Path) -> None:
     catalogue, playlists = big_catalogue(tracks=160, playlists=8)
-    catalogue.rates = dict.fromkeys(("429", "500", "drop", "expire"), 0.05)
+    catalogue.rates = dict.fromkeys(("429", "500", "drop", "expire"), 0.02)
     draws = random.Random(5)  # noqa: S311 - no secret is made of it.
     kills = sorted(draws.sample(range(5, 150), 3))
     with serve(catalogue):
@@ -61,34 +62,64 @@ def test_a_crawl_that_is_killed_again_and_again_has_every_track_once(tmp_path: P
     assert sum(catalogue.requests.values()) <= fewest_requests(catalogue) + extra
 
 
-def test_ctrl_c_ends_a_crawl_that_goes_on_later(spotify: Spotify, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_ends_a_crawl_that_goes_on_later(
+    number: signal.Signals, code: int, spotify: Spotify, tmp_path: Path
+) -> None:
     playlist = spotify.add_playlist("A", [track_item(str(number)) for number in range(40)])
-    spotify.retry_after = "50"
+    spotify.retry_after = "9"
     process = start_crawl(spotify, tmp_path, {"Jazz": [playlist]})
     while spotify.total < 10:
         time.sleep(0.005)
     spotify.coming = ["429"]
-    assert process.stdout is not None
-    assert any("rate limit, waiting 0:50" in line for line in process.stdout)
-    process.send_signal(signal.SIGINT)
+    while not spotify.faults["429"]:
+        time.sleep(0.005)
+    process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
-    assert (process.returncode, stderr) == (130, "")
+    assert (process.returncode, stderr) == (code, "")
     stored = report(tmp_path / STORE)["stored"]
-    assert f"Run the same command to resume; {40 - stored} tracks are left." in stdout
+    assert f"Left: {40 - stored} tracks. Run the same command to resume." in stdout
     assert len(labels(tmp_path / STORE)) == stored
     process = start_crawl(spotify, tmp_path, {"Jazz": [playlist]})
     stdout, _ = process.communicate(timeout=60)
     assert f"40 tracks stored (Jazz 40), {40 - stored} of them new" in stdout
+    assert process.returncode == 0
+
+
+def test_an_incomplete_crawl_has_an_exit_code_of_its_own_and_says_when_to_come_back(
+    spotify: Spotify, tmp_path: Path
+) -> None:
+    playlist = spotify.add_playlist("A", [track_item(str(number)) for number in range(4)])
+    spotify.after(3, lambda: spotify.coming.append("429"))
+    spotify.retry_after = "82173"
+    codes, printed = [], ""
+    for _ in range(2):
+        process = start_crawl(spotify, tmp_path, {"Jazz": [playlist]})
+        printed, _ = process.communicate(timeout=60)
+        codes.append(process.returncode)
+    assert codes == [75, 75]
+    assert "Not complete: Spotify asks for a pause of 22 h " in printed
+    assert "Left: 3 tracks. Run the same command after 20" in printed
+
+
+def test_words_of_spotifys_are_on_the_screen_and_nothing_at_all_is_a_fault(spotify: Spotify, tmp_path: Path) -> None:
+    spotify.words = "User not registered in the Developer Dashboard"
+    playlist = spotify.add_playlist("A", [track_item("a")])
+    spotify.statuses = {f"/v1/playlists/{playlist}": 403}
+    process = start_crawl(spotify, tmp_path, {"Jazz": [playlist]})
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "1 playlist: Spotify answers 403: User not registered in the Developer Dashboard" in printed
 
 
 def test_a_full_disk_is_named_and_costs_nothing_that_was_stored(spotify: Spotify, tmp_path: Path) -> None:
     playlist = spotify.add_playlist("A", [track_item(str(number)) for number in range(3)])
     # No file may grow beyond a size that an analysis exceeds and the rest does not.
-    crawl = command("crawl", *arguments(tmp_path, {"Jazz": [playlist]}))
+    crawl = command("crawl", *arguments(spotify, tmp_path, {"Jazz": [playlist]}))
     result = subprocess.run(
         ["/bin/bash", "-c", 'ulimit -f 2; exec "$@"', "-", *crawl],
         cwd=ROOT,
-        env=environment(spotify),
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=60,
@@ -103,12 +134,29 @@ def test_a_full_disk_is_named_and_costs_nothing_that_was_stored(spotify: Spotify
     assert_whole(spotify, tmp_path / STORE)
 
 
+def test_a_rehearsal_can_be_crawled_with_the_settings_that_it_writes(tmp_path: Path) -> None:
+    settings = tmp_path / "rehearsal.yaml"
+    with rehearsal(settings, tracks=16, artists=8):
+        process = subprocess.run(
+            command("crawl", "--settings", str(settings), f"output={tmp_path}"),
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert process.returncode == 0, process.stderr
+    assert "16 tracks stored" in process.stdout
+    assert len({row["genre"] for row in labels(tmp_path / "rehearsal" / "spotify")}) == 8
+
+
 def _refusal(spotify: Spotify, tmp_path: Path, *settings: str, **variables: str) -> str:
     """What the command answers in one line."""
     result = subprocess.run(
-        command("crawl", f"output={tmp_path}", *settings),
+        command("crawl", f"output={tmp_path}", f"spotify.api_url={spotify.address}/v1", *settings),
         cwd=ROOT,
-        env={**environment(spotify), **variables},
+        env={**environment(), **variables},
         capture_output=True,
         text=True,
         timeout=60,
@@ -132,7 +180,7 @@ PLAYLISTS = "spotify.playlists={Jazz: [37i9dQZF1DXbITWG1ZJKYt]}"
         ([ACCEPTED], {}, "there is no playlist to crawl"),
         ([ACCEPTED, PLAYLISTS], {"SPOTIPY_CLIENT_SECRET": ""}, "SPOTIPY_CLIENT_SECRET is set neither in"),
         ([ACCEPTED, PLAYLISTS], {"SPOTIPY_CLIENT_ID": "wrong"}, "Spotify does not accept the credentials"),
-        ([ACCEPTED, PLAYLISTS], {"DEEPMUSIC_SPOTIFY_STAND_IN": "http://example.org"}, "loopback interface"),
+        ([ACCEPTED, PLAYLISTS, "spotify.api_url=http://example.org"], {}, "nor an http address of this machine"),
         ([ACCEPTED, PLAYLISTS, "spotify.store=/proc/store"], {}, "/proc/store cannot be used"),
     ],
 )
@@ -156,9 +204,9 @@ class _FirstSteps:
         cached: whether a component's output came from the cache.
     """
 
-    def __init__(self, output: Path, playlists: dict[str, list[str]]) -> None:
+    def __init__(self, spotify: Spotify, output: Path, playlists: dict[str, list[str]]) -> None:
         self.cached: dict[str, bool] = {}
-        settings = load_settings(None, [*arguments(output, playlists), "spotify.enabled=true"])
+        settings = load_settings(None, [*arguments(spotify, output, playlists), "spotify.enabled=true"])
         self._home = Path(settings.home)
         self._home.mkdir(parents=True, exist_ok=True)
         connection = sqlite_metadata_connection_config(str(self._home / "metadata.sqlite"))
@@ -181,7 +229,7 @@ class _FirstSteps:
 
 @pytest.fixture
 def credentials(spotify: Spotify, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name, value in environment(spotify).items():
+    for name, value in environment().items():
         monkeypatch.setenv(name, value)
     return monkeypatch
 
@@ -197,7 +245,7 @@ def test_the_pipeline_crawls_first_and_then_reads_what_there_is(
     spotify: Spotify, credentials: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     playlists = _playlists(spotify)
-    run = _FirstSteps(tmp_path, playlists)
+    run = _FirstSteps(spotify, tmp_path, playlists)
     content = json.loads((run.artifact("SpotifyCrawl", "store_state") / SpotifyStore.FILE).read_text())
     assert content == {"path": str(tmp_path / STORE), "report": report(tmp_path / STORE)}
     summary = json.loads((run.artifact("TrackExampleGen", "report") / IngestReport.SUMMARY_FILE).read_text())
@@ -208,7 +256,7 @@ def test_the_pipeline_crawls_first_and_then_reads_what_there_is(
     # All is there: a second run needs neither Spotify nor credentials.
     credentials.delenv("SPOTIPY_CLIENT_ID")
     total = spotify.total
-    run = _FirstSteps(tmp_path, playlists)
+    run = _FirstSteps(spotify, tmp_path, playlists)
     assert (run.cached["SpotifyCrawl"], run.cached["TrackExampleGen"]) == (False, True)
     assert spotify.total == total
 
@@ -218,10 +266,10 @@ def test_a_run_goes_on_when_the_quota_is_spent_and_the_next_one_gets_the_rest(
 ) -> None:
     playlists = _playlists(spotify)
     spotify.quota = 36
-    _FirstSteps(tmp_path, playlists)
+    _FirstSteps(spotify, tmp_path, playlists)
     assert (report(tmp_path / STORE)["stored"], report(tmp_path / STORE)["left"]) == (34, 6)
     spotify.quota = 1000
-    assert _FirstSteps(tmp_path, playlists).cached["TrackExampleGen"] is False
+    assert _FirstSteps(spotify, tmp_path, playlists).cached["TrackExampleGen"] is False
     assert report(tmp_path / STORE)["stored"] == 40
 
 
@@ -235,19 +283,20 @@ def test_a_crawl_that_brings_nothing_stops_the_run_and_says_why(
     else:
         spotify.playlists = {}
     with pytest.raises(ComponentFailed) as caught:
-        _FirstSteps(tmp_path, playlists)
+        _FirstSteps(spotify, tmp_path, playlists)
     assert isinstance(caught.value.__cause__, PipelineInputError)
     assert "The crawl brought not one track. " in str(caught.value.__cause__)
     assert message in str(caught.value.__cause__)
 
 
 def test_the_component_has_a_store_state_and_no_secret_among_its_properties(credentials: pytest.MonkeyPatch) -> None:
-    component = SpotifyCrawl("/store", CrawlRequest({"Jazz": ("a",)}), 60, "0123")
+    component = SpotifyCrawl("/store", CrawlRequest({"Jazz": ("a",)}), Access(SPOTIFY, 2.5, 60.0, 900.0), "0123")
     assert component.outputs["store_state"].type is SpotifyStore
     assert component.exec_properties == {
         "store": "/store",
         "request": '{"playlists":{"Jazz":["a"]},"max_tracks_per_playlist":null}',
-        "max_wait_seconds": 60,
+        "access": '{"api_url":"https://api.spotify.com/v1","requests_per_second":2.5,"max_wait_seconds":60.0,'
+        '"patience_seconds":900.0}',
         "code_version": "0123",
     }
 

@@ -47,19 +47,26 @@ def fewest_requests(spotify: Spotify) -> int:
     pages = sum(1 + max(0, ceil((len(playlist["items"]) - 100) / 50)) for playlist in spotify.playlists.values())
     items = [item for playlist in spotify.playlists.values() for item in playlist["items"]]
     tracks = {item["id"] for item in items}
-    artists = {artist["id"] for item in items for artist in item["artists"]}
-    return 1 + pages + len(tracks) + ceil(len(artists) / 50)
+    return 1 + pages + len(tracks)
 
 
-def environment(spotify: Spotify) -> dict[str, str]:
+CREDENTIALS = {"SPOTIPY_CLIENT_ID": CLIENT_ID, "SPOTIPY_CLIENT_SECRET": CLIENT_SECRET}
+
+
+def environment() -> dict[str, str]:
     """The environment of a process that crawls the server."""
-    credentials = {"SPOTIPY_CLIENT_ID": CLIENT_ID, "SPOTIPY_CLIENT_SECRET": CLIENT_SECRET}
-    return {**os.environ, **credentials, "DEEPMUSIC_SPOTIFY_STAND_IN": spotify.address}
+    return {**os.environ, **CREDENTIALS}
 
 
-def arguments(output: Path, playlists: dict[str, list[str]]) -> list[str]:
-    """Settings for a crawl below ``output``."""
-    return [f"output={output}", "spotify.accept_policy=true", f"spotify.playlists={json.dumps(playlists)}"]
+def arguments(spotify: Spotify, output: Path, playlists: dict[str, list[str]]) -> list[str]:
+    """Settings for a crawl of the server below ``output``, as fast as it goes."""
+    spotify_settings = {
+        "accept_policy": "true",
+        "playlists": json.dumps(playlists),
+        "api_url": f"{spotify.address}/v1",
+        "requests_per_second": "10000",
+    }
+    return [f"output={output}", *(f"spotify.{key}={value}" for key, value in spotify_settings.items())]
 
 
 def start_crawl(spotify: Spotify, output: Path, playlists: dict[str, list[str]], *more: str) -> subprocess.Popen[str]:
@@ -67,9 +74,9 @@ def start_crawl(spotify: Spotify, output: Path, playlists: dict[str, list[str]],
     # A shell's background job, which the tests may be, hands on a SIGINT that is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
-        command("crawl", *arguments(output, playlists), *more),
+        command("crawl", *arguments(spotify, output, playlists), *more),
         cwd=ROOT,
-        env=environment(spotify),
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -4,12 +4,14 @@ import base64
 import json
 import random
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from math import ceil
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -32,7 +34,17 @@ def track_item(name: str, artist: str = "Band", **values: Any) -> dict[str, Any]
     """A track as it stands in a playlist."""
     artists = [{"id": spotify_id(artist), "name": artist, "type": "artist"}]
     track = {"id": spotify_id(name), "name": name, "type": "track", "is_local": False, "artists": artists}
-    return {**track, "album": {"id": spotify_id("Album"), "name": "Album"}, "duration_ms": 180_000, **values}
+    return {**track, "album": _album(artists), "duration_ms": 180_000, **values}
+
+
+def _album(artists: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """An album with all that Spotify's description requires of one."""
+    name = spotify_id("Album")
+    address = f"https://api.spotify.com/v1/albums/{name}"
+    lists = {"artists": artists, "images": [], "available_markets": []}
+    facts = {"album_type": "album", "total_tracks": 1, "release_date": "1959", "release_date_precision": "year"}
+    addresses = {"external_urls": {}, "href": address, "uri": f"spotify:album:{name}"}
+    return {"id": name, "name": "Album", "type": "album", **lists, **facts, **addresses}
 
 
 @dataclass
@@ -47,8 +59,15 @@ class Spotify:
         coming: faults that the next requests are answered with; see ``FAULTS``.
         shows_items: whether a playlist comes with the first of its items.
         rates: how often a fault comes otherwise, by its name.
-        statuses: what a path is answered with, always.
-        retry_after: the header's content, None for none.
+        statuses: what a path is answered with, always; a number, or a number and a body.
+        faults_of: the fault that a path is answered with, always, or a status.
+        retry_after: the header's content where the status is 429 or 503, None for none.
+        words: what a status of 403 or 404 is explained with.
+        endless: whether a page names a next one even if there is none.
+        ignores_offset: whether every page is the first one.
+        claimed_total: what a playlist's items are said to be, None for what they are.
+        slow_seconds: how long a slow answer goes on.
+        rate_limit: how many requests are answered in so many seconds, None for all.
         quota: requests until the quota is spent.
         requests: paths that were asked for and not with a fault's answer, with how often.
         faults: how often each fault came.
@@ -61,10 +80,17 @@ class Spotify:
     coming: list[str] = field(default_factory=list)
     shows_items: bool = True
     rates: dict[str, float] = field(default_factory=dict)
-    statuses: dict[str, int] = field(default_factory=dict)
+    statuses: dict[str, int | tuple[int, bytes]] = field(default_factory=dict)
+    faults_of: dict[str, str] = field(default_factory=dict)
     retry_after: str | None = "1"
+    words: str = ""
+    endless: bool = False
+    ignores_offset: bool = False
+    claimed_total: int | None = None
+    slow_seconds: float = 0.1
+    rate_limit: tuple[int, float] | None = None
+    answered_at: deque[float] = field(default_factory=deque)
     quota: float = float("inf")
-    batches: bool = True
     credentials: tuple[str, str] = (CLIENT_ID, CLIENT_SECRET)
     requests: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
@@ -73,6 +99,7 @@ class Spotify:
     draws: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311 - no secret is made of it.
     lock: threading.Lock = field(default_factory=threading.Lock)
     address: str = ""
+    _later: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
 
     def add_playlist(self, name: str, items: Sequence[dict[str, Any] | None]) -> str:
         """Adds a playlist, and an analysis for each of its tracks; returns its id."""
@@ -82,6 +109,15 @@ class Spotify:
             if item is not None and item["type"] == "track" and item["id"]:
                 self.analyses.setdefault(item["id"], analysis(len(self.analyses)))
         return playlist
+
+    def after(self, requests: int, do: Callable[[], None]) -> None:
+        """Does something before the first request that comes after so many."""
+        self._later.append((requests, do))
+
+    def pass_on(self) -> None:
+        """Does what is due."""
+        while self._later and self.total >= self._later[0][0]:
+            self._later.pop(0)[1]()
 
     @property
     def total(self) -> int:
@@ -100,15 +136,23 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self, status: int, content: Any, headers: Mapping[str, str] | None = None) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
+        self.send_header("Content-Type", "text/html" if isinstance(content, bytes) else "application/json")
         self.send_header("Content-Length", str(len(body)))
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
-    def refuse(self, status: int, message: str = "no", **more: str) -> None:
+    def refuse_as(self, status: int | tuple[int, bytes]) -> None:
+        if isinstance(status, int):
+            self.refuse(status)
+        else:
+            self.answer(*status)
+
+    def refuse(self, status: int, message: str = "", **more: str) -> None:
         retry_after = self.server.spotify.retry_after
-        headers = {"Retry-After": retry_after} if status == 429 and retry_after is not None else {}
+        message = message or self.server.spotify.words
+        headers = {"Retry-After": retry_after} if status in (429, 503) and retry_after is not None else {}
         self.answer(status, {"error": {"status": status, "message": message, **more}}, headers)
 
     def do_POST(self) -> None:
@@ -116,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["Content-Length"]))
         expected = base64.b64encode(":".join(spotify.credentials).encode()).decode()
         if self.path in spotify.statuses:
-            self.refuse(spotify.statuses[self.path])
+            self.refuse_as(spotify.statuses[self.path])
         elif self.headers["Authorization"] != f"Basic {expected}":
             self.answer(400, {"error": "invalid_client", "error_description": "Invalid client"})
         else:
@@ -130,8 +174,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         spotify = self.server.spotify
         with spotify.lock:
+            spotify.pass_on()
             known = self.headers["Authorization"] in {f"Bearer {token}" for token in spotify.tokens}
             fault = self._draw() if known else None
+            if known and self._too_many():
+                fault = "429"
             if fault is not None:
                 spotify.faults[fault] += 1
             elif not known:
@@ -148,7 +195,24 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._serve()
 
+    def _too_many(self) -> bool:
+        """Whether this one is beyond the rate limit's rolling window; it then names the seconds until it moves on."""
+        spotify, now = self.server.spotify, time.monotonic()
+        if spotify.rate_limit is None:
+            return False
+        most, seconds = spotify.rate_limit
+        while spotify.answered_at and spotify.answered_at[0] <= now - seconds:
+            spotify.answered_at.popleft()
+        if len(spotify.answered_at) >= most:
+            spotify.retry_after = str(ceil(spotify.answered_at[0] + seconds - now))
+            return True
+        spotify.answered_at.append(now)
+        return False
+
     def _draw(self) -> str | None:
+        fault = self.server.spotify.faults_of.get(urlsplit(self.path).path)
+        if fault is not None:
+            return fault
         if self.server.spotify.coming:
             return self.server.spotify.coming.pop(0)
         number = self.server.spotify.draws.random()
@@ -165,17 +229,13 @@ class _Handler(BaseHTTPRequestHandler):
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         status = spotify.statuses.get(path)
         if status is not None:
-            self.refuse(status)
+            self.refuse_as(status)
         elif kind == "audio-analysis" and rest[0] in spotify.analyses:
             self.answer(200, spotify.analyses[rest[0]])
-        elif kind == "artists" and spotify.batches:
-            ids = query["ids"].split(",")
-            assert len(ids) <= 50
-            self.answer(200, {"artists": [{"id": name, "name": name, "genres": ["jazz"]} for name in ids]})
         elif kind == "playlists" and rest[0] in spotify.playlists:
             self._serve_playlist(rest, query)
         else:
-            self.refuse(404 if kind != "artists" else 403)
+            self.refuse(404)
 
     def _serve_playlist(self, rest: list[str], query: dict[str, str]) -> None:
         spotify = self.server.spotify
@@ -184,7 +244,7 @@ class _Handler(BaseHTTPRequestHandler):
             snapshot = sha256(json.dumps(playlist).encode()).hexdigest()
             head = {"id": rest[0], "name": playlist["name"], "snapshot_id": snapshot}
             page = self._page(rest[0], 0, _PAGE)
-            self.answer(200, {**head, spotify.form: page if spotify.shows_items else {"total": page["total"]}})
+            self.answer(200, {**head, **({spotify.form: page} if spotify.shows_items else {})})
         elif rest[1] in spotify.forms_served:
             self.answer(200, self._page(rest[0], int(query["offset"]), int(query["limit"])))
         else:
@@ -194,11 +254,23 @@ class _Handler(BaseHTTPRequestHandler):
         assert limit <= _PAGE
         spotify = self.server.spotify
         items = spotify.playlists[playlist]["items"]
+        total = len(items) if spotify.claimed_total is None else spotify.claimed_total
+        if spotify.ignores_offset:
+            offset = 0
         key = "item" if spotify.form == "items" else "track"
         page = [{key: item, "is_local": bool(item and item.get("is_local"))} for item in items[offset : offset + limit]]
         # Following an address that an answer gives would send the token there.
-        more = "http://203.0.113.1/elsewhere" if offset + limit < len(items) else None
-        return {"items": page, "next": more, "total": len(items), "offset": offset, "limit": limit}
+        more = "http://203.0.113.1/elsewhere" if spotify.endless or offset + limit < len(items) else None
+        href = f"{spotify.address}/v1/playlists/{playlist}/{spotify.form}"
+        return {
+            "href": href,
+            "items": page,
+            "next": more,
+            "previous": None,
+            "total": total,
+            "offset": offset,
+            "limit": limit,
+        }
 
 
 def _drop(handler: _Handler) -> None:
@@ -219,9 +291,24 @@ def _truncate(handler: _Handler) -> None:
     _drop(handler)
 
 
+def _slow(handler: _Handler) -> None:
+    """A byte now and then: no single one of them is late."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "100000")
+    handler.end_headers()
+    end = time.monotonic() + handler.server.spotify.slow_seconds
+    with suppress(OSError):
+        while time.monotonic() < end:
+            handler.wfile.write(b" ")
+            time.sleep(0.05)
+    handler.close_connection = True
+
+
 FAULTS: dict[str, Fault] = {
     "429": lambda handler: handler.refuse(429, "API rate limit exceeded"),
+    "403": lambda handler: handler.refuse(403),
     "500": lambda handler: handler.refuse(500),
+    "504": lambda handler: handler.answer(504, b""),
     "503 in HTML": lambda handler: handler.answer(503, b"<html>Service Unavailable</html>"),
     "503 in text": lambda handler: handler.answer(503, {"error": "upstream"}),
     "drop": _drop,
@@ -230,6 +317,8 @@ FAULTS: dict[str, Fault] = {
     "HTML": lambda handler: handler.answer(200, b"<html>Log in to the hotel's network</html>"),
     "cut JSON": lambda handler: handler.answer(200, b'{"segments": ['),
     "list": lambda handler: handler.answer(200, []),
+    "503 with a pause": lambda handler: handler.refuse(503, "try later"),
+    "slow": _slow,
     "redirect": lambda handler: handler.answer(302, b"", {"Location": "http://203.0.113.1/"}),
 }
 
