@@ -173,6 +173,7 @@ def _outcome(item: Track | Rejection, writers: Mapping[str, _SplitWriter], confi
         artist=item.artist_key,
         digest=digest,
         analyser=item.analyser,
+        notes=item.notes,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,8 +30,12 @@ def may_hold_sound(path: str) -> bool:
 
 
 def _is_taken(path: str) -> bool:
-    """Whether a file is there, and no larger than what is read: the pool has it in memory to know it by its content."""
+    """Whether a file is there, and no larger than what is read: the pool has it in memory to know it by its content.
+
+    A pipe would keep whoever opens it waiting.
+    """
     try:
-        return Path(path).stat().st_size <= MAX_AUDIO_BYTES
+        found = Path(path).stat()
     except OSError:
         return False
+    return stat.S_ISREG(found.st_mode) and found.st_size <= MAX_AUDIO_BYTES

@@ -12,9 +12,12 @@ from threadpoolctl import threadpool_limits
 from deepmusic_genre.analyser.decode import RATE, InvalidAudio, decode
 from deepmusic_genre.analyser.segmentation import boundaries
 from deepmusic_genre.analyser.spectra import CHROMA_HOP, HOP, Floats, band_power, chroma
-from deepmusic_genre.analyser.timbre import load_basis, timbre
+from deepmusic_genre.analyser.timbre import FULL_SCALE_DB, load_basis, timbre
 
 _SILENT_LOUDNESS = 1.0
+# Below these, fewer than nine of ten answers of a model for clips at usual rates and levels stayed what they were.
+_LOW_RATE = 16000
+_LOW_LEVEL = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +30,7 @@ class Analysis:
         timbre: float32 ``[segments, 12]``, see :func:`deepmusic_genre.analyser.timbre.timbre`.
         pitches: float32 ``[segments, 12]``, C to B, the strongest of each segment that sounds at 1.
         title, artist: from the file's tags, empty where they say nothing.
+        notes: What was amiss with a sound that was analysed all the same. Each begins with its kind and a colon.
     """
 
     duration: float
@@ -35,6 +39,7 @@ class Analysis:
     pitches: Floats
     title: str = ""
     artist: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def analyser_name() -> str:
@@ -55,7 +60,18 @@ def analyse(file: BinaryIO) -> Analysis:
     # How many threads share a sum shows in its last digit, and with it in whatever is told by content.
     with threadpool_limits(1):
         segments = analyse_samples(audio.samples)
-    return Analysis(*segments, title=audio.title, artist=audio.artist)
+    notes = (*audio.notes, *_unusual(audio.rate, segments[2][:, 0].max()))
+    return Analysis(*segments, title=audio.title, artist=audio.artist, notes=notes)
+
+
+def _unusual(rate: int, loudest: float) -> list[str]:
+    """Notes on what moves the timbre of a whole sound away from that of others."""
+    notes = []
+    if rate < _LOW_RATE:
+        notes.append(f"low sampling rate: {rate:,} Hz, so that there is nothing above {rate / 2:,.0f} Hz")
+    if loudest < _LOW_LEVEL:
+        notes.append(f"low level: its loudest segment is {FULL_SCALE_DB - loudest:.0f} dB below full scale")
+    return notes
 
 
 def analyse_samples(samples: Floats) -> tuple[float, npt.NDArray[np.float64], Floats, Floats]:

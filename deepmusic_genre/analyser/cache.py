@@ -81,6 +81,7 @@ def to_json(analysis: Analysis) -> bytes:
             "analyser": analyser_name(),
             "title": analysis.title,
             "artist": analysis.artist,
+            "notes": analysis.notes,
             "track": {"duration": round(analysis.duration, 5)},
             "segments": segments,
         }

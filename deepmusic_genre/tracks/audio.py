@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+import msgspec
+
 from deepmusic_genre.tracks.audio_analysis import read_record
 from deepmusic_genre.tracks.track import InvalidTrack, Rejection, Track, Unreadable
 
@@ -16,14 +18,18 @@ MAX_AUDIO_BYTES = 1 << 30
 
 
 class AudioFile:
-    """Analyses wav, flac, ogg, opus, mp3 and m4a, told by content; title and artist are those of the file's tags.
+    """Analyses whatever FFmpeg decodes, told by content; title and artist are those of the file's tags.
 
     An analysis is kept by the file's content, see :mod:`deepmusic_genre.analyser.cache`, so that none is made twice.
     Where the packages that decode sound are not installed, every file is a rejection that says so.
     """
 
     name = "audio"
-    suffixes = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
+    suffixes = (
+        *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".aifc", ".au", ".snd", ".wma"),
+        *(".webm", ".mka", ".mp4", ".m4b", ".ape", ".wv", ".tta", ".tak", ".mpc", ".oga", ".spx", ".mp2", ".w64"),
+        *(".caf", ".ac3", ".dts", ".amr", ".3gp", ".dsf", ".voc"),
+    )
 
     def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
         """Yields the file's one track, or its rejection; see :class:`deepmusic_genre.tracks.source.Source`."""
@@ -41,7 +47,15 @@ class AudioFile:
             )
             return
         item = read_record(analysis, path)
-        yield replace(item, source=self.name, track_id=_track_id(path, content)) if isinstance(item, Track) else item
+        if isinstance(item, Track):
+            notes = msgspec.json.decode(analysis, type=_Notes).notes
+            yield replace(item, source=self.name, track_id=_track_id(path, content), notes=notes)
+        else:
+            yield item
+
+
+class _Notes(msgspec.Struct):
+    notes: tuple[str, ...] = ()
 
 
 def _track_id(path: str, content: bytes) -> str:
