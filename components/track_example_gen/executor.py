@@ -75,6 +75,7 @@ class Executor(BaseBeamExecutor):
             split_by=exec_properties["split_by"],
             max_segments=exec_properties.get("max_segments"),
             several_genres=exec_properties["several_genres"],
+            middle=exec_properties.get("middle"),
         )
         spans = find_spans(exec_properties["data"], exec_properties.get("labels"), exec_properties.get("spans"))
         with writing_to(exec_properties["store"]):

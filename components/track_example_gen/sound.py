@@ -12,7 +12,7 @@ from deepmusic_genre.tracks.archives import TarArchive, ZipArchive
 from deepmusic_genre.tracks.audio import MAX_AUDIO_BYTES, AudioFile
 
 
-def analyse_sound(paths: Sequence[str]) -> None:
+def analyse_sound(paths: Sequence[str], middle: float | None) -> None:
     """Analyses those of the files that are sound and lie on this machine, so that reading them finds it done."""
     sounds = (path for path in paths if path.lower().endswith(AudioFile.suffixes) and not is_remote(path))
     files = [path for path in sounds if _is_taken(path)]
@@ -21,7 +21,7 @@ def analyse_sound(paths: Sequence[str]) -> None:
     from deepmusic_genre.analyser.pool import analyse_ahead
 
     moments = Moments()
-    analyse_ahead(files, lambda done, of: moments.show("%d of %d sound files analysed", done, of))
+    analyse_ahead(files, lambda done, of: moments.show("%d of %d sound files analysed", done, of), middle)
 
 
 def may_hold_sound(path: str) -> bool:

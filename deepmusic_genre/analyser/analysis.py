@@ -47,11 +47,12 @@ def analyser_name() -> str:
     return load_basis().name
 
 
-def analyse(file: BinaryIO) -> Analysis:
+def analyse(file: BinaryIO, middle: float | None = None) -> Analysis:
     """Analyses a sound file.
 
     Args:
-        file: seekable; see :func:`deepmusic_genre.analyser.decode.decode`.
+        file: See :func:`deepmusic_genre.analyser.decode.decode`.
+        middle: Seconds from the middle that are analysed of a longer sound; None for all of it.
 
     Raises:
         InvalidAudio: it cannot be decoded, or there is nothing to hear.
@@ -59,9 +60,15 @@ def analyse(file: BinaryIO) -> Analysis:
     audio = decode(file)
     # How many threads share a sum shows in its last digit, and with it in whatever is told by content.
     with threadpool_limits(1):
-        segments = analyse_samples(audio.samples)
+        segments = analyse_samples(_part(audio.samples, middle))
     notes = (*audio.notes, *_unusual(audio.rate, segments[2][:, 0].max()))
     return Analysis(*segments, title=audio.title, artist=audio.artist, notes=notes)
+
+
+def _part(samples: Floats, middle: float | None) -> Floats:
+    length = len(samples) if middle is None else min(round(middle * RATE), len(samples))
+    start = (len(samples) - length) // 2
+    return samples[start : start + length]
 
 
 def _unusual(rate: int, loudest: float) -> list[str]:

@@ -31,13 +31,21 @@ class AudioFile:
         *(".caf", ".ac3", ".dts", ".amr", ".3gp", ".dsf", ".voc"),
     )
 
+    def __init__(self, middle: float | None = None) -> None:
+        """Makes a source of sound files.
+
+        Args:
+            middle: Seconds from the middle of each that are analysed, None for all of it.
+        """
+        self._middle = middle
+
     def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
         """Yields the file's one track, or its rejection; see :class:`deepmusic_genre.tracks.source.Source`."""
         try:
             content = stream.read(MAX_AUDIO_BYTES + 1)
             if len(content) > MAX_AUDIO_BYTES:
                 raise InvalidTrack(f"larger than {MAX_AUDIO_BYTES >> 30} GiB")
-            analysis = _analysis(content)
+            analysis = _analysis(content, self._middle)
         except InvalidTrack as error:
             yield Rejection(path, str(error))
             return
@@ -63,12 +71,12 @@ def _track_id(path: str, content: bytes) -> str:
     return f"{PurePosixPath(path).stem}-{hashlib.blake2b(content, digest_size=4).hexdigest()}"
 
 
-def _analysis(content: bytes) -> bytes:
+def _analysis(content: bytes, middle: float | None) -> bytes:
     # Only who has sound files needs what decodes them.
     from deepmusic_genre.analyser.cache import cached_analysis
     from deepmusic_genre.analyser.decode import InvalidAudio
 
     try:
-        return cached_analysis(content)
+        return cached_analysis(content, middle)
     except InvalidAudio as error:
         raise InvalidTrack(str(error)) from error
