@@ -157,7 +157,7 @@ def _decode_recording(content: bytes, decoded: _Decoded) -> None:
     decoded.notes += _early_end(content, form, (decoded.samples - before) / RATE, promised)
 
 
-def _seconds(packet: Packet) -> float:
+def _seconds(packet: Packet[AudioStream]) -> float:
     return float((packet.duration or 0) * (packet.time_base or 0))
 
 
@@ -187,7 +187,7 @@ def _refuse_longer(seconds: float) -> None:
         raise InvalidAudio(f"too long: {seconds:,.0f} s or more; at most {MAX_SECONDS:,.0f} s are read")
 
 
-def _decode_packets(container: InputContainer, stream: AudioStream, decoded: _Decoded) -> Packet | None:
+def _decode_packets(container: InputContainer, stream: AudioStream, decoded: _Decoded) -> Packet[AudioStream] | None:
     """Adds a stream's samples to what is decoded.
 
     Packets in front of the first and behind the last that can be decoded are junk, or what is left of a packet. Of
@@ -221,7 +221,7 @@ def _decode_packets(container: InputContainer, stream: AudioStream, decoded: _De
     return first
 
 
-def _packets(container: InputContainer, stream: AudioStream) -> Iterator[Packet]:
+def _packets(container: InputContainer, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
     """The stream's packets, up to where nothing more can be read."""
     first = True
     packets = container.demux(stream)

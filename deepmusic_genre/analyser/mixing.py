@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import av
 import numpy as np
@@ -48,14 +48,14 @@ class Mix:
             yield from self.end()
             self._form, self._resampler = form, av.AudioResampler("fltp", frame.layout, self._rate)
             self._products.append(np.zeros((frame.layout.nb_channels,) * 2))
-        self._waiting += [block.to_ndarray() for block in self._resampler.resample(frame)]
+        self._waiting += _arrays(self._resampler.resample(frame))
         if sum(block.shape[1] for block in self._waiting) >= _TOGETHER:
             yield self._mixed()
 
     def end(self) -> Iterator[Floats]:
         """What is left of the part that was added last."""
         if self._resampler is not None:
-            self._waiting += [block.to_ndarray() for block in self._resampler.resample(None)]
+            self._waiting += _arrays(self._resampler.resample(None))
             self._resampler = None
             if self._waiting:
                 yield self._mixed()
@@ -67,10 +67,10 @@ class Mix:
         return [_principal_signs(each) if _cancel(each) else np.ones(len(each), np.float32) for each in self._products]
 
     def _mixed(self) -> Floats:
-        block = np.concatenate(self._waiting, axis=1)
+        block: Floats = np.concatenate(self._waiting, axis=1)
         self._waiting = []
         if len(block) == 1:
-            return block[0]
+            return np.asarray(block[0], np.float32)
         products = block @ block.T
         # Damaged samples would outweigh all others.
         if products.trace() <= products.shape[0] * block.shape[1]:
@@ -78,6 +78,10 @@ class Mix:
         if self._signs:
             block *= self._signs[len(self._products) - 1][:, np.newaxis]
         return np.asarray(block.mean(axis=0), np.float32)
+
+
+def _arrays(frames: Iterable[av.AudioFrame]) -> list[Floats]:
+    return [np.asarray(frame.to_ndarray(), np.float32) for frame in frames]
 
 
 def _cancel(products: npt.NDArray[np.float64]) -> bool:

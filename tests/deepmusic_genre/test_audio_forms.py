@@ -139,7 +139,7 @@ def quiet_start(xing: bool) -> bytes:
 
 
 def test_an_mp3_of_variable_bit_rate_needs_no_header_that_says_its_length() -> None:
-    with av.open(io.BytesIO(quiet_start(xing=False))) as container:
+    with av.open(io.BytesIO(quiet_start(xing=False)), "r") as container:
         assert container.duration is not None
         assert container.duration > 12e6  # Of six seconds.
     plain, noted = heard(quiet_start(xing=False)), heard(quiet_start(xing=True))
@@ -209,7 +209,7 @@ def test_a_file_of_which_much_is_damaged_is_rejected_and_one_with_little_damage_
 def plain_mean(content: bytes) -> Samples:
     """The mean of the channels, frame by frame: what an ordinary file has always been read as."""
     blocks = []
-    with av.open(io.BytesIO(content)) as container:
+    with av.open(io.BytesIO(content), "r") as container:
         resampler = None
         for frame in container.decode(audio=0):
             resampler = resampler or av.AudioResampler("fltp", frame.layout, RATE)
@@ -361,10 +361,10 @@ def test_a_video_without_sound_is_named() -> None:
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as container:
         stream = container.add_stream("mpeg4", rate=5)
-        stream.width = stream.height = 64  # type: ignore[attr-defined]
+        stream.width = stream.height = 64
         for _ in range(5):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24")))  # type: ignore[attr-defined]
-        container.mux(stream.encode(None))  # type: ignore[attr-defined]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24")))
+        container.mux(stream.encode(None))
     with pytest.raises(InvalidAudio, match="it holds no audio"):
         decode(io.BytesIO(file.getvalue()))
 

@@ -156,7 +156,7 @@ def test_a_file_that_grows_while_it_is_read_is_a_track(cache: Path, tmp_path: Pa
     ("content", "reason"),
     [
         (b"", "the file is empty: fetch it again"),
-        (b"RIFF", "not audio"),
+        (sound(1)[:20], "not audio"),
         (sound(1, 0.2), "too short"),
         (sound(1)[:44] + bytes(2 * 3 * RATE), "silent"),
     ],
