@@ -16,8 +16,8 @@ from deepmusic_genre.analyser.timbre import FULL_SCALE_DB, load_basis, timbre
 
 _SILENT_LOUDNESS = 1.0
 # Below these, fewer than nine of ten answers of a model for clips at usual rates and levels stayed what they were.
-_LOW_RATE = 16000
-_LOW_LEVEL = 30.0
+_LOW_RATE = RATE
+_LOW_LEVEL = 35.0
 
 
 @dataclass(frozen=True, eq=False)
