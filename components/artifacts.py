@@ -41,6 +41,7 @@ class IngestReport(Artifact):
     SUMMARY_FILE = "summary.json"
     REJECTIONS_FILE = "rejections.jsonl"
     SEVERAL_GENRES_FILE = "several_genres.jsonl"
+    NOTES_FILE = "notes.jsonl"
     SHARDS_FILE = "shards.json"
 
 

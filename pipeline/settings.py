@@ -111,6 +111,12 @@ class DataSettings(_Section):
         return spans
 
 
+class AnalyserSettings(_Section):
+    """How sound files are analysed; see ``defaults.yaml``."""
+
+    middle: Annotated[float, Field(ge=1, le=3600)] | None
+
+
 class SpotifySettings(_Section):
     """Which playlists are crawled; see ``defaults.yaml``."""
 
@@ -292,6 +298,7 @@ class Settings(_Section):
     storage: Folder | None
     genres: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_distinct)]
     data: DataSettings
+    analyser: AnalyserSettings
     spotify: SpotifySettings
     schema_file: Location
     training: TrainingSettings

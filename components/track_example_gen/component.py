@@ -32,6 +32,7 @@ class TrackExampleGenSpec(ComponentSpec):
         "max_rejected_share": ExecutionParameter(type=float),
         "several_genres": ExecutionParameter(type=str),
         "mix_analysers": ExecutionParameter(type=int),
+        "middle": ExecutionParameter(type=float, optional=True),
         "code_version": ExecutionParameter(type=str),
     }
     INPUTS: dict[str, ChannelParameter] = {}
@@ -66,6 +67,7 @@ class TrackExampleGen(BaseBeamComponent):
         max_rejected_share: float,
         several_genres: SeveralGenres,
         mix_analysers: bool,
+        middle: float | None,
         code_version: str,
     ) -> None:
         """Constructs the component.
@@ -82,6 +84,7 @@ class TrackExampleGen(BaseBeamComponent):
             max_rejected_share: 0..1; the run stops when more of the tracks are rejected.
             several_genres: what becomes of a track under several genres.
             mix_analysers: whether tracks of several analysers may come together; the run stops if they may not.
+            middle: seconds from the middle of each sound file that are analysed, None for all of it.
             code_version: Changes when the code that reads tracks does, or the environment.
         """
         super().__init__(
@@ -96,6 +99,7 @@ class TrackExampleGen(BaseBeamComponent):
                 max_rejected_share=max_rejected_share,
                 several_genres=several_genres,
                 mix_analysers=int(mix_analysers),
+                middle=middle,
                 code_version=code_version,
                 examples=Channel(type=standard_artifacts.Examples),
                 report=Channel(type=IngestReport),

@@ -28,6 +28,7 @@ from components.track_example_gen.outcomes import TrackOutcome, read_outcomes
 from components.track_example_gen.progress import Progress
 from components.track_example_gen.repetitions import decide_repetitions
 from components.track_example_gen.report import (
+    notes,
     rejections,
     require_one_analyser,
     require_usable,
@@ -74,6 +75,7 @@ class Executor(BaseBeamExecutor):
             split_by=exec_properties["split_by"],
             max_segments=exec_properties.get("max_segments"),
             several_genres=exec_properties["several_genres"],
+            middle=exec_properties.get("middle"),
         )
         spans = find_spans(exec_properties["data"], exec_properties.get("labels"), exec_properties.get("spans"))
         with writing_to(exec_properties["store"]):
@@ -104,6 +106,7 @@ class Executor(BaseBeamExecutor):
         write_json(os.path.join(report, IngestReport.SUMMARY_FILE), summary)
         _write_lines(os.path.join(report, IngestReport.REJECTIONS_FILE), rejected)
         _write_lines(os.path.join(report, IngestReport.SEVERAL_GENRES_FILE), several_genres(everything))
+        _write_lines(os.path.join(report, IngestReport.NOTES_FILE), notes(everything))
         write_json(os.path.join(report, IngestReport.SHARDS_FILE), [shard.key for shard in shards])
         for line in (*summary.lines(), *summary.gaps(config.genres)):
             log.info("%s", line)

@@ -40,38 +40,40 @@ class IngestConfig:
         split_by: what a split keeps together.
         max_segments: segments kept of a track, None for all.
         several_genres: what becomes of a track under several genres.
+        middle: seconds from the middle of each sound file that are analysed, None for all of it.
     """
 
     genres: tuple[str, ...]
     split_by: SplitBy
     max_segments: int | None
     several_genres: SeveralGenres
+    middle: float | None = None
 
 
 def read_tracks(
-    paths: Iterable[str], labels: Mapping[str, Label] | None, genres: GenreNames
+    paths: Iterable[str], labels: Mapping[str, Label] | None, genres: GenreNames, middle: float | None = None
 ) -> Iterator[Track | Rejection]:
     """Reads files and labels their tracks; a track without a label has an empty genre.
 
     Yields:
         A track with its final id, or a rejection; each says in ``path`` where it comes from.
     """
-    for item in read_files(paths):
+    for item in read_files(paths, middle):
         yield _labelled(item, labels, genres) if isinstance(item, Track) else item
 
 
-def read_files(paths: Iterable[str]) -> Iterator[Track | Rejection]:
+def read_files(paths: Iterable[str], middle: float | None = None) -> Iterator[Track | Rejection]:
     """Reads files; a track has the genre that its file names, however it is written there."""
     paths = list(paths)
-    analyse_sound(paths)
+    analyse_sound(paths, middle)
     for path in paths:
-        yield from _read_file(path)
+        yield from _read_file(path, middle)
 
 
-def _read_file(path: str) -> Iterator[Track | Rejection]:
+def _read_file(path: str, middle: float | None) -> Iterator[Track | Rejection]:
     try:
         with fileio.open(path, "rb") as stream:
-            yield from read(path, stream)
+            yield from read(path, stream, middle)
     except FILE_ERRORS as error:
         yield Unreadable(path, f"cannot be read: {error}")
 
@@ -106,7 +108,7 @@ def ingest_shard(
     writers = {split: _SplitWriter(os.path.join(staging, split), config.max_segments) for split in SPLITS}
     genres, complete = GenreNames(config.genres), True
     with fileio.open(os.path.join(staging, outcome_files.FILE), "wb") as outcomes:
-        for item in read_tracks(paths, labels, genres):
+        for item in read_tracks(paths, labels, genres, config.middle):
             outcomes.write(msgspec.json.encode(_outcome(item, writers, config)) + b"\n")
             complete = complete and not isinstance(item, Unreadable)
             progress.track_read()
@@ -173,6 +175,7 @@ def _outcome(item: Track | Rejection, writers: Mapping[str, _SplitWriter], confi
         artist=item.artist_key,
         digest=digest,
         analyser=item.analyser,
+        notes=item.notes,
     )
 
 

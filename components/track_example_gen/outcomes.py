@@ -46,6 +46,7 @@ class TrackOutcome(msgspec.Struct, frozen=True, gc=False):
     artist: str = ""
     digest: str = ""
     analyser: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def read_outcomes(folder: str) -> list[TrackOutcome]:

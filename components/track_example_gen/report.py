@@ -30,6 +30,7 @@ class IngestSummary(msgspec.Struct, frozen=True):
         analysers: examples by what computed their segments.
         new: those of ``read`` that this run has read; the others were taken over from earlier runs.
         spans: their numbers, the oldest first; one is 0 where the catalogue has no spans.
+        noted: examples from sound files with which something was amiss, by what it was; they are in ``notes.jsonl``.
     """
 
     examples: dict[str, dict[str, int]]
@@ -42,6 +43,7 @@ class IngestSummary(msgspec.Struct, frozen=True):
     analysers: dict[str, int]
     new: int
     spans: list[int]
+    noted: dict[str, int] = {}
 
     @property
     def tracks(self) -> dict[str, int]:
@@ -67,7 +69,9 @@ class IngestSummary(msgspec.Struct, frozen=True):
         told = [] if self.spans == [0] else [f"{len(self.spans):,} spans, the newest {self.spans[-1]}"]
         if self.new < self.read:
             told.append(f"{self.new:,} new, {self.read - self.new:,} taken over from earlier runs")
-        return [str(self), *(["; ".join(told)] if told else [])]
+        noted = ", ".join(f"{kind} ({count:,})" for kind, count in self.noted.items())
+        lines = ["; ".join(told), f"sound files used although something is amiss: {noted}" if noted else ""]
+        return [str(self), *filter(None, lines)]
 
     @property
     def analysed(self) -> str:
@@ -75,6 +79,14 @@ class IngestSummary(msgspec.Struct, frozen=True):
         if len(self.analysers) == 1:
             return f"analyser {next(iter(self.analysers))}"
         return "analysers " + ", ".join(f"{name} ({count:,})" for name, count in self.analysers.items())
+
+
+class NoteOnTrack(msgspec.Struct, frozen=True):
+    """What is amiss with a sound file that is used all the same."""
+
+    path: str
+    track_id: str
+    note: str
 
 
 class GenresOfTrack(msgspec.Struct, frozen=True):
@@ -106,7 +118,18 @@ def summarize(outcomes: Sequence[TrackOutcome], new: int, spans: list[int]) -> I
         analysers=dict(sorted(Counter(outcome.analyser for outcome in examples).items())),
         new=new,
         spans=spans,
+        noted=dict(Counter(item.note.partition(":")[0] for item in notes(examples)).most_common()),
     )
+
+
+def notes(outcomes: Iterable[TrackOutcome]) -> list[NoteOnTrack]:
+    """What is amiss with the examples that come from sound files."""
+    return [
+        NoteOnTrack(outcome.path, outcome.track_id, note)
+        for outcome in outcomes
+        if outcome.split
+        for note in outcome.notes
+    ]
 
 
 def rejections(outcomes: Iterable[TrackOutcome]) -> list[Rejection]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from deepmusic_genre.tracks.archives import TarArchive, ZipArchive
 from deepmusic_genre.tracks.audio import MAX_AUDIO_BYTES, AudioFile
 
 
-def analyse_sound(paths: Sequence[str]) -> None:
+def analyse_sound(paths: Sequence[str], middle: float | None) -> None:
     """Analyses those of the files that are sound and lie on this machine, so that reading them finds it done."""
     sounds = (path for path in paths if path.lower().endswith(AudioFile.suffixes) and not is_remote(path))
     files = [path for path in sounds if _is_taken(path)]
@@ -20,7 +21,7 @@ def analyse_sound(paths: Sequence[str]) -> None:
     from deepmusic_genre.analyser.pool import analyse_ahead
 
     moments = Moments()
-    analyse_ahead(files, lambda done, of: moments.show("%d of %d sound files analysed", done, of))
+    analyse_ahead(files, lambda done, of: moments.show("%d of %d sound files analysed", done, of), middle)
 
 
 def may_hold_sound(path: str) -> bool:
@@ -29,8 +30,12 @@ def may_hold_sound(path: str) -> bool:
 
 
 def _is_taken(path: str) -> bool:
-    """Whether a file is there, and no larger than what is read: the pool has it in memory to know it by its content."""
+    """Whether a file is there, and no larger than what is read: the pool has it in memory to know it by its content.
+
+    A pipe would keep whoever opens it waiting.
+    """
     try:
-        return Path(path).stat().st_size <= MAX_AUDIO_BYTES
+        found = Path(path).stat()
     except OSError:
         return False
+    return stat.S_ISREG(found.st_mode) and found.st_size <= MAX_AUDIO_BYTES

@@ -12,9 +12,12 @@ from threadpoolctl import threadpool_limits
 from deepmusic_genre.analyser.decode import RATE, InvalidAudio, decode
 from deepmusic_genre.analyser.segmentation import boundaries
 from deepmusic_genre.analyser.spectra import CHROMA_HOP, HOP, Floats, band_power, chroma
-from deepmusic_genre.analyser.timbre import load_basis, timbre
+from deepmusic_genre.analyser.timbre import FULL_SCALE_DB, load_basis, timbre
 
 _SILENT_LOUDNESS = 1.0
+# Below these, fewer than nine of ten answers of a model for clips at usual rates and levels stayed what they were.
+_LOW_RATE = RATE
+_LOW_LEVEL = 35.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +30,7 @@ class Analysis:
         timbre: float32 ``[segments, 12]``, see :func:`deepmusic_genre.analyser.timbre.timbre`.
         pitches: float32 ``[segments, 12]``, C to B, the strongest of each segment that sounds at 1.
         title, artist: from the file's tags, empty where they say nothing.
+        notes: What was amiss with a sound that was analysed all the same. Each begins with its kind and a colon.
     """
 
     duration: float
@@ -35,6 +39,7 @@ class Analysis:
     pitches: Floats
     title: str = ""
     artist: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def analyser_name() -> str:
@@ -42,11 +47,12 @@ def analyser_name() -> str:
     return load_basis().name
 
 
-def analyse(file: BinaryIO) -> Analysis:
+def analyse(file: BinaryIO, middle: float | None = None) -> Analysis:
     """Analyses a sound file.
 
     Args:
-        file: seekable; see :func:`deepmusic_genre.analyser.decode.decode`.
+        file: See :func:`deepmusic_genre.analyser.decode.decode`.
+        middle: Seconds from the middle that are analysed of a longer sound; None for all of it.
 
     Raises:
         InvalidAudio: it cannot be decoded, or there is nothing to hear.
@@ -54,8 +60,25 @@ def analyse(file: BinaryIO) -> Analysis:
     audio = decode(file)
     # How many threads share a sum shows in its last digit, and with it in whatever is told by content.
     with threadpool_limits(1):
-        segments = analyse_samples(audio.samples)
-    return Analysis(*segments, title=audio.title, artist=audio.artist)
+        segments = analyse_samples(_part(audio.samples, middle))
+    notes = (*audio.notes, *_unusual(audio.rate, segments[2][:, 0].max()))
+    return Analysis(*segments, title=audio.title, artist=audio.artist, notes=notes)
+
+
+def _part(samples: Floats, middle: float | None) -> Floats:
+    length = len(samples) if middle is None else min(round(middle * RATE), len(samples))
+    start = (len(samples) - length) // 2
+    return samples[start : start + length]
+
+
+def _unusual(rate: int, loudest: float) -> list[str]:
+    """Notes on what moves the timbre of a whole sound away from that of others."""
+    notes = []
+    if rate < _LOW_RATE:
+        notes.append(f"low sampling rate: {rate:,} Hz, so that there is nothing above {rate / 2:,.0f} Hz")
+    if loudest < _LOW_LEVEL:
+        notes.append(f"low level: its loudest segment is {FULL_SCALE_DB - loudest:.0f} dB below full scale")
+    return notes
 
 
 def analyse_samples(samples: Floats) -> tuple[float, npt.NDArray[np.float64], Floats, Floats]:

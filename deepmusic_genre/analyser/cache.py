@@ -27,22 +27,23 @@ from deepmusic_genre.analyser.decode import InvalidAudio
 _DIGITS = 4
 
 
-def cached_analysis(content: bytes) -> bytes:
+def cached_analysis(content: bytes, middle: float | None = None) -> bytes:
     """The analysis of a sound file, as JSON.
 
     Args:
         content: the file's bytes.
+        middle: See :func:`deepmusic_genre.analyser.analysis.analyse`; here and below.
 
     Raises:
         InvalidAudio: it cannot be analysed; or an earlier attempt crashed or took too long.
     """
-    file = _place(content)
+    file = _place(content, middle)
     try:
         kept = _read(file)
     except OSError:
         kept = None
     if kept is None:
-        kept = _analysed(content)
+        kept = _analysed(content, middle)
         # Without a place to keep it, it is made again the next time.
         with suppress(OSError):
             _write(file, kept)
@@ -52,15 +53,15 @@ def cached_analysis(content: bytes) -> bytes:
     return kept
 
 
-def is_cached(content: bytes) -> bool:
+def is_cached(content: bytes, middle: float | None = None) -> bool:
     """Whether the outcome for a file is known."""
-    return _place(content).exists()
+    return _place(content, middle).exists()
 
 
-def reject(content: bytes, reason: str) -> None:
+def reject(content: bytes, reason: str, middle: float | None = None) -> None:
     """Keeps a file from being analysed again: it has crashed the analyser, or never came to an end."""
     with suppress(OSError):
-        _write(_place(content), _REJECTED + reason.encode())
+        _write(_place(content, middle), _REJECTED + reason.encode())
 
 
 def to_json(analysis: Analysis) -> bytes:
@@ -81,6 +82,7 @@ def to_json(analysis: Analysis) -> bytes:
             "analyser": analyser_name(),
             "title": analysis.title,
             "artist": analysis.artist,
+            "notes": analysis.notes,
             "track": {"duration": round(analysis.duration, 5)},
             "segments": segments,
         }
@@ -90,17 +92,18 @@ def to_json(analysis: Analysis) -> bytes:
 _REJECTED = b"rejected: "
 
 
-def _analysed(content: bytes) -> bytes:
+def _analysed(content: bytes, middle: float | None) -> bytes:
     try:
-        return to_json(analyse(io.BytesIO(content)))
+        return to_json(analyse(io.BytesIO(content), middle))
     except InvalidAudio as error:
         return _REJECTED + str(error).encode()
 
 
-def _place(content: bytes) -> Path:
+def _place(content: bytes, middle: float | None) -> Path:
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     folder = os.environ.get("DEEPMUSIC_CACHE") or user_cache_path("deepmusic")
-    return Path(folder) / "analyses" / f"{analyser_name()}-{_code()}" / digest[:2] / f"{digest}.json.gz"
+    part = "" if middle is None else f"-middle-{middle:g}"
+    return Path(folder) / "analyses" / f"{analyser_name()}-{_code()}{part}" / digest[:2] / f"{digest}.json.gz"
 
 
 @cache

@@ -24,7 +24,7 @@ _LEAST_SECONDS = 60.0
 _SECONDS_A_MEGABYTE = 10.0
 
 
-def analyse_ahead(paths: Sequence[str], on_progress: Callable[[int, int], None]) -> None:
+def analyse_ahead(paths: Sequence[str], on_progress: Callable[[int, int], None], middle: float | None = None) -> None:
     """Fills the cache with the analyses of local files; whoever reads them afterwards finds them there.
 
     A file that crashes the analyser or takes too long is kept as rejected, and the others go on. What cannot be read at
@@ -33,8 +33,9 @@ def analyse_ahead(paths: Sequence[str], on_progress: Callable[[int, int], None])
     Args:
         paths: sound files.
         on_progress: is told how many of how many are done, in this order.
+        middle: See :func:`deepmusic_genre.analyser.analysis.analyse`.
     """
-    unknown = [path for path in paths if _is_unknown(path)]
+    unknown = [path for path in paths if _is_unknown(path, middle)]
     if len(unknown) < _FEW:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -45,28 +46,30 @@ def analyse_ahead(paths: Sequence[str], on_progress: Callable[[int, int], None])
     # A worker that is ended while it hands over a result may take the pool with it: the rest is left to the reader.
     with suppress(BrokenProcessPool), ProcessPool(workers, context=context) as pool:
         for start in range(0, len(unknown), workers * _TOGETHER_A_CORE):
-            for _ in _outcomes(pool, unknown[start : start + workers * _TOGETHER_A_CORE]):
+            for _ in _outcomes(pool, unknown[start : start + workers * _TOGETHER_A_CORE], middle):
                 done += 1
                 on_progress(done, len(paths))
 
 
-def _outcomes(pool: ProcessPool, paths: Sequence[str]) -> Iterator[None]:
+def _outcomes(pool: ProcessPool, paths: Sequence[str], middle: float | None) -> Iterator[None]:
     limits = [_time_limit(path) for path in paths]
-    futures = [pool.schedule(_analyse, (path,), timeout=limit) for path, limit in zip(paths, limits, strict=True)]
+    futures = [
+        pool.schedule(_analyse, (path, middle), timeout=limit) for path, limit in zip(paths, limits, strict=True)
+    ]
     for path, limit, future in zip(paths, limits, futures, strict=True):
         try:
             future.result()
         except FutureTimeoutError:
-            _reject(path, f"it was not analysed within {limit:.0f} s")
+            _reject(path, f"it was not analysed within {limit:.0f} s", middle)
         except ProcessExpired as error:
             if error.exitcode in _CRASHES:
-                _reject(path, f"it crashed the analyser (exit code {error.exitcode})")
+                _reject(path, f"it crashed the analyser (exit code {error.exitcode})", middle)
         yield
 
 
-def _is_unknown(path: str) -> bool:
+def _is_unknown(path: str, middle: float | None) -> bool:
     try:
-        return not is_cached(Path(path).read_bytes())
+        return not is_cached(Path(path).read_bytes(), middle)
     except OSError:
         return False
 
@@ -78,13 +81,13 @@ def _time_limit(path: str) -> float:
         return _LEAST_SECONDS
 
 
-def _analyse(path: str) -> None:
+def _analyse(path: str, middle: float | None) -> None:
     try:
-        cached_analysis(Path(path).read_bytes())
+        cached_analysis(Path(path).read_bytes(), middle)
     except (InvalidAudio, OSError):
         return  # Whoever reads the file meets the same, and says so.
 
 
-def _reject(path: str, reason: str) -> None:
+def _reject(path: str, reason: str, middle: float | None) -> None:
     with suppress(OSError):
-        reject(Path(path).read_bytes(), reason)
+        reject(Path(path).read_bytes(), reason, middle)

@@ -31,7 +31,8 @@ _RANGE_DB = 60.0
 _SILENCE = 1e-11
 """Power of a band below which there is nothing but the rounding of 16 bits: 110 dB below full scale."""
 
-_FULL_SCALE_DB = 60.0
+FULL_SCALE_DB = 60.0
+"""Loudness of a sine of full scale."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ def shapes(cells: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def loudness(cells: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """dB, 60 for a sine of full scale and nothing below 0: ``[segments]``."""
     total = cells.sum(axis=2).mean(axis=1)
-    return np.asarray(np.clip(_FULL_SCALE_DB + 10 * np.log10(np.maximum(total, 1e-12)), 0, None))
+    return np.asarray(np.clip(FULL_SCALE_DB + 10 * np.log10(np.maximum(total, 1e-12)), 0, None))
 
 
 def _cells(power: Floats, bounds: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:

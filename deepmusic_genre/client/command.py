@@ -53,9 +53,9 @@ def predict_tracks(tracks: Sequence[str], question: Question) -> int:
     """
     code = OK
     # As long as the folder, if every file in it is unusable.
-    with SpooledTemporaryFile(_FAULTS_IN_MEMORY, "w+", encoding="utf-8", errors="backslashreplace") as faults:
+    with _lines() as faults, _lines() as notes:
         try:
-            _answer(tracks, question, faults)
+            _answer(tracks, question, faults, notes)
         except EndpointError as error:
             print(error, file=faults)
         except KeyboardInterrupt as stop:
@@ -66,22 +66,28 @@ def predict_tracks(tracks: Sequence[str], question: Question) -> int:
             if not isinstance(error, BrokenPipeError):  # Then whoever reads has enough.
                 print(f"The answers cannot be written: {error.strerror}.", file=faults)
         code = code or (FAULT if faults.tell() > 0 else OK)
-        faults.seek(0)
-        shutil.copyfileobj(faults, sys.stderr)
+        for lines in (notes, faults):
+            lines.seek(0)
+            shutil.copyfileobj(lines, sys.stderr)
     return code
 
 
-def _answer(tracks: Sequence[str], question: Question, faults: IO[str]) -> None:
+def _lines() -> SpooledTemporaryFile[str]:
+    return SpooledTemporaryFile(_FAULTS_IN_MEMORY, "w+", encoding="utf-8", errors="backslashreplace")
+
+
+def _answer(tracks: Sequence[str], question: Question, faults: IO[str], notes: IO[str]) -> None:
     console = Console(highlight=False)
     with (
         _connected(question) as client,
         _progress(tracks, question.format, console) as advance,
     ):
-        answers = client.predict(_usable(tracks, faults, advance))
+        answers = client.predict(_usable(tracks, faults, notes, advance))
         WRITERS[question.format](_predicted(answers, faults), console)
 
 
-def _usable(paths: Sequence[str], faults: IO[str], advance: Callable[[], None]) -> Iterator[Track]:
+def _usable(paths: Sequence[str], faults: IO[str], notes: IO[str], advance: Callable[[], None]) -> Iterator[Track]:
+    """The tracks of files; what is amiss goes to ``faults`` where there is none, else to ``notes``."""
     last = None
     for file, item in read_tracks(paths):
         if last not in (None, file):
@@ -90,6 +96,8 @@ def _usable(paths: Sequence[str], faults: IO[str], advance: Callable[[], None]) 
         if isinstance(item, Rejection):
             print(f"{item.path}: {item.reason}", file=faults)
         else:
+            for note in item.notes:
+                print(f"{item.path}: {note}", file=notes)
             yield item
 
 

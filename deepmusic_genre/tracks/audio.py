@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+import msgspec
+
 from deepmusic_genre.tracks.audio_analysis import read_record
 from deepmusic_genre.tracks.track import InvalidTrack, Rejection, Track, Unreadable
 
@@ -16,14 +18,26 @@ MAX_AUDIO_BYTES = 1 << 30
 
 
 class AudioFile:
-    """Analyses wav, flac, ogg, opus, mp3 and m4a, told by content; title and artist are those of the file's tags.
+    """Analyses whatever FFmpeg decodes, told by content; title and artist are those of the file's tags.
 
     An analysis is kept by the file's content, see :mod:`deepmusic_genre.analyser.cache`, so that none is made twice.
     Where the packages that decode sound are not installed, every file is a rejection that says so.
     """
 
     name = "audio"
-    suffixes = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
+    suffixes = (
+        *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".aifc", ".au", ".snd", ".wma"),
+        *(".webm", ".mka", ".mp4", ".m4b", ".ape", ".wv", ".tta", ".tak", ".mpc", ".oga", ".spx", ".mp2", ".w64"),
+        *(".caf", ".ac3", ".dts", ".amr", ".3gp", ".dsf", ".voc"),
+    )
+
+    def __init__(self, middle: float | None = None) -> None:
+        """Makes a source of sound files.
+
+        Args:
+            middle: Seconds from the middle of each that are analysed, None for all of it.
+        """
+        self._middle = middle
 
     def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
         """Yields the file's one track, or its rejection; see :class:`deepmusic_genre.tracks.source.Source`."""
@@ -31,7 +45,7 @@ class AudioFile:
             content = stream.read(MAX_AUDIO_BYTES + 1)
             if len(content) > MAX_AUDIO_BYTES:
                 raise InvalidTrack(f"larger than {MAX_AUDIO_BYTES >> 30} GiB")
-            analysis = _analysis(content)
+            analysis = _analysis(content, self._middle)
         except InvalidTrack as error:
             yield Rejection(path, str(error))
             return
@@ -41,7 +55,15 @@ class AudioFile:
             )
             return
         item = read_record(analysis, path)
-        yield replace(item, source=self.name, track_id=_track_id(path, content)) if isinstance(item, Track) else item
+        if isinstance(item, Track):
+            notes = msgspec.json.decode(analysis, type=_Notes).notes
+            yield replace(item, source=self.name, track_id=_track_id(path, content), notes=notes)
+        else:
+            yield item
+
+
+class _Notes(msgspec.Struct):
+    notes: tuple[str, ...] = ()
 
 
 def _track_id(path: str, content: bytes) -> str:
@@ -49,12 +71,12 @@ def _track_id(path: str, content: bytes) -> str:
     return f"{PurePosixPath(path).stem}-{hashlib.blake2b(content, digest_size=4).hexdigest()}"
 
 
-def _analysis(content: bytes) -> bytes:
+def _analysis(content: bytes, middle: float | None) -> bytes:
     # Only who has sound files needs what decodes them.
     from deepmusic_genre.analyser.cache import cached_analysis
     from deepmusic_genre.analyser.decode import InvalidAudio
 
     try:
-        return cached_analysis(content)
+        return cached_analysis(content, middle)
     except InvalidAudio as error:
         raise InvalidTrack(str(error)) from error

@@ -13,9 +13,18 @@ from deepmusic_genre.tracks.million_song import MillionSongH5
 from deepmusic_genre.tracks.source import Source, read_file, source_among
 from deepmusic_genre.tracks.track import Rejection, Track
 
-_FILES: tuple[Source, ...] = (AudioAnalysisJson(), JsonLines(), MillionSongH5(), AudioFile())
 
-SOURCES: tuple[Source, ...] = (*_FILES, TarArchive(_FILES), ZipArchive(_FILES))
+def sources(middle: float | None = None) -> tuple[Source, ...]:
+    """Every source.
+
+    Args:
+        middle: Seconds from the middle of each sound file that are analysed, None for all of it.
+    """
+    files: tuple[Source, ...] = (AudioAnalysisJson(), JsonLines(), MillionSongH5(), AudioFile(middle))
+    return (*files, TarArchive(files), ZipArchive(files))
+
+
+SOURCES = sources()
 
 
 def source_for(path: str) -> Source | None:
@@ -23,6 +32,9 @@ def source_for(path: str) -> Source | None:
     return source_among(path, SOURCES)
 
 
-def read(path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
-    """The tracks of a file in any form, see :func:`deepmusic_genre.tracks.source.read_file`."""
-    return read_file(path, stream, SOURCES)
+def read(path: str, stream: BinaryIO, middle: float | None = None) -> Iterator[Track | Rejection]:
+    """The tracks of a file in any form.
+
+    See :func:`sources` for ``middle``, and :func:`deepmusic_genre.tracks.source.read_file`.
+    """
+    return read_file(path, stream, SOURCES if middle is None else sources(middle))

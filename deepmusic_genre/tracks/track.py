@@ -63,6 +63,7 @@ class Track:
         durations: float64 of shape ``[segments]``, each segment's seconds; None where unknown.
         other_genres: what it is called besides ``genre``, in order, an equal one each time that it is named.
         path: where it was read: the file, and what a dump or an archive has for a place in it.
+        notes: What was amiss with a sound file that was read all the same. Each begins with its kind and a colon.
     """
 
     track_id: str
@@ -77,6 +78,7 @@ class Track:
     durations: npt.NDArray[np.float64] | None = None
     other_genres: tuple[str, ...] = ()
     path: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.duration <= np.finfo(np.float32).max:

@@ -48,7 +48,7 @@ def _tag(settings: Settings, version: str, out: str, terminal: Terminal) -> int:
 
     data = str(settings.data.path)
     # Two spellings of one folder are one catalogue.
-    job = Job(data if is_remote(data) else os.path.realpath(data), identify(version))
+    job = Job(data if is_remote(data) else os.path.realpath(data), identify(version), settings.analyser.middle)
     terminal.line(f"{job.model}, from {relative(version)}")
     outcome = tag(job, version, out, settings.beam.args, lambda text: terminal.moment(f"Tagging: {text}"))
     terminal.finished("Tagging", time.monotonic() - start, cached=not outcome.tagged)

@@ -33,13 +33,15 @@ _LOCK = "lock"
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What the answers in a folder are: a model's, to a catalogue."""
+    """What the answers in a folder are: a model's, to a catalogue, of whose sound files the middle may be analysed."""
 
     data: str
     model: PushedModel
+    middle: float | None = None
 
     def __str__(self) -> str:
-        return f"the answers of {self.model} to {self.data}"
+        part = "" if self.middle is None else f", the middle {self.middle:g} s of sound"
+        return f"the answers of {self.model} to {self.data}{part}"
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def tag(job: Job, model_folder: str, out: str, beam_args: Sequence[str], progres
     with output_folder(out, job) as parts:
         require_workers(beam_args, parts, (job.data, model_folder), progress)
         progress(f"Looking at {len(paths):,} files")
-        answered_by = job.model.fingerprint + code_version(TagShard.__module__)
+        answered_by = f"{job.model.fingerprint}{code_version(TagShard.__module__)}{job.middle}"
         shards = plan_shards(job.data, paths, answered_by)
         missing = _missing(shards, parts)
         files = {shard.key: len(shard.paths) for shard in missing}
@@ -104,7 +104,7 @@ def tag(job: Job, model_folder: str, out: str, beam_args: Sequence[str], progres
                 remove_files(out, PUBLISHED)
             if missing:
                 with watched(parts, files, len(paths) - tagged, progress):
-                    _run_beam(missing, TagShard(job.model, model_folder, parts), beam_args)
+                    _run_beam(missing, TagShard(job.model, model_folder, parts, job.middle), beam_args)
             progress("Putting the answers together")
             with writing_to(out):
                 counts = _join(shards, job, out, parts)

@@ -29,7 +29,8 @@ _ROWS_A_GROUP = 1 << 16
 def answer_schema(genres: Sequence[str]) -> pa.Schema:
     """Columns of the answers; a text is empty where it is unknown.
 
-    ``probability`` is that of ``genre``; each genre's own is in a column ``probability_<genre>``.
+    ``probability`` is that of ``genre``; each genre's own is in a column ``probability_<genre>``. ``notes`` is what was
+    amiss with a sound file that was read all the same.
     """
     return pa.schema(
         [
@@ -39,6 +40,7 @@ def answer_schema(genres: Sequence[str]) -> pa.Schema:
             ("model", pa.string()),
             ("model_version", pa.int64()),
             ("file", pa.string()),
+            ("notes", pa.string()),
         ]
     )
 
@@ -62,6 +64,7 @@ def answer_table(
         [model.name] * len(tracks),
         [model.version] * len(tracks),
         [path for path, _ in items],
+        ["; ".join(track.notes) for track in tracks],
     ]
     schema = answer_schema(model.genres)
     arrays = [pa.array(column, of_type) for column, of_type in zip(columns, schema.types, strict=True)]

@@ -34,17 +34,19 @@ class TagShard(beam.DoFn):
     batch across elements and leave writing to a later step, would hold every answer before the first is written.
     """
 
-    def __init__(self, model: PushedModel, model_folder: str, parts: str) -> None:
+    def __init__(self, model: PushedModel, model_folder: str, parts: str, middle: float | None = None) -> None:
         """Makes the step; nothing but paths and names goes to a worker.
 
         Args:
             model: which one answers.
             model_folder: its SavedModel.
             parts: where the shards' files go.
+            middle: seconds from the middle of each sound file that are analysed, None for all of it.
         """
         self._model = model
         self._model_folder = model_folder
         self._parts = parts
+        self._middle = middle
         self._shared = Shared()
 
     def setup(self) -> None:
@@ -53,7 +55,8 @@ class TagShard(beam.DoFn):
 
     def process(self, element: Shard) -> Iterator[None]:
         """Tags one shard."""
-        answers, rejections = _tag(element.paths, self._model, self._loaded)
+        items = read_files(element.paths, self._middle)
+        answers, rejections = _tag(items, self._model, self._loaded)
         ending = UNFINISHED_PART if any(isinstance(item, Unreadable) for item in rejections) else PART
         table = part_table(answers, rejections, answer_schema(self._model.genres))
         path = os.path.join(self._parts, element.key + ending)
@@ -62,7 +65,9 @@ class TagShard(beam.DoFn):
         yield from ()
 
 
-def _tag(paths: Sequence[str], model: PushedModel, loaded: LoadedModel) -> tuple[list[pa.Table], list[Rejection]]:
+def _tag(
+    read: Iterable[Track | Rejection], model: PushedModel, loaded: LoadedModel
+) -> tuple[list[pa.Table], list[Rejection]]:
     answers: list[pa.Table] = []
     rejections: list[Rejection] = []
 
@@ -77,7 +82,7 @@ def _tag(paths: Sequence[str], model: PushedModel, loaded: LoadedModel) -> tuple
                 ((path, track),) = batch
                 rejections.append(Rejection(path, f"{model} has no answer to it: {error}", track.track_id))
 
-    items = (_comparable(item, model) for item in read_files(paths))
+    items = (_comparable(item, model) for item in read)
     for batch in _batches(items, rejections):
         answer(batch)
     return answers, rejections

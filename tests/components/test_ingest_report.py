@@ -7,6 +7,7 @@ from components.track_example_gen.outcomes import TrackOutcome
 from components.track_example_gen.report import (
     GenresOfTrack,
     IngestSummary,
+    notes,
     rejections,
     require_one_analyser,
     require_usable,
@@ -158,6 +159,21 @@ def test_repetitions_and_several_genres_are_counted_apart_from_rejections() -> N
         GenresOfTrack("a.json", "A", ("Jazz", "Rock"), "Jazz"),
         GenresOfTrack("c", "C", ("Jazz", "Rock"), ""),
     ]
+
+
+def test_what_is_amiss_with_sound_that_is_used_is_counted_by_kind() -> None:
+    outcomes = [
+        msgspec.structs.replace(EXAMPLE, notes=("ends early: 1.0 s of 2.0 s are there", "channels cancel: mixed")),
+        msgspec.structs.replace(EXAMPLE, path="b.wav", notes=("ends early: 3.0 s of 9.0 s are there",)),
+        TrackOutcome("c.wav", "C", notes=("ends early: it has no genre",)),
+    ]
+    summary = summarize(outcomes, 3, [0])
+    assert summary.noted == {"ends early": 2, "channels cancel": 1}
+    assert "sound files used although something is amiss: ends early (2), channels cancel (1)" in summary.lines()
+    assert [(item.path, item.note) for item in notes(outcomes)][2:] == [
+        ("b.wav", "ends early: 3.0 s of 9.0 s are there")
+    ]
+    assert not any("amiss" in line for line in _summary().lines())
 
 
 def test_only_tracks_under_several_genres_are_refused_naming_the_setting() -> None:

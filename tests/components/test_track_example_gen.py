@@ -207,6 +207,7 @@ def _component(**settings: Any) -> TrackExampleGen:
         "max_rejected_share": 0.05,
         "several_genres": "drop",
         "mix_analysers": False,
+        "middle": None,
         "code_version": "v1",
     }
     return TrackExampleGen(**(defaults | settings))
@@ -227,6 +228,7 @@ def test_component_hands_its_settings_to_the_executor() -> None:
         "spans": None,
         "store": "/store",
         "split_by": "track",
+        "middle": None,
         "max_segments": None,
         "max_rejected_share": 0.2,
         "several_genres": "drop",

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import wave
 import zipfile
@@ -16,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.track_example_gen.ingest import read_tracks
+from components.track_example_gen.ingest import read_files, read_tracks
+from components.track_example_gen.sound import analyse_sound
 from deepmusic_genre.analyser import pool
 from deepmusic_genre.analyser.analysis import analyser_name
 from deepmusic_genre.analyser.pool import analyse_ahead
@@ -81,14 +83,84 @@ def test_a_sound_file_is_a_track_of_our_analyser() -> None:
     assert other.track_id != track.track_id
 
 
+def test_what_is_amiss_with_a_sound_that_is_read_stays_with_the_track() -> None:
+    for _ in range(2):  # Analysed, and from the cache.
+        track = one("a.wav", sound(1)[: len(sound(1)) // 2])
+        assert isinstance(track, Track)
+        assert track.notes == ("ends early: 1.5 s of 3.0 s are there",)
+
+
+def test_only_the_middle_of_a_sound_is_analysed_if_that_is_asked_for(cache: Path) -> None:
+    content = sound(1, 30)
+    (whole,) = read("a.wav", io.BytesIO(content))
+    (middle,) = read("a.wav", io.BytesIO(content), 10)
+    (again,) = read("a.wav", io.BytesIO(content), 10)
+    (longer,) = read("a.wav", io.BytesIO(content), 60)
+    assert isinstance(whole, Track)
+    assert isinstance(middle, Track)
+    assert isinstance(again, Track)
+    assert isinstance(longer, Track)
+    assert middle.duration == pytest.approx(10)
+    assert middle.analyser == whole.analyser
+    assert again.content_digest() == middle.content_digest()
+    assert longer.content_digest() == whole.content_digest()
+    assert middle.track_id == whole.track_id
+    samples = np.frombuffer(content[44:], "<i2")[10 * RATE : 20 * RATE]
+    cut = content[:4] + (36 + samples.nbytes).to_bytes(4, "little") + content[8:40]
+    cut += samples.nbytes.to_bytes(4, "little") + samples.tobytes()
+    (alone,) = read("a.wav", io.BytesIO(cut))
+    assert isinstance(alone, Track)
+    assert alone.content_digest() == middle.content_digest()
+
+
+def test_the_middle_is_that_of_files_in_archives_and_of_those_analysed_ahead(cache: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x.wav", sound(9, 30))
+    paths = [*sounds(tmp_path / "sounds", 5, seconds=20), str(file)]
+    items = list(read_files(paths, 10))
+    assert [item.duration for item in items if isinstance(item, Track)] == pytest.approx([10] * 6)
+    assert len(kept(cache)) == 6
+
+
+def test_a_pipe_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp3")
+    analyse_sound([str(tmp_path / "pipe.mp3")], None)
+
+
+def test_a_name_of_255_bytes_is_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / f"{'x' * 251}.wav"
+    path.write_bytes(sound(1))
+    (item,) = read_files([str(path)])
+    assert isinstance(item, Track)
+
+
+def test_a_file_that_grows_while_it_is_read_is_a_track(cache: Path, tmp_path: Path) -> None:
+    paths = sounds(tmp_path / "sounds", 5)
+
+    def grow() -> None:
+        while not kept(cache):
+            time.sleep(0.01)
+        for path in paths:
+            with Path(path).open("ab") as file:
+                file.write(bytes(100_000))
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    items = list(read_files(paths))
+    writer.join()
+    assert [type(item) for item in items] == [Track] * 5
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"RIFF", "not audio"),
+        (b"", "the file is empty: fetch it again"),
+        (sound(1)[:20], "not audio"),
         (sound(1, 0.2), "too short"),
         (sound(1)[:44] + bytes(2 * 3 * RATE), "silent"),
     ],
-    ids=["broken", "short", "silent"],
+    ids=["empty", "broken", "short", "silent"],
 )
 def test_what_cannot_be_analysed_is_rejected_with_its_reason_each_time(content: bytes, reason: str) -> None:
     for _ in range(2):
@@ -157,14 +229,14 @@ def test_many_files_are_analysed_ahead_and_progress_is_told(cache: Path, tmp_pat
     analyse_ahead(paths, lambda *_: pytest.fail("they are all there"))
 
 
-def _dies(_path: str) -> None:
+def _dies(_path: str, _middle: float | None) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def _hangs(path: str) -> None:
+def _hangs(path: str, middle: float | None) -> None:
     if path.endswith("2.wav"):
         time.sleep(600)
-    pool_analyse(path)
+    pool_analyse(path, middle)
 
 
 pool_analyse = pool._analyse
@@ -176,7 +248,11 @@ pool_analyse = pool._analyse
     ids=["crash", "hang"],
 )
 def test_a_file_that_the_analyser_does_not_survive_is_rejected(
-    work: Callable[[str], None], rejected: int, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    work: Callable[[str, float | None], None],
+    rejected: int,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pool, "_analyse", work)
     monkeypatch.setattr(pool, "_LEAST_SECONDS", 5.0)
@@ -242,10 +318,11 @@ def test_labels_may_name_files(tmp_path: Path) -> None:
 def test_a_model_of_another_analyser_gives_no_answer_to_a_sound_file(
     endpoints: Endpoints, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "clip.wav").write_bytes(sound(1))
+    (tmp_path / "clip.wav").write_bytes(sound(1)[: len(sound(1)) // 2])
     assert call("predict", str(tmp_path / "clip.wav"), "--url", endpoints.http, "--format", "csv") == 1
     printed = capsys.readouterr()
     assert printed.out == ""
+    assert "clip.wav: ends early: 1.5 s of 3.0 s are there" in printed.err
     assert f"it was analysed by {analyser_name()}, but the model was trained on echo_nest" in printed.err
 
 
