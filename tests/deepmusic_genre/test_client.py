@@ -320,7 +320,7 @@ def test_waiting_lasts_as_long_as_was_promised_and_is_told(
     with http_server([*[(503, b'{"error": "not yet"}')] * 7, (200, JAZZ)]) as url:
         assert predicted([TRACK], url)[0].genre == "Jazz"
     told = [record.getMessage() for record in caplog.records if record.name.startswith("deepmusic_genre.")]
-    assert [line.replace(url, "URL") for line in told] == ["Waiting for up to 30 s: URL cannot answer now: not yet"]
+    assert [line.replace(url, "URL") for line in told] == ["Waiting for up to 60 s: URL cannot answer now: not yet"]
 
 
 def test_a_model_that_is_being_loaded_is_asked_for_again() -> None:
