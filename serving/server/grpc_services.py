@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -34,7 +34,7 @@ _MAX_DETAILS = 2000
 _QUICK_BYTES = 1 << 20
 _READ_S = 10
 _SIGNATURES = "signature_def"
-_Context = "grpc.aio.ServicerContext[Any, Any]"
+_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _Method = Callable[[Any], Awaitable[Any]]
 
 

@@ -267,11 +267,11 @@ def test_a_refused_request_does_not_stay_in_memory(models: Path) -> None:
     assert len(packed) < 95_000
     port, grpc_port = free_port(), free_port()
     command = [sys.executable, "-m", "serving.server", "--model_name=m", f"--model_base_path={models}"]
-    command += [f"--port={grpc_port}", f"--rest_api_port={port}"]
+    command += [f"--port={grpc_port}", f"--rest_api_port={port}", "--rest_api_timeout_in_ms=300000"]
     with (
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process,
         ThreadPoolExecutor(REFUSED) as pool,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as client,
     ):
         try:
             assert process.stdout is not None
