@@ -153,7 +153,7 @@ def test_a_track_that_no_model_can_compute_with_takes_no_other_with_it(
     assert "tangent 7, from " in shown
     assert pd.read_parquet(tagging.out / "predictions.parquet")["track_id"].tolist() == ["0", "1", "2"]
     (left_out,) = map(json.loads, (tagging.out / IngestReport.REJECTIONS_FILE).read_text().splitlines())
-    assert left_out["track_id"] == "1-endless"
+    assert left_out["path"] == str(data / "1-endless.json")
     assert left_out["reason"] == "segments[0].timbre[3] = 3e+38 is outside [-1000, 1000]"
 
 
