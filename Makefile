@@ -39,7 +39,7 @@ help:
 	@echo "make test        all tests, the linters and the type checker; make test-fast: those that take a moment"
 	@echo "make check       the linters, the type checker and the documentation alone"
 	@echo "make serve       serve the pushed model; NAME PORT REST_PORT LOG LOG_RATE"
-	@echo "make predict     ask a served model; TRACK=file or folder  URL  MODEL  VERSION  FORMAT=bars, csv or jsonl"
+	@echo "make predict     ask a served model; TRACK=file or folder  URL  MODEL  VERSION  FORMAT=bars, csv or jsonl  OUT=file"
 	@echo "make tag         the pushed model's answers to a catalogue; DATA OUT NAME VERSION"
 	@echo "make versions    the pushed versions; make rollback VERSION=…  make one live"
 	@echo "make drift       compare the tracks in LOG=folder with what the live version was trained on; THRESHOLD=0.2"
@@ -85,7 +85,7 @@ drift:
 
 predict:
 	@$(call deepmusic,predict $(if $(URL),--url "$(URL)") $(if $(MODEL),--model "$(MODEL)") $(version) \
-		$(if $(FORMAT),--format $(FORMAT)) $(if $(TRACK),"$(TRACK)"))
+		$(if $(FORMAT),--format $(FORMAT)) $(if $(OUT),--out "$(OUT)") $(if $(TRACK),"$(TRACK)"))
 
 tag:
 	@$(call deepmusic,tag $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)") $(named) $(version) $(verbose))

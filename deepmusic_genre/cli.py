@@ -224,9 +224,15 @@ def serve(port: int, rest_port: int, log: str | None, log_rate: float, **given: 
 
 
 @deepmusic.command(
-    epilog=_examples("deepmusic predict track.json.gz", "deepmusic predict --format csv analyses > genres.csv")
+    epilog=_examples(
+        "deepmusic predict track.json.gz",
+        "deepmusic predict --format csv --out genres.csv analyses",
+        "deepmusic predict --print-request track.json.gz > request.json",
+    )
 )
 @click.argument("tracks", nargs=-1, required=True)
+@click.option("--print-request", is_flag=True, help="Print the JSON that asks for these tracks, and ask nobody.")
+@click.option("--out", metavar="FILE", help="File for answers as csv or jsonl; the same call resumes there.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True)
 @click.option(
     "--timeout",
@@ -240,11 +246,17 @@ def serve(port: int, rest_port: int, log: str | None, log_rate: float, **given: 
 @click.option(
     "--url", default=DEFAULT_URL, show_default=True, help="http(s)://host:8501 for REST, grpc(s)://host:8500."
 )
-def predict(tracks: tuple[str, ...], url: str, model: str, version: int | None, timeout: float, form: str) -> int:
+def predict(tracks: tuple[str, ...], form: str, out: str | None, print_request: bool, **asked: Any) -> int:
     """Asks a served model for the genres of analyses or sound files."""
+    if out and form == FORMATS[0]:
+        raise click.UsageError("--out needs --format csv or jsonl.")
+    if print_request:
+        from deepmusic_genre.client.request import print_rows
+
+        return print_rows(tracks)
     from deepmusic_genre.client.command import Question, predict_tracks
 
-    return predict_tracks(tracks, Question(url, model, version, timeout, form))
+    return predict_tracks(tracks, Question(format=form, out=out, **asked))
 
 
 @deepmusic.command(epilog=_examples("deepmusic tag --data music --out genres --name mine"))

@@ -7,6 +7,7 @@ over the rounds, ratios those of figures of one round.
 from __future__ import annotations
 
 import base64
+import os
 import random
 import subprocess
 import sys
@@ -44,7 +45,9 @@ IN_PROCESS = "in the process"
 ROWS, EXAMPLES, GRPC = "REST, rows", "REST, examples", "gRPC, arrays"
 CONNECTIONS = (1, 4, 16)
 
-_REAL_DATA = ROOT.parent / "shared" / "data"
+REAL_DATA = "DEEPMUSIC_REAL_DATA"
+"""Environment variable: the folder of real analyses, which are asked with where ``--data`` names no other."""
+
 _TRACKS = 24
 _EXAMPLES_SIGNATURE = "serving_examples"
 
@@ -71,7 +74,7 @@ def main(arguments: Sequence[str] | None = None, length: Length | None = None) -
     try:
         models = pushed_models(load_settings(options.settings, texts={"name": options.name} if options.name else {}))
         with console.status("reading tracks") as status:
-            tracks = _tracks(options.data or (_REAL_DATA if _REAL_DATA.is_dir() else models.parent / "catalogue"))
+            tracks = _tracks(options.data or Path(os.environ.get(REAL_DATA) or models.parent / "catalogue"))
             results = measure(models, tracks, length or Length(), status.update)
     except (PipelineInputError, LoadError) as error:
         print(error, file=sys.stderr)

@@ -11,7 +11,7 @@ from components.scoring.calibration import SMALLEST_PROBABILITY, Calibration
 from components.trainer.description import ModelDescription
 from components.trainer.fitting import FAMILIARITY, PROBABILITIES
 from components.trainer.input_pipeline import TransformGraph
-from deepmusic_genre.tracks.track import MIN_SEGMENTS, N_COEFFICIENTS, SEGMENT_FEATURES
+from deepmusic_genre.tracks.track import MAX_TIMBRE, MIN_SEGMENTS, N_COEFFICIENTS, SEGMENT_FEATURES
 
 ARRAYS_SIGNATURE = "serving_default"
 """Takes ``timbre`` and ``pitches``, float32 ``[batch, segments, 12]``."""
@@ -25,7 +25,6 @@ SURE = "sure"
 UNFAMILIAR = 0.01
 """Share of the training tracks below which a track's familiarity keeps its answer from being sure."""
 
-_LARGEST_COEFFICIENT = 10_000.0
 _NO_NUMBER = float("nan")
 
 
@@ -117,7 +116,7 @@ def only_usable(raw: Mapping[str, tf.RaggedTensor]) -> tuple[tf.Tensor, dict[str
     for coefficient in raw.values():
         values = coefficient.flat_values
         # Not a number is not below the limit either.
-        fits = tf.abs(values) <= _LARGEST_COEFFICIENT
+        fits = tf.abs(values) <= MAX_TIMBRE
         usable &= tf.reduce_all(coefficient.with_flat_values(fits), axis=1)
         sounds |= tf.reduce_any(coefficient.with_flat_values(values != 0), axis=1)
     usable &= sounds

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from tenacity import (
+    RetryCallState,
     Retrying,
     retry_if_exception_type,
-    stop_after_attempt,
     stop_before_delay,
     wait_random_exponential,
 )
@@ -23,6 +25,7 @@ from deepmusic_genre.client.endpoint import (
     EndpointError,
     NotServedError,
     PassingError,
+    RefusedError,
     Transport,
     VersionStatus,
     busy,
@@ -41,9 +44,10 @@ MAX_TOGETHER = 16
 MAX_REQUEST_BYTES = 8 << 20
 """Bytes of a request's examples, unless a single track has more: some 90 ordinary tracks."""
 
-_ATTEMPTS = 5
+_LOG = logging.getLogger(__name__)
 _FIRST_WAIT_S = 0.25
-_LONGEST_WAIT_S = 4.0
+_LONGEST_WAIT_S = 1.0
+_QUIET_S = 2.0
 _ABOUT_TO_LOAD = {"UNKNOWN", "START", "LOADING"}
 
 
@@ -54,10 +58,12 @@ class Prediction:
     Attributes:
         genre: the most probable one.
         probabilities: by genre, in the order of the model's list; they sum to 1.
+        version: the model's version that answered.
     """
 
     genre: str
     probabilities: dict[str, float]
+    version: int
 
 
 class _Outputs(msgspec.Struct):
@@ -75,6 +81,19 @@ class _Outputs(msgspec.Struct):
 
 Answer = tuple[Track, Prediction | Rejection]
 """A track with the model's answer, or with the reason why its answer would mean nothing."""
+
+
+@dataclass
+class _Pin:
+    """The version that answers a call.
+
+    Attributes:
+        version: None until the server was asked what it serves.
+        answered: Whether it has answered: from then on no other one may.
+    """
+
+    version: int | None
+    answered: bool = False
 
 
 class Client:
@@ -99,7 +118,8 @@ class Client:
             url: ``http://host:8501`` or ``https://…`` for REST, ``grpc://host:8500`` or ``grpcs://…`` for gRPC.
             model: the model's name there.
             version: a version of it, None for the newest.
-            timeout_s: seconds within which a request is answered, repeats included.
+            timeout_s: seconds within which a request is answered. So long, a request is repeated that may be better at
+                the next attempt (no connection, a busy server, a model that is being loaded); a warning is logged.
 
         Raises:
             EndpointError: the URL is none of an endpoint, or packages for gRPC are missing.
@@ -121,45 +141,70 @@ class Client:
     def predict(self, tracks: Iterable[Track]) -> Iterator[Answer]:
         """Asks for any number of tracks, some together, as the answers are fetched.
 
-        Only segments are sent: no title, artist or id. A request that may be better at the next attempt (no
-        connection, a busy server, a model that is being loaded) is repeated some times.
+        Only segments are sent: no title, artist or id. One version gives all the answers: the one that was named, or
+        else the newest when the first is asked for.
 
         Args:
             tracks: may be an iterator; no more than a request's are held.
 
         Yields:
             Each track with its answer, in order; with a rejection if another analyser made its segments than those that
-            the model was trained on.
+            the model was trained on, or if the model has no answer to it.
 
         Raises:
-            EndpointError: there is no answer.
+            EndpointError: there is no answer, or none by the version that gave the others.
         """
+        pin = _Pin(self._address.version)
         for together in _requests(tracks):
-            analysers, predictions = self._ask([example for _, example in together])
-            for (track, _), prediction in zip(together, predictions, strict=True):
-                yield track, _comparable(track, prediction, analysers)
+            yield from self._answers(together, pin)
 
-    def _ask(self, examples: Sequence[bytes]) -> tuple[list[str], list[Prediction]]:
+    def _answers(self, together: Sequence[tuple[Track, bytes]], pin: _Pin) -> Iterator[Answer]:
+        try:
+            analysers, predictions = self._ask([example for _, example in together], pin)
+        except RefusedError as error:
+            if len(together) > 1:  # The others have an answer each.
+                for one in together:
+                    yield from self._answers([one], pin)
+            else:
+                ((track, _),) = together
+                yield track, Rejection(track.path, error.reason, track.track_id)
+            return
+        for (track, _), prediction in zip(together, predictions, strict=True):
+            yield track, _meaningful(track, prediction, analysers)
+
+    def _ask(self, examples: Sequence[bytes], pin: _Pin) -> tuple[list[str], list[Prediction]]:
         attempts = Retrying(
             retry=retry_if_exception_type(PassingError),
-            stop=stop_after_attempt(_ATTEMPTS) | stop_before_delay(self._timeout_s),
+            stop=stop_before_delay(self._timeout_s),
             wait=wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
+            before_sleep=_tell_once(self._timeout_s),
             reraise=True,
         )
-        outputs = attempts(self._attempt, examples, time.monotonic() + self._timeout_s)
-        return self._predictions(outputs, len(examples))
+        outputs, version = attempts(self._attempt, examples, pin, time.monotonic() + self._timeout_s)
+        return self._predictions(outputs, len(examples), version)
 
-    def _attempt(self, examples: Sequence[bytes], deadline: float) -> Any:
+    def _attempt(self, examples: Sequence[bytes], pin: _Pin, deadline: float) -> tuple[Any, int]:
         try:
+            version = self._newest(deadline) if pin.version is None else pin.version
             try:
-                return self._transport.predict(examples, _left(deadline))
+                outputs = self._transport.predict(examples, version, _left(deadline))
             except NotServedError as error:
-                raise self._not_served(self._transport.versions(_left(deadline)), error) from error
+                raise self._not_served(self._transport.versions(_left(deadline)), pin, error) from error
         except TimeoutError as error:
             raise EndpointError(f"{self._address.shown} did not answer within {self._timeout_s:g} s.") from error
+        pin.version, pin.answered = version, True
+        return outputs, version
 
-    def _not_served(self, versions: Sequence[VersionStatus], told: NotServedError) -> EndpointError:
-        url, model, wanted = self._address.shown, self._address.model, self._address.version
+    def _newest(self, deadline: float) -> int:
+        """What the server answers with by itself; asked for by its number, since another may follow it."""
+        versions = self._transport.versions(_left(deadline))
+        available = [one.version for one in versions if one.state == "AVAILABLE"]
+        if not available:
+            raise self._not_served(versions, _Pin(None), NotServedError())
+        return max(available)
+
+    def _not_served(self, versions: Sequence[VersionStatus], pin: _Pin, told: NotServedError) -> EndpointError:
+        url, model, wanted = self._address.shown, self._address.model, pin.version
         if not versions:
             return EndpointError(
                 f"{url} serves no model named {model}: is that its name there, and was a version of it pushed?"
@@ -171,16 +216,23 @@ class Client:
         if wanted is not None and available:
             faults = "".join(f" ({_state(one)})" for one in asked)
             others = ", ".join(str(one.version) for one in available)
+            if pin.answered:
+                return EndpointError(
+                    f"{url} no longer serves version {wanted} of {model}, which gave the answers so far{faults}; "
+                    f"it serves {others}."
+                )
             return EndpointError(f"{url} serves no version {wanted} of {model}{faults}; it serves {others}.")
         if available:
             return busy(self._address, told)
         return EndpointError(f"{url} has no version of {model} loaded: {'; '.join(map(_state, versions))}.")
 
-    def _predictions(self, outputs: Any, tracks: int) -> tuple[list[str], list[Prediction]]:
+    def _predictions(self, outputs: Any, tracks: int, version: int) -> tuple[list[str], list[Prediction]]:
         try:
             found = msgspec.convert(outputs, _Outputs)
             rows = zip(found.genre, found.genres, found.probabilities, strict=True)
-            predictions = [Prediction(genre, dict(zip(names, values, strict=True))) for genre, names, values in rows]
+            predictions = [
+                Prediction(genre, dict(zip(names, values, strict=True)), version) for genre, names, values in rows
+            ]
         except ValueError as error:
             raise not_this_model(self._address, f"it does not answer with genres ({error})") from error
         if len(predictions) != tracks:
@@ -206,12 +258,27 @@ def predict(
         return [prediction for _, prediction in client.predict(tracks)]
 
 
-def _comparable(track: Track, prediction: Prediction, analysers: Sequence[str]) -> Prediction | Rejection:
+def _meaningful(track: Track, prediction: Prediction, analysers: Sequence[str]) -> Prediction | Rejection:
     try:
         require_comparable(track, analysers)
+        if not all(map(math.isfinite, prediction.probabilities.values())):
+            raise InvalidTrack("the model has no answer to it: its values are none that it can compute with")
     except InvalidTrack as error:
         return Rejection(track.path, str(error), track.track_id)
     return prediction
+
+
+def _tell_once(timeout_s: float) -> Callable[[RetryCallState], None]:
+    """What logs why a request waits, once it has waited for a while."""
+    told = False
+
+    def tell(state: RetryCallState) -> None:
+        nonlocal told
+        if not told and state.outcome and (state.seconds_since_start or 0) >= _QUIET_S:
+            told = True
+            _LOG.warning("Waiting for up to %g s: %s", timeout_s, state.outcome.exception())
+
+    return tell
 
 
 def _transport(address: Address) -> Transport:

@@ -8,15 +8,19 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
+from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO
+from typing import IO, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from deepmusic_genre.client.answers_file import Earlier, UnusableFile, open_answers, read_earlier
 from deepmusic_genre.client.client import MAX_TOGETHER, Answer, Client, Prediction
 from deepmusic_genre.client.endpoint import GRPC_SCHEMES, EndpointError
-from deepmusic_genre.client.output import WRITERS
+from deepmusic_genre.client.output import WRITERS, OtherColumns, write_bars
+from deepmusic_genre.client.text import cell, encodable, printable
 from deepmusic_genre.client.tracks import count_files, read_tracks
 from deepmusic_genre.exit_codes import FAULT, OK
 from deepmusic_genre.process import exit_code_of
@@ -36,6 +40,7 @@ class Question:
         version: Version of it, None for the newest.
         timeout: Seconds for a request, repeats included.
         format: One of :data:`deepmusic_genre.client.defaults.FORMATS`.
+        out: File for the answers; None for standard output.
     """
 
     url: str
@@ -43,6 +48,7 @@ class Question:
     version: int | None
     timeout: float
     format: str
+    out: str | None = None
 
 
 def predict_tracks(tracks: Sequence[str], question: Question) -> int:
@@ -51,6 +57,9 @@ def predict_tracks(tracks: Sequence[str], question: Question) -> int:
     Returns:
         1 if a file could not be used or the server did not answer, 130 or 143 if it was stopped.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Data are for other programs, whatever the terminal's encoding is; people see what it can show.
+        sys.stdout.reconfigure(encoding=None if question.format == "bars" else "utf-8", errors="replace")
     code = OK
     # As long as the folder, if every file in it is unusable.
     with _lines() as faults, _lines() as notes:
@@ -58,8 +67,14 @@ def predict_tracks(tracks: Sequence[str], question: Question) -> int:
             _answer(tracks, question, faults, notes)
         except EndpointError as error:
             print(error, file=faults)
+            if question.out:
+                print(f"The same command resumes in {question.out}.", file=faults)
+        except UnusableFile as error:
+            print(error, file=faults)
         except KeyboardInterrupt as stop:
             code = exit_code_of(stop)
+        except OtherColumns:
+            print(f"{question.out} holds answers of another model: choose another file.", file=faults)
         except OSError as error:
             # What is still in the buffer has nowhere to go.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -72,6 +87,14 @@ def predict_tracks(tracks: Sequence[str], question: Question) -> int:
     return code
 
 
+@dataclass(frozen=True)
+class Messages:
+    """Lines for the end of a call: why tracks have no answer, and what is amiss with others."""
+
+    faults: IO[str]
+    notes: IO[str]
+
+
 def _lines() -> SpooledTemporaryFile[str]:
     return SpooledTemporaryFile(_FAULTS_IN_MEMORY, "w+", encoding="utf-8", errors="backslashreplace")
 
@@ -79,38 +102,57 @@ def _lines() -> SpooledTemporaryFile[str]:
 def _answer(tracks: Sequence[str], question: Question, faults: IO[str], notes: IO[str]) -> None:
     console = Console(highlight=False)
     with (
-        _connected(question) as client,
+        _destination(question) as (earlier, stream),
+        _connected(question, earlier.version) as client,
         _progress(tracks, question.format, console) as advance,
     ):
-        answers = client.predict(_usable(tracks, faults, notes, advance))
-        WRITERS[question.format](_predicted(answers, faults), console)
+        answers = _predicted(client.predict(_usable(tracks, earlier, Messages(faults, notes), advance)), faults)
+        if question.format == "bars":
+            write_bars(answers, console)
+        else:
+            WRITERS[question.format](answers, stream, earlier.columns)
 
 
-def _usable(paths: Sequence[str], faults: IO[str], notes: IO[str], advance: Callable[[], None]) -> Iterator[Track]:
-    """The tracks of files; what is amiss goes to ``faults`` where there is none, else to ``notes``."""
+@contextmanager
+def _destination(question: Question) -> Iterator[tuple[Earlier, TextIO]]:
+    """What is there already, and what further answers are written to."""
+    if question.out is None:
+        yield Earlier(), sys.stdout
+        return
+    path = Path(question.out)
+    earlier = read_earlier(path, question.format)
+    if None not in (earlier.version, question.version) and earlier.version != question.version:
+        raise UnusableFile(f"{path} holds answers of version {earlier.version}: choose another file.")
+    with open_answers(path, earlier) as stream:
+        yield earlier, stream
+
+
+def _usable(paths: Sequence[str], earlier: Earlier, messages: Messages, advance: Callable[[], None]) -> Iterator[Track]:
     last = None
-    for file, item in read_tracks(paths):
+    for file, item in read_tracks(paths, earlier.files):
         if last not in (None, file):
             advance()
         last = file
         if isinstance(item, Rejection):
-            print(f"{item.path}: {item.reason}", file=faults)
-        else:
+            print(f"{printable(item.path)}: {printable(item.reason)}", file=messages.faults)
+        elif (cell(item.path), encodable(item.track_id)) not in earlier.tracks:
             for note in item.notes:
-                print(f"{item.path}: {note}", file=notes)
+                print(f"{printable(item.path)}: {printable(note)}", file=messages.notes)
+            yield item
             yield item
 
 
 def _predicted(answers: Iterable[Answer], faults: IO[str]) -> Iterator[tuple[Track, Prediction]]:
     for track, answer in answers:
         if isinstance(answer, Rejection):
-            print(f"{answer.path}: {answer.reason}", file=faults)
+            print(f"{printable(answer.path)}: {printable(answer.reason)}", file=faults)
         else:
             yield track, answer
 
 
-def _connected(question: Question) -> Client:
-    arguments = (question.url, question.model, question.version, question.timeout)
+def _connected(question: Question, earlier_version: int | None) -> Client:
+    version = earlier_version if question.version is None else question.version
+    arguments = (question.url, question.model, version, question.timeout)
     if not question.url.startswith(GRPC_SCHEMES):
         return Client(*arguments)
     # On a descriptor of its own: standard error is silent while TensorFlow is imported.
@@ -135,7 +177,6 @@ def _progress(tracks: Sequence[str], form: str, console: Console) -> Iterator[Ca
         console=console if console.is_terminal else Console(stderr=True),
         transient=True,
         redirect_stdout=False,
-        redirect_stderr=False,
     ) as progress:
         task = progress.add_task("", total=files)
         yield lambda: progress.advance(task)

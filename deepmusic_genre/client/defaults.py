@@ -4,6 +4,6 @@ from __future__ import annotations
 
 DEFAULT_URL = "http://127.0.0.1:8501"
 DEFAULT_MODEL = "deepmusic"
-DEFAULT_TIMEOUT_S = 30.0
+DEFAULT_TIMEOUT_S = 60.0
 FORMATS = ("bars", "csv", "jsonl")
 """How answers are printed, the default first."""

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from deepmusic_genre.client.text import printable
 
 SIGNATURE = "serving_examples"
-"""Takes serialized examples, which may wait together in the server's batches whatever their lengths."""
+"""Takes serialized examples, whose tracks may be of any lengths."""
 
 MAX_ANSWER_BYTES = 16 << 20
 """Longest answer that is read: a real one has some kilobytes."""
 
 REST_SCHEMES = ("http", "https")
 GRPC_SCHEMES = ("grpc", "grpcs")
+
+_GRPC_PROXIES = ("grpc", "https", "http")
+"""Whose variables gRPC reads, in its order."""
 
 _LONGEST_TOLD = 300
 _LARGEST_VERSION = 2**63 - 1
@@ -26,6 +33,18 @@ class EndpointError(Exception):
 
 class PassingError(EndpointError):
     """What may be better at the next attempt: a prediction changes nothing, so it may be asked for again."""
+
+
+class RefusedError(EndpointError):
+    """The server does not answer this request; it may answer another.
+
+    Attributes:
+        reason: Why, without the server's address.
+    """
+
+    def __init__(self, address: Address, reason: str) -> None:
+        super().__init__(f"{address.shown} {reason}")
+        self.reason = f"the server {reason}"
 
 
 class NotServedError(Exception):
@@ -40,16 +59,19 @@ class Address:
         parts: of the URL.
         model: the model's name.
         version: one of its versions, None for the newest.
+        proxy: URL of the proxy that the environment names for it, None where there is none.
     """
 
     parts: SplitResult
     model: str
     version: int | None
+    proxy: str | None = None
 
     @property
     def shown(self) -> str:
-        """The URL for messages, without a password."""
-        return self.parts._replace(netloc=self.parts.netloc.rpartition("@")[2]).geturl()
+        """The URL for messages, without a password, and the proxy on the way there."""
+        url = _without_password(self.parts)
+        return f"{url} (through the proxy {_without_password(urlsplit(self.proxy))})" if self.proxy else url
 
 
 @dataclass(frozen=True)
@@ -64,14 +86,15 @@ class VersionStatus:
 class Transport(Protocol):
     """A way to an endpoint. ``predict`` and ``versions`` raise EndpointError, or TimeoutError."""
 
-    def predict(self, examples: Sequence[bytes], timeout_s: float) -> Any:
-        """Asks the model once.
+    def predict(self, examples: Sequence[bytes], version: int, timeout_s: float) -> Any:
+        """Asks a version of the model once.
 
         Returns:
             The signature's outputs by name, as lists.
 
         Raises:
             NotServedError: there is no such model or version.
+            RefusedError: it does not answer these examples.
         """
 
     def versions(self, timeout_s: float) -> list[VersionStatus]:
@@ -100,11 +123,13 @@ def parse_address(url: str, model: str, version: int | None) -> Address:
         raise EndpointError(f"{url} is no address of a gRPC endpoint: nothing follows its port.")
     if version is not None and not 0 <= version <= _LARGEST_VERSION:
         raise EndpointError(f"{version} is no version: TF Serving's are from 0 to {_LARGEST_VERSION}.")
-    return Address(parts, model, version)
+    return Address(parts, model, version, _proxy(parts))
 
 
 def no_server(address: Address, reason: object) -> PassingError:
     """Nobody listens there."""
+    if address.proxy:
+        return PassingError(f"Nothing answers at {address.shown}: {one_line(reason).rstrip('.')}.")
     return PassingError(
         f"No server answers at {address.shown}: `deepmusic serve` starts one ({one_line(reason).rstrip('.')})."
     )
@@ -142,10 +167,37 @@ def refused(address: Address, told: object) -> EndpointError:
     text = one_line(told)
     if "signature" in text and text.rstrip(".").endswith(("not found", "not found in signature def")):
         return not_this_model(address, text)
-    return EndpointError(f"{address.shown} refused the request: {text}")
+    return RefusedError(address, f"refused the request: {text}")
+
+
+def failed(address: Address, told: object) -> EndpointError:
+    """The server met a fault of its own."""
+    return RefusedError(address, f"failed to answer the request: {one_line(told)}")
+
+
+def _proxy(parts: SplitResult) -> str | None:
+    """The proxy that the environment names: ``http_proxy``, ``https_proxy``, ``all_proxy``, ``no_proxy``."""
+    host = parts.hostname or ""
+    if _is_loopback(host) or proxy_bypass(host):
+        return None
+    names = (parts.scheme, "all") if parts.scheme in REST_SCHEMES else _GRPC_PROXIES
+    proxy = next(filter(None, map(getproxies().get, names)), None)
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+
+
+def _is_loopback(host: str) -> bool:
+    # No proxy leads to this machine itself.
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _without_password(parts: SplitResult) -> str:
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def one_line(text: object) -> str:
     """A server's or a library's words, which may be pages."""
-    joined = " ".join(str(text).split())
+    joined = printable(" ".join(str(text).split()))
     return joined if len(joined) <= _LONGEST_TOLD else f"{joined[:_LONGEST_TOLD]}…"

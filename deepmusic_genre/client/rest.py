@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import time
 from collections.abc import Sequence
@@ -20,13 +21,15 @@ from deepmusic_genre.client.endpoint import (
     VersionStatus,
     broken_off,
     busy,
+    failed,
     no_safe_connection,
     no_server,
     not_tf_serving,
     refused,
 )
 
-_BUSY = {429, 502, 503, 504}
+_BUSY = {409, 429, 499, 502, 503, 504}
+_OF_THE_REQUEST = {400, 413}
 _T = TypeVar("_T")
 
 
@@ -43,7 +46,7 @@ class _Status(msgspec.Struct):
 
 
 class _Version(msgspec.Struct):
-    version: str
+    version: int
     state: str
     status: _Status = msgspec.field(default_factory=_Status)
 
@@ -63,22 +66,22 @@ class RestTransport:
         """
         self._address = address
         self._model_url = f"{address.parts.geturl()}/v1/models/{quote(address.model, safe='')}"
-        version = "" if address.version is None else f"/versions/{address.version}"
-        self._predict_url = f"{self._model_url}{version}:predict"
         try:
-            httpx.URL(self._predict_url)
-            self._http = httpx.Client()
+            httpx.URL(self._model_url)
+            # Given a transport, httpx leaves the environment's proxies to it.
+            self._http = httpx.Client(transport=httpx.HTTPTransport(proxy=address.proxy))
         except httpx.InvalidURL as error:
             raise EndpointError(f"{address.shown} is no address: {error}.") from error
         except (ImportError, ValueError) as error:
             raise EndpointError(f"The proxy that the environment names cannot be used: {error}") from error
 
-    def predict(self, examples: Sequence[bytes], timeout_s: float) -> Any:
+    def predict(self, examples: Sequence[bytes], version: int, timeout_s: float) -> Any:
         """See the protocol."""
+        url = f"{self._model_url}/versions/{version}:predict"
         # Bytes become base64, as TF Serving wants them.
         inputs = {"examples": [{"b64": example} for example in examples]}
         body = msgspec.json.encode({"signature_name": SIGNATURE, "inputs": inputs})
-        return self._decoded(self._call("POST", self._predict_url, body, timeout_s), _Predicted).outputs
+        return self._decoded(self._call("POST", url, body, timeout_s), _Predicted).outputs
 
     def versions(self, timeout_s: float) -> list[VersionStatus]:
         """See the protocol."""
@@ -87,7 +90,7 @@ class RestTransport:
         except NotServedError:
             return []
         found = self._decoded(content, _Versions).model_version_status
-        return [VersionStatus(int(one.version), one.state, one.status.error_message) for one in found]
+        return [VersionStatus(one.version, one.state, one.status.error_message) for one in found]
 
     def close(self) -> None:
         """See the protocol."""
@@ -129,7 +132,7 @@ class RestTransport:
         status = f"{response.status_code} {response.reason_phrase}"
         try:
             told = msgspec.json.decode(content, type=_Fault).error
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             # A proxy in between has its own words.
             return (
                 busy(self._address, status)
@@ -140,12 +143,17 @@ class RestTransport:
             return busy(self._address, told)
         if response.status_code == httpx.codes.NOT_FOUND:
             return NotServedError(told)
-        return refused(self._address, told)
+        if response.is_server_error:
+            return failed(self._address, told)
+        if response.status_code in _OF_THE_REQUEST:
+            return refused(self._address, told)
+        return not_tf_serving(self._address, f"it answers {status}: {told}")
 
     def _decoded(self, content: bytes, of_type: type[_T]) -> _T:
         try:
-            return msgspec.json.decode(content, type=of_type)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            # Not msgspec's own reader: TF Serving writes NaN, which is no JSON. Its versions are texts.
+            return msgspec.convert(json.loads(content), of_type, strict=False)
+        except (ValueError, RecursionError) as error:
             raise not_tf_serving(self._address, error) from error
 
 

@@ -23,6 +23,7 @@ from deepmusic_genre.client.endpoint import (
     NotServedError,
     VersionStatus,
     busy,
+    failed,
     no_safe_connection,
     no_server,
     not_tf_serving,
@@ -38,6 +39,18 @@ _OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
+_FAULTS: dict[grpc.StatusCode, Callable[[Address, object], Exception]] = {
+    grpc.StatusCode.UNAVAILABLE: busy,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: busy,
+    grpc.StatusCode.CANCELLED: busy,
+    grpc.StatusCode.ABORTED: busy,
+    grpc.StatusCode.INVALID_ARGUMENT: refused,
+    grpc.StatusCode.FAILED_PRECONDITION: refused,
+    grpc.StatusCode.OUT_OF_RANGE: refused,
+    grpc.StatusCode.INTERNAL: failed,
+    grpc.StatusCode.UNKNOWN: failed,
+    grpc.StatusCode.DATA_LOSS: failed,
+}
 _UNREACHABLE = ("failed to connect", "errors resolving", "DNS resolution failed")
 """How gRPC itself begins what it says of a server that it has not reached."""
 
@@ -50,20 +63,21 @@ class GrpcTransport:
         self._address = address
         host = address.parts.netloc.rpartition("@")[2]
         target = host if address.parts.port else f"{host}:{_DEFAULT_PORT}"
+        proxy = ("grpc.http_proxy", address.proxy) if address.proxy else ("grpc.enable_http_proxy", 0)
+        options = [*_OPTIONS, proxy]
         if address.parts.scheme == "grpcs":
-            self._channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(), _OPTIONS)
+            self._channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(), options)
         else:
-            self._channel = grpc.insecure_channel(target, _OPTIONS)
+            self._channel = grpc.insecure_channel(target, options)
         self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
 
-    def predict(self, examples: Sequence[bytes], timeout_s: float) -> Any:
+    def predict(self, examples: Sequence[bytes], version: int, timeout_s: float) -> Any:
         """See the protocol."""
         request = predict_pb2.PredictRequest()
         request.model_spec.name = self._address.model
         request.model_spec.signature_name = SIGNATURE
-        if self._address.version is not None:
-            request.model_spec.version.value = self._address.version
+        request.model_spec.version.value = version
         tensor = request.inputs["examples"]
         tensor.dtype = DT_STRING
         tensor.tensor_shape.dim.add(size=len(examples))
@@ -107,10 +121,11 @@ class GrpcTransport:
         if code == grpc.StatusCode.UNAVAILABLE and told.startswith(_UNREACHABLE):
             tls_fault = "handshake failed" in told
             return (no_safe_connection if tls_fault else no_server)(self._address, told)
-        too_large = "larger than max" in told
-        if code == grpc.StatusCode.UNAVAILABLE or (code == grpc.StatusCode.RESOURCE_EXHAUSTED and not too_large):
-            return busy(self._address, told)
-        return refused(self._address, told)
+        if "larger than max" in told:
+            return refused(self._address, told)
+        if code in _FAULTS:
+            return _FAULTS[code](self._address, told)
+        return not_tf_serving(self._address, f"it answers {code.name}: {told}")
 
 
 def _size(tensor: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from deepmusic_genre.tracks import crawled_store, registry
@@ -11,8 +11,12 @@ from deepmusic_genre.tracks.source import endings
 from deepmusic_genre.tracks.track import Rejection, Track
 
 
-def read_tracks(paths: Iterable[str]) -> Iterator[tuple[str, Track | Rejection]]:
+def read_tracks(paths: Iterable[str], known: Container[str] = ()) -> Iterator[tuple[str, Track | Rejection]]:
     """Reads files, and whatever a source reads below folders; a folder's own files come before those of its folders.
+
+    Args:
+        paths: Files and folders.
+        known: Files that are passed over.
 
     Yields:
         The file, and a track (its id falls back on the file's name) or why there is none.
@@ -21,7 +25,7 @@ def read_tracks(paths: Iterable[str]) -> Iterator[tuple[str, Track | Rejection]]
         for file in _files(path):
             if isinstance(file, Rejection):
                 yield file.path, file
-            else:
+            elif file not in known:
                 yield from ((file, item) for item in _read(file))
 
 

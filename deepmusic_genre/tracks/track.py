@@ -16,6 +16,10 @@ N_COEFFICIENTS = 12
 MIN_SEGMENTS = 3
 """Segments below which a track is too short for a model to say anything of it."""
 
+MAX_TIMBRE = 1000.0
+"""Largest magnitude of a timbre coefficient; of 1,217 real tracks, the largest is 504. A model computes products of
+them, which of far larger values are infinite."""
+
 TIMBRE_FEATURES = tuple(f"timbre_{number:02d}" for number in range(1, N_COEFFICIENTS + 1))
 """Feature names of the timbre coefficients 1..12, in the analysis's order."""
 
@@ -138,7 +142,7 @@ def segment_matrix(timbre: npt.ArrayLike, pitches: npt.ArrayLike, durations: npt
     """Checks one track's segments and joins them.
 
     Args:
-        timbre: shape ``[segments, 12]``, finite.
+        timbre: shape ``[segments, 12]``, each in [-1000, 1000].
         pitches: shape ``[segments, 12]``, each in [0, 1].
         durations: shape ``[segments]``, seconds, not negative.
 
@@ -161,6 +165,7 @@ def segment_matrix(timbre: npt.ArrayLike, pitches: npt.ArrayLike, durations: npt
     if not len(timbre) == len(pitches) == len(durations):
         raise InvalidTrack(f"{len(timbre)} timbre vectors, {len(pitches)} pitch vectors, {len(durations)} durations")
     _require_all(np.isfinite(timbre), timbre, "timbre", "is not a finite number")
+    _require_all(np.abs(timbre) <= MAX_TIMBRE, timbre, "timbre", f"is outside [-{MAX_TIMBRE:g}, {MAX_TIMBRE:g}]")
     _require_all(np.isfinite(pitches), pitches, "pitches", "is not a finite number")
     _require_all((pitches >= 0) & (pitches <= 1), pitches, "pitches", "is outside [0, 1]")
     _require_all(np.isfinite(durations), durations, "duration", "is not a finite number")

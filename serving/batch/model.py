@@ -92,7 +92,7 @@ class LoadedModel:
         try:
             outputs = run_signature(self._session, self._signature, {"examples": examples})
         except tf.errors.InvalidArgumentError as error:
-            raise Unanswerable(error.message.splitlines()[0]) from error
+            raise Unanswerable("its values are none that the model can compute with") from error
         if not np.isfinite(outputs["probabilities"]).all():
             raise Unanswerable("a probability is no number")
         return outputs

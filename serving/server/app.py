@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from serving.server.flags import ServerOptions, UsageError
-from serving.server.grpc_services import MAX_CALLS, MAX_MESSAGE, add_services
+from serving.server.grpc_services import MAX_MESSAGE, add_services
 from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.request_log import RequestLog
@@ -183,7 +183,6 @@ def _grpc_server(service: Service, options: ServerOptions) -> grpc.aio.Server:
             # Two servers on one port would share its clients in silence.
             ("grpc.so_reuseport", 0),
         ],
-        maximum_concurrent_rpcs=MAX_CALLS,
     )
     add_services(server, service)
     if options.port:

@@ -8,7 +8,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
 from deepmusic_genre.tracks.examples import encode_track
-from deepmusic_genre.tracks.track import PITCH_FEATURES, SEGMENT_FEATURES, Track
+from deepmusic_genre.tracks.track import MAX_TIMBRE, PITCH_FEATURES, SEGMENT_FEATURES, TIMBRE_FEATURES, Track
 from pipeline.settings import load_settings
 from tests.support.tracks import analysis, write_analysis
 
@@ -45,3 +45,9 @@ def test_every_coefficient_has_a_domain(schema: schema_pb2.Schema) -> None:
         assert domains[name].min < domains[name].max
     for name in PITCH_FEATURES:
         assert (domains[name].min, domains[name].max) == (0, 1)
+
+
+def test_no_domain_is_wider_than_what_is_read(schema: schema_pb2.Schema) -> None:
+    domains = {feature.name: feature.float_domain for feature in schema.feature}
+    limits = [max(-domains[name].min, domains[name].max) for name in TIMBRE_FEATURES]
+    assert max(limits) == MAX_TIMBRE

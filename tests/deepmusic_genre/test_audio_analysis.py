@@ -229,6 +229,12 @@ def test_number_that_is_too_large_is_rejected_with_its_place(number: str) -> Non
     assert "segments[2].timbre[3]" in reason
 
 
+@pytest.mark.parametrize(("value", "shown"), [(1e30, "1e+30"), (-1000.5, "-1000.5")])
+def test_timbre_that_no_model_can_compute_with_is_rejected_with_its_place(value: float, shown: str) -> None:
+    reason = _reason(_bytes(_set(2, "timbre", 3, value)))
+    assert reason == f"segments[2].timbre[3] = {shown} is outside [-1000, 1000]"
+
+
 @pytest.mark.parametrize("pitch", [1.7, -0.1])
 def test_pitch_outside_its_range_is_rejected_with_its_place(pitch: float) -> None:
     assert _reason(_bytes(_set(4, "pitches", 7, pitch))) == f"segments[4].pitches[7] = {pitch} is outside [0, 1]"

@@ -21,8 +21,11 @@ from deepmusic_genre.client.client import MAX_REQUEST_BYTES, MAX_TOGETHER
 from deepmusic_genre.tracks.registry import SOURCES
 from deepmusic_genre.tracks.source import endings
 from deepmusic_genre.tracks.track import ECHO_NEST, Rejection, Track
+from serving.server.flags import ServerOptions
+from serving.server.manager import LoadSettings
 from tests.conftest import FinishedRun, free_port, predicted
 from tests.support.endpoints import BROKEN, EMPTY, OTHER, TEXTS, Endpoints, grpc_server, http_server, outputs_json
+from tests.support.serving import running, save_genres, wait_for
 from tests.support.tracks import analysis, write_analysis
 
 SCHEMES = ("http", "grpc")
@@ -102,6 +105,36 @@ def test_a_version_can_be_named(endpoints: Endpoints, url: str) -> None:
     assert predicted([TRACK], url, version=endpoints.version) == predicted([TRACK], url)
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_one_version_gives_all_answers_or_there_are_no_more(scheme: str, tmp_path: Path) -> None:
+    base = tmp_path / "served"
+    save_genres(base, 1, ["Jazz", "Rock"])
+    save_genres(tmp_path, 2, ["Blues", "Pop", "Soul"])
+
+    def pushing_in_the_middle() -> Iterator[Track]:
+        yield from [TRACK] * (MAX_TOGETHER + 1)
+        (tmp_path / "2").rename(base / "2")
+        with server.rest as client:
+            wait_for(lambda: client.get("/deepmusic/versions/1").json()["model_version_status"][0]["state"] == "END")
+        yield from [TRACK] * MAX_TOGETHER
+
+    with running(ServerOptions("deepmusic", str(base), LoadSettings(poll_wait_s=0.05))) as server:
+        url = server.address if scheme == "http" else f"grpc://127.0.0.1:{server.options.port}"
+        with Client(url) as client:
+            answers = client.predict(pushing_in_the_middle())
+            first = [next(answers)[1] for _ in range(MAX_TOGETHER)]
+            assert first == [Prediction("Jazz", {"Jazz": 0.5, "Rock": 0.5}, version=1)] * MAX_TOGETHER
+            with pytest.raises(EndpointError) as caught:
+                next(answers)
+            assert str(caught.value).replace(url, "URL") == (
+                "URL no longer serves version 1 of deepmusic, which gave the answers so far "
+                "(version 1 is in state END); it serves 2."
+            )
+            ((_, answer),) = client.predict([TRACK])
+        assert isinstance(answer, Prediction)
+        assert (answer.version, list(answer.probabilities)) == (2, ["Blues", "Pop", "Soul"])
+
+
 def test_answers_come_as_they_are_fetched_and_requests_are_bounded_by_tracks(url: str) -> None:
     read = 0
 
@@ -174,10 +207,10 @@ def test_a_model_of_somebody_else(beside: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_no_server_is_a_line_that_says_what_to_do(scheme: str) -> None:
-    told = _fault(f"{scheme}://127.0.0.1:{free_port()}")
+    told = _fault(f"{scheme}://127.0.0.1:{free_port()}", timeout_s=0.5)
     assert told.startswith("No server answers at URL: `deepmusic serve` starts one (")
     assert "refused" in told
-    assert _fault(f"{scheme}://nowhere.invalid:8500").startswith(
+    assert _fault(f"{scheme}://nowhere.invalid:8500", timeout_s=0.5).startswith(
         "No server answers at URL: `deepmusic serve` starts one ("
     )
 
@@ -237,14 +270,34 @@ def test_an_address_that_is_none(url: str) -> None:
 
 
 def test_a_password_in_the_address_is_not_told() -> None:
-    told = _fault(f"http://me:secret@127.0.0.1:{free_port()}")
+    told = _fault(f"http://me:secret@127.0.0.1:{free_port()}", timeout_s=0.5)
     assert "secret" not in told
     assert told.startswith("No server answers at http://127.0.0.1:")
 
 
 def test_a_proxy_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "gopher://127.0.0.1:1")
-    assert _fault("http://127.0.0.1:8501").startswith("The proxy that the environment names cannot be used: ")
+    assert _fault("http://models.invalid:8501").startswith("The proxy that the environment names cannot be used: ")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_proxy_is_named_and_is_not_asked_about_this_machine(
+    scheme: str, endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = f"http://127.0.0.1:{free_port()}"
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, proxy.replace("//", "//me:secret@"))
+    assert len(predicted([TRACK], getattr(endpoints, scheme))) == 1
+    told = _fault(f"{scheme}://models.invalid:8501", timeout_s=0.5)
+    assert told.startswith(f"Nothing answers at URL (through the proxy {proxy}): ")
+
+
+def test_what_a_proxy_answers_is_not_taken_for_the_servers_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    with http_server([], (403, b"<html>")) as proxy:
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, proxy)
+        told = _fault("http://models.invalid:8501")
+    assert told == f"URL (through the proxy {proxy}) is not a TF Serving endpoint: it answers 403 Forbidden."
 
 
 # Servers that are busy
@@ -256,15 +309,33 @@ def test_a_busy_server_is_asked_again() -> None:
     unavailable = (grpc.StatusCode.UNAVAILABLE, "not yet")
     exhausted = (grpc.StatusCode.RESOURCE_EXHAUSTED, "the queue is full")
     with grpc_server([unavailable, exhausted, JAZZ_TENSORS]) as url:
-        assert predicted([TRACK], url) == [Prediction("Jazz", {"Jazz": 0.75, "Rock": 0.25})]
+        assert predicted([TRACK], url) == [Prediction("Jazz", {"Jazz": 0.75, "Rock": 0.25}, version=3)]
+
+
+def test_waiting_lasts_as_long_as_was_promised_and_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("deepmusic_genre.client.client._QUIET_S", 0)
+    monkeypatch.setattr("deepmusic_genre.client.client._LONGEST_WAIT_S", 0.05)
+    with http_server([*[(503, b'{"error": "not yet"}')] * 7, (200, JAZZ)]) as url:
+        assert predicted([TRACK], url)[0].genre == "Jazz"
+    told = [record.getMessage() for record in caplog.records if record.name.startswith("deepmusic_genre.")]
+    assert [line.replace(url, "URL") for line in told] == ["Waiting for up to 60 s: URL cannot answer now: not yet"]
 
 
 def test_a_model_that_is_being_loaded_is_asked_for_again() -> None:
-    missing = (404, b'{"error": "Servable not found for request: Latest(deepmusic)"}')
+    missing = (404, b'{"error": "Servable not found for request: Specific(deepmusic, 3)"}')
     status = b'{"model_version_status": [{"version": "3", "state": "LOADING", "status": {"error_code": "OK"}}]}'
     with http_server([missing, missing, (200, JAZZ)], (200, status)) as url:
-        assert predicted([TRACK], url)[0].genre == "Jazz"
+        assert predicted([TRACK], url, version=3)[0].genre == "Jazz"
+        assert _fault(url, timeout_s=0.5) == "URL cannot answer now: it is loading deepmusic."
     with grpc_server([(grpc.StatusCode.NOT_FOUND, "none"), JAZZ_TENSORS], "LOADING") as url:
+        assert predicted([TRACK], url, version=3)[0].genre == "Jazz"
+
+
+def test_a_version_that_is_replaced_before_it_has_answered_gives_way_to_the_next() -> None:
+    missing = (404, b'{"error": "Servable not found for request: Specific(deepmusic, 3)"}')
+    with http_server([missing, (200, JAZZ)]) as url:
         assert predicted([TRACK], url)[0].genre == "Jazz"
 
 
@@ -287,7 +358,7 @@ def test_a_server_that_stays_busy_is_given_up_in_time() -> None:
         assert _fault(url, timeout_s=0.5) == "URL cannot answer now: later, perhaps"
         assert time.monotonic() - start < 2
     with grpc_server([(grpc.StatusCode.UNAVAILABLE, "later")] * 20) as url:
-        assert _fault(url) == "URL cannot answer now: later"
+        assert _fault(url, timeout_s=0.5) == "URL cannot answer now: later"
 
 
 # Answers that are none
@@ -306,8 +377,12 @@ def test_a_server_that_stays_busy_is_given_up_in_time() -> None:
             (200, b'{"outputs": {"genre": [], "genres": [], "probabilities": []}}'),
             "The model deepmusic at URL is none of this project's: it answered 0 of 1 tracks.",
         ),
-        ((400, b'{"error": "bad shape"}'), "URL refused the request: bad shape"),
-        ((500, b'{"error": "' + b"long " * 1000 + b'"}'), "URL refused the request: long long "),
+        ((200, b"[" * 100_000), "URL is not a TF Serving endpoint: "),
+        ((403, b"[" * 100_000), "URL is not a TF Serving endpoint: it answers 403 Forbidden."),
+        (
+            (401, b'{"error": "\\u001b[2Jwho?"}'),
+            r"URL is not a TF Serving endpoint: it answers 401 Unauthorized: \x1b[2Jwho?",
+        ),
     ],
 )
 def test_an_answer_of_another_kind_is_a_line_and_is_not_asked_for_again(answer: tuple[int, bytes], told: str) -> None:
@@ -321,16 +396,61 @@ def test_an_answer_of_another_kind_is_a_line_and_is_not_asked_for_again(answer: 
     ("answer", "told"),
     [
         ((grpc.StatusCode.UNIMPLEMENTED, "Method not found!"), "URL is not a TF Serving endpoint: "),
-        ((grpc.StatusCode.FAILED_PRECONDITION, "bad shape"), "URL refused the request: bad shape"),
+        (
+            (grpc.StatusCode.UNAUTHENTICATED, "who?"),
+            "URL is not a TF Serving endpoint: it answers UNAUTHENTICATED: who?",
+        ),
         ({"genre": ["Jazz"]}, "The model deepmusic at URL is none of this project's: "),
         ({**JAZZ_TENSORS, "genre": ["Jazz", "Rock"]}, "The model deepmusic at URL is none of this project's: "),
         ({"genre": BOMB}, "The model deepmusic at URL is none of this project's: it answers with more values"),
-        ({"genre": [b"J" * (17 << 20)]}, "URL refused the request: "),
     ],
 )
 def test_a_grpc_answer_of_another_kind_is_a_line_and_is_not_asked_for_again(answer: Any, told: str) -> None:
     with grpc_server([answer]) as url:
         assert _fault(url).startswith(told)
+
+
+@pytest.mark.parametrize("versions", [b'[{"version": "new", "state": "AVAILABLE"}]', b"[" * 100_000, b"1"])
+def test_versions_that_are_none(versions: bytes) -> None:
+    with http_server([], (200, b'{"model_version_status": ' + versions + b"}")) as url:
+        assert _fault(url).startswith("URL is not a TF Serving endpoint: ")
+
+
+# Requests that are refused
+
+
+NAN = {**json.loads(JAZZ)["outputs"], "probabilities": [[float("nan"), float("nan")]]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ((400, b'{"error": "bad\\nshape"}'), "the server refused the request: bad shape"),
+        ((500, b'{"error": "' + b"long " * 1000 + b'"}'), "the server failed to answer the request: long long "),
+        ((200, json.dumps({"outputs": NAN}).encode()), "the model has no answer to it: "),
+        ((grpc.StatusCode.INVALID_ARGUMENT, "bad shape"), "the server refused the request: bad shape"),
+        ((grpc.StatusCode.INTERNAL, "bad"), "the server failed to answer the request: bad"),
+        ({**JAZZ_TENSORS, "probabilities": np.full((1, 2), np.nan, np.float32)}, "the model has no answer to it: "),
+        ({"genre": [b"J" * (17 << 20)]}, "the server refused the request: "),
+    ],
+)
+def test_a_track_without_an_answer_costs_no_other_its_own(answer: Any, reason: str) -> None:
+    bad = replace(TRACK, path="bad.json")
+    is_rest = isinstance(answer, tuple) and isinstance(answer[0], int)
+    server: Any = http_server if is_rest else grpc_server
+    good: Any = (200, JAZZ) if is_rest else JAZZ_TENSORS
+    refusal = answer if isinstance(answer, tuple) and answer[0] != 200 else _refusal(is_rest)
+    with server([refusal, good, answer, good]) as url, Client(url) as client:
+        (_, first), (_, second), (_, third) = client.predict([TRACK, bad, TRACK])
+    assert isinstance(first, Prediction)
+    assert isinstance(second, Rejection)
+    assert (second.path, second.reason[: len(reason)], "\n" in second.reason) == ("bad.json", reason, False)
+    assert isinstance(third, Prediction)
+    assert len(second.reason) < 500
+
+
+def _refusal(is_rest: bool) -> Any:
+    return (400, b'{"error": "one of them"}') if is_rest else (grpc.StatusCode.INVALID_ARGUMENT, "one of them")
 
 
 # Tracks

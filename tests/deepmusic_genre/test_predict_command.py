@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import io
 import json
 import os
 import pty
@@ -13,6 +14,7 @@ import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deepmusic_genre.client.client import MAX_TOGETHER
@@ -77,6 +79,116 @@ def test_dump_is_answered_track_by_track_and_a_fault_names_its_line(
     assert printed.err.startswith(f"{lines}:2: not an audio analysis")
 
 
+def _genres(answers: Path, form: str) -> list[tuple[str, str, str]]:
+    """Tracks, where they were read, and their genres; the probabilities' last digits depend on who was asked with."""
+    with answers.open(newline="") as stream:
+        rows = csv.DictReader(stream) if form == "csv" else map(json.loads, stream)
+        return [(row["track_id"], row["file"], row["genre"]) for row in rows]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_the_same_call_resumes_in_the_file_of_answers(
+    form: str, endpoints: Endpoints, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _folder(tmp_path / "tracks", 3)
+    write_h5(folder / "b.h5", ["TR1", "TR2"])
+    (folder / "bad.json").write_text("[1")
+    out = tmp_path / "answers"
+    arguments = ("predict", str(folder), "--url", endpoints.http, "--format", form, "--out", str(out))
+    assert call(*arguments) == 1
+    rows = out.read_text().splitlines(keepends=True)
+    expected = _genres(out, form)
+    header = form == "csv"
+    assert len(rows) == 5 + header
+    for left in (rows[: 1 + header], rows[: 4 + header]):
+        out.write_text("".join(left) + rows[0 + header][:30])  # A row that was not written to its end.
+        assert call(*arguments) == 1
+        assert _genres(out, form) == expected
+    assert call(*arguments) == 1
+    assert out.read_text().count("\n") == len(rows)
+    assert capsys.readouterr().out == ""
+
+
+def test_answers_of_another_version_or_model_do_not_go_to_the_same_file(
+    endpoints: Endpoints, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _folder(tmp_path / "tracks", 2)
+    out = tmp_path / "answers.csv"
+    arguments = ("predict", str(folder), "--url", endpoints.http, "--format", "csv", "--out", str(out))
+
+    def told(content: str) -> str:
+        out.write_text(content)
+        capsys.readouterr()
+        assert call(*arguments) == 1
+        assert out.read_text() == content
+        return capsys.readouterr().err.replace(str(out), "OUT").replace(endpoints.http, "URL")
+
+    header = "track_id,artist,title,genre,Jazz,model_version,file\n"
+    assert told(f"{header}a,,,Jazz,1,7,a.json\n") == (
+        f"URL serves no version 7 of deepmusic; it serves {endpoints.version}.\nThe same command resumes in OUT.\n"
+    )
+    assert told(f"{header}a,,,Jazz,1,{endpoints.version},a.json\n") == (
+        "OUT holds answers of another model: choose another file.\n"
+    )
+    assert "several versions" in told(f"{header}a,,,Jazz,1,7,a.json\na,,,Jazz,1,8,b.json\n")
+    assert "2 columns instead of 7" in told(f"{header}a,b\na,,,Jazz,1,7,a.json\n")
+    for content in ("a,b\n1,2\n", "no line", "\n", '{"genre": 1}\n', "\x00\n"):
+        assert told(content).startswith("OUT does not hold answers as csv (")
+    assert call(*arguments[:-4], "--out", str(out)) == USAGE
+    out.write_text(f"{header}a,,,Jazz,1,7,a.json\n")
+    assert call(*arguments, "--version", "8") == 1
+    assert "holds answers of version 7: choose another file." in capsys.readouterr().err
+
+
+def test_whatever_a_title_holds_is_text(
+    endpoints: Endpoints, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    title = 'a\r\nb,"c"\x1b[2J\x00[red]\u202e=1+1'
+    track = {**analysis(1), "id": "A", "title": title, "artist": "\ud800\udc00é"}
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(track))
+    (tmp_path / "bad\x1b.json").write_text("[1")
+    asked = ("predict", str(tmp_path), "--url", endpoints.http)
+    assert call(*asked) == 1
+    shown = capsys.readouterr()
+    assert "\x1b" not in shown.out + shown.err
+    assert r"a\r\nb," in shown.out
+    assert "[red]" in shown.out
+    assert r"bad\x1b.json" in shown.err
+    assert call(*asked, "--format", "csv") == 1
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out, newline=""))
+    assert (row["title"], row["file"]) == (title.replace("\r", " ").replace("\x00", " "), str(file))
+    assert call(*asked, "--format", "jsonl") == 1
+    assert json.loads(capsys.readouterr().out)["title"] == title
+
+
+def test_a_printed_request_gets_the_answers_that_the_command_gives(
+    endpoints: Endpoints, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_analysis(tmp_path / "a.json", analysis(1, segments=5))
+    write_analysis(tmp_path / "b.json", analysis(2, segments=30))
+    assert call("predict", str(tmp_path), "--url", endpoints.http, "--format", "jsonl") == 0
+    expected = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert call("predict", str(tmp_path), "--print-request") == 0
+    request = capsys.readouterr().out
+    answers = httpx.post(f"{endpoints.http}/v1/models/deepmusic:predict", content=request).json()["predictions"]
+    assert [answer["genre"] for answer in answers] == [line["genre"] for line in expected]
+    for answer, line in zip(answers, expected, strict=True):
+        assert answer["probabilities"] == pytest.approx(list(line["probabilities"].values()), abs=1e-5)
+
+
+def test_a_printed_request_is_one_and_its_faults_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = _folder(tmp_path / "many", MAX_TOGETHER + 1)
+    assert call("predict", str(folder), "--print-request") == 1
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", f"One request is for {MAX_TOGETHER} tracks at the most: name fewer.\n")
+    (folder / "000.json").write_text("[1")
+    assert call("predict", str(folder), "--print-request") == 1
+    shown = capsys.readouterr()
+    assert len(json.loads(shown.out)["instances"]) == MAX_TOGETHER
+    assert shown.err.startswith(f"{folder / '000.json'}: ")
+
+
 def test_bad_files_are_told_at_the_end_and_the_others_are_answered(
     endpoints: Endpoints, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,7 +211,7 @@ def test_bad_files_are_told_at_the_end_and_the_others_are_answered(
 
 def test_no_server_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_analysis(tmp_path / "a.json", analysis(1))
-    assert call("predict", str(file), "--url", f"http://127.0.0.1:{free_port()}") == 1
+    assert call("predict", str(file), "--url", f"http://127.0.0.1:{free_port()}", "--timeout", "0.5") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("No server answers at http://127.0.0.1:")
 

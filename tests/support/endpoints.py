@@ -35,6 +35,10 @@ BROKEN, EMPTY, OTHER, TEXTS = "broken", "empty", "other", "texts"
 signature of our name answers otherwise."""
 
 
+AVAILABLE = (200, b'{"model_version_status": [{"version": "3", "state": "AVAILABLE"}]}')
+"""What a server says that has version 3 of the model."""
+
+
 @dataclass(frozen=True)
 class Endpoints:
     """The stand-in's URLs, and those of the other models.
@@ -97,7 +101,7 @@ def _save_other(folder: Path, signature: str) -> None:
 @contextmanager
 def http_server(
     answers: Sequence[tuple[int, bytes]],
-    status: tuple[int, bytes] = (404, b'{"error": "none"}'),
+    status: tuple[int, bytes] = AVAILABLE,
     bodies: list[bytes] | None = None,
     port: int = 0,
 ) -> Iterator[str]:
@@ -142,7 +146,9 @@ Abort = tuple[grpc.StatusCode, str]
 
 
 @contextmanager
-def grpc_server(answers: Sequence[Abort | dict[str, Any]], state: str | None = None, port: int = 0) -> Iterator[str]:
+def grpc_server(
+    answers: Sequence[Abort | dict[str, Any]], state: str | None = "AVAILABLE", port: int = 0
+) -> Iterator[str]:
     """A server that answers Predict with one status or dictionary of outputs after the other.
 
     Args:
