@@ -59,17 +59,24 @@ class Prediction:
         genre: the most probable one.
         probabilities: by genre, in the order of the model's list; they sum to 1.
         version: the model's version that answered.
+        sure: whether such answers are right as often as the model's settings asked for; None if the model does not say.
+        familiarity: The share of the model's training tracks that are less like the others than this track is, 0..1;
+            None if the model does not say.
     """
 
     genre: str
     probabilities: dict[str, float]
     version: int
+    sure: bool | None = None
+    familiarity: float | None = None
 
 
 class _Outputs(msgspec.Struct):
     genre: list[str]
     genres: list[list[str]]
     probabilities: list[list[float]]
+    sure: list[bool] | None = None
+    familiarity: list[float] | None = None
     # Models that do not tell are older than any other analyser.
     analyser: list[str] = msgspec.field(default_factory=lambda: [ECHO_NEST])
 
@@ -229,9 +236,12 @@ class Client:
     def _predictions(self, outputs: Any, tracks: int, version: int) -> tuple[list[str], list[Prediction]]:
         try:
             found = msgspec.convert(outputs, _Outputs)
-            rows = zip(found.genre, found.genres, found.probabilities, strict=True)
+            unknown = [None] * len(found.genre)
+            told = (found.sure or unknown, found.familiarity or unknown)
+            rows = zip(found.genre, found.genres, found.probabilities, *told, strict=True)
             predictions = [
-                Prediction(genre, dict(zip(names, values, strict=True)), version) for genre, names, values in rows
+                Prediction(genre, dict(zip(names, values, strict=True)), version, sure, familiarity)
+                for genre, names, values, sure, familiarity in rows
             ]
         except ValueError as error:
             raise not_this_model(self._address, f"it does not answer with genres ({error})") from error

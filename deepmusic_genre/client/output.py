@@ -18,7 +18,7 @@ from deepmusic_genre.tracks.track import Track
 Answers = Iterable[tuple[Track, Prediction]]
 
 FIRST_COLUMNS = ["track_id", "artist", "title", "genre"]
-LAST_COLUMNS = ["model_version", "file"]
+LAST_COLUMNS = ["sure", "familiarity", "model_version", "file"]
 
 _BAR = 30
 
@@ -28,9 +28,10 @@ class OtherColumns(Exception):
 
 
 def write_bars(answers: Answers, console: Console) -> None:
-    """Artist and title, and a bar a genre, the most probable first."""
+    """Artist and title, whether the answer is unsure, and a bar a genre, the most probable first."""
     for track, prediction in answers:
-        table = Table(title=escape(_title(track)), title_justify="left", show_header=False, box=None)
+        title = escape(_title(track)) + ("  [bold]unsure[/]" if prediction.sure is False else "")
+        table = Table(title=title, title_justify="left", show_header=False, box=None)
         for genre, probability in sorted(prediction.probabilities.items(), key=lambda item: -item[1]):
             table.add_row(escape(printable(genre)), f"{probability:.3f}", "█" * round(_BAR * probability))
         console.print(table)
@@ -45,6 +46,8 @@ def write_json_lines(answers: Answers, stream: TextIO, _columns: Sequence[str] |
             "title": encodable(track.title),
             "genre": encodable(prediction.genre),
             "probabilities": prediction.probabilities,
+            "sure": prediction.sure,
+            "familiarity": prediction.familiarity,
             "model_version": prediction.version,
             "file": cell(track.path),
         }
@@ -73,7 +76,7 @@ def write_csv(answers: Answers, stream: TextIO, columns: Sequence[str] | None = 
             raise OtherColumns
         values = (f"{probability:.6f}" for probability in prediction.probabilities.values())
         texts = map(cell, (track.track_id, track.artist, track.title, prediction.genre))
-        writer.writerow([*texts, *values, prediction.version, cell(track.path)])
+        writer.writerow([*texts, *values, *_trust(prediction), prediction.version, cell(track.path)])
         stream.flush()
 
 
@@ -81,6 +84,12 @@ WRITERS: dict[str, Callable[[Answers, TextIO, Sequence[str] | None], None]] = {
     "csv": write_csv,
     "jsonl": write_json_lines,
 }
+
+
+def _trust(prediction: Prediction) -> tuple[str, str]:
+    """Cells, which are empty where the model says nothing of it."""
+    sure = "" if prediction.sure is None else str(prediction.sure).lower()
+    return sure, "" if prediction.familiarity is None else f"{prediction.familiarity:.2f}"
 
 
 def _title(track: Track) -> str:

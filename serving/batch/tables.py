@@ -29,14 +29,17 @@ _ROWS_A_GROUP = 1 << 16
 def answer_schema(genres: Sequence[str]) -> pa.Schema:
     """Columns of the answers; a text is empty where it is unknown.
 
-    ``probability`` is that of ``genre``; each genre's own is in a column ``probability_<genre>``. ``notes`` is what was
-    amiss with a sound file that was read all the same.
+    ``probability`` is that of ``genre``; each genre's own is in a column ``probability_<genre>``. ``sure`` and
+    ``familiarity`` are empty where the model does not tell. ``notes`` is what was amiss with a sound file that was read
+    all the same.
     """
     return pa.schema(
         [
             *((name, pa.string()) for name in (*_TEXTS, "genre")),
             ("probability", pa.float32()),
             *((f"probability_{genre}", pa.float32()) for genre in genres),
+            ("sure", pa.bool_()),
+            ("familiarity", pa.float32()),
             ("model", pa.string()),
             ("model_version", pa.int64()),
             ("file", pa.string()),
@@ -56,11 +59,13 @@ def answer_table(
         model: which one answered.
     """
     tracks = [track for _, track in items]
+    nothing = [None] * len(tracks)
     columns = [
         *([getattr(track, name) for track in tracks] for name in _TEXTS),
         [genre.decode() for genre in answers["genre"].tolist()],
         answers["probability"],
         *answers["probabilities"].T,
+        *(answers.get(name, nothing) for name in ("sure", "familiarity")),
         [model.name] * len(tracks),
         [model.version] * len(tracks),
         [path for path, _ in items],

@@ -189,11 +189,14 @@ def _told(reading: Reading, outputs: list[Tensors], answering: Mapping[str, str 
         known = _texts(answered["analyser"])[0].split(",") if "analyser" in answered else [ECHO_NEST]
         try:
             require_comparable(track, known)
+            if not np.isfinite(answered["probabilities"]).all():
+                raise InvalidTrack("the model has no answer to it: its values are none that it can compute with")
         except InvalidTrack as error:
             rejections.append(Rejection(reading.name, str(error), track.track_id))
             continue
         by_genre = dict(zip(_texts(answered["genres"][0]), answered["probabilities"][0], strict=True))
-        tracks.append({**picture(track), "probabilities": by_genre})
+        told = {name: answered[name][0] for name in ("sure", "familiarity") if name in answered}
+        tracks.append({**picture(track), "probabilities": by_genre, **told})
     answer = {**answering, "tracks": tracks, "rejections": rejections, "more": reading.more}
     return _json(answer)
 

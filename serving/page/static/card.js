@@ -29,12 +29,18 @@ export function trackCard(track, file, model) {
     { "aria-labelledby": heading.id },
     heading,
     element("p", { class: "about" }, about(track, file, model)),
-    element("p", { class: "genre" }, element("strong", {}, genre), ` ${percent(probability)}`),
+    element("p", { class: "genre" }, element("strong", {}, genre), ` ${percent(probability)}${trust(track)}`),
     bars(genres),
     ...maps.map((map) => map.element),
     numbers(maps),
   );
   return { element: card, title, genre, probability, draw: () => maps.forEach((map) => map.watch()) };
+}
+
+// Models that say neither are older than both.
+function trust(track) {
+  const unsure = track.sure === false ? " · unsure" : "";
+  return "familiarity" in track ? `${unsure} · familiarity ${percent(track.familiarity)}` : unsure;
 }
 
 function about(track, file, model) {
