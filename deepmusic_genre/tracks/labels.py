@@ -7,10 +7,13 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import PurePosixPath
 
+from deepmusic_genre.tracks.label_names import Fit, NameIndex, name_form
 from deepmusic_genre.tracks.track import InvalidTrack, Track
 
 
@@ -32,6 +35,28 @@ class Label:
     artist: str = ""
     title: str = ""
     other_genres: tuple[str, ...] = ()
+
+
+class Labels(dict[str, Label]):
+    """The labels by track id or file, in the form of :func:`deepmusic_genre.tracks.label_names.name_form`."""
+
+    def __init__(self, labels: Mapping[str, Label], lines: Mapping[str, Sequence[int]] | None = None) -> None:
+        """Takes also the lines of the labels file that name each track."""
+        super().__init__(labels)
+        self.lines = lines or {}
+
+    @cached_property
+    def _index(self) -> NameIndex:
+        return NameIndex(self)
+
+    def fit(self, track_id: str, path: str) -> Fit | None:
+        """The rows that fit a track best, None if none does."""
+        return self._index.find(track_id, path)
+
+    def agreed(self, fit: Fit) -> Label | None:
+        """What all those rows say, None if they contradict one another."""
+        first, *others = (replace(self[name], track_id=fit.names[0]) for name in fit.names)
+        return self[fit.names[0]] if all(other == first for other in others) else None
 
 
 class GenreNames:
@@ -66,7 +91,7 @@ def genre_key(name: str) -> str:
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name)).casefold()
 
 
-def read_labels(content: bytes, name: str) -> dict[str, Label]:
+def read_labels(content: bytes, name: str) -> Labels:
     """Reads a labels file: CSV, or where the name ends in ``.cls`` the form of tagtraum's genre annotations.
 
     CSV has a header; ``genre`` and either ``track_id`` or ``file`` are needed, ``artist_id,artist,title`` are read,
@@ -88,12 +113,15 @@ def read_labels(content: bytes, name: str) -> dict[str, Label]:
     text = _text(content, name)
     rows = _cls_rows(text, name) if name.lower().endswith(".cls") else _csv_rows(text, name)
     labels: dict[str, Label] = {}
-    for line, label in rows:
+    lines: dict[str, list[int]] = defaultdict(list)
+    for line, written in rows:
+        label = replace(written, track_id=name_form(written.track_id))
         if not label.track_id:
             raise InvalidLabels(f"{name}, line {line}: the track_id is empty")
         known = labels.get(label.track_id)
         labels[label.track_id] = label if known is None else _joined(known, label, f"{name}, line {line}")
-    return labels
+        lines[label.track_id].append(line)
+    return Labels(labels, lines)
 
 
 def _text(content: bytes, name: str) -> str:
@@ -170,7 +198,7 @@ def apply_label(track: Track, label: Label | None, genres: GenreNames) -> Track:
     )
 
 
-def label_of(track: Track, labels: Mapping[str, Label] | None, genres: GenreNames) -> Label | None:
+def label_of(track: Track, labels: Labels | None, genres: GenreNames) -> Label | None:
     """The label of a track: its row in the labels file, else the genre of its folder if there is no such file.
 
     None leaves a track the genre that its own file names: that goes before the folder's.
@@ -181,15 +209,7 @@ def label_of(track: Track, labels: Mapping[str, Label] | None, genres: GenreName
     return Label(folder) if folder else None
 
 
-def find_label(labels: Mapping[str, Label], track_id: str, path: str) -> Label | None:
-    """A track's row in a labels file, None if it has none."""
-    return next((labels[name] for name in _names(track_id, path) if name in labels), None)
-
-
-def _names(track_id: str, path: str) -> Iterator[str]:
-    """What a labels file may call a track: its id, or its file, with as many folders as are given or without ending."""
-    yield track_id
-    file = PurePosixPath(path)
-    for start in range(len(file.parts)):
-        yield "/".join(file.parts[start:])
-    yield file.stem
+def find_label(labels: Labels, track_id: str, path: str) -> Label | None:
+    """What a labels file says of a track, None if no row fits it, or several that contradict one another."""
+    fit = labels.fit(track_id, path)
+    return labels.agreed(fit) if fit else None

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepmusic_genre.tracks.labels import GenreNames, InvalidLabels, Label, apply_label, label_of, read_labels
+from deepmusic_genre.tracks.labels import (
+    GenreNames,
+    InvalidLabels,
+    Label,
+    Labels,
+    apply_label,
+    find_label,
+    label_of,
+    read_labels,
+)
 from deepmusic_genre.tracks.track import ECHO_NEST, InvalidTrack, Track
 
 pytestmark = pytest.mark.fast
@@ -240,7 +249,7 @@ def test_track_without_a_genre_is_unlabelled(label: Label | None) -> None:
 
 def test_labels_file_wins_over_the_file_and_the_folder() -> None:
     track = _track(path="/Rock/A.json", genre="R&B")
-    assert label_of(track, {"A": Label("Blues", "A")}, NAMES) == Label("Blues", "A")
+    assert label_of(track, Labels({"A": Label("Blues", "A")}), NAMES) == Label("Blues", "A")
     assert apply_label(track, Label("Blues", "A"), NAMES).genre == "Blues"
 
 
@@ -266,7 +275,7 @@ def test_empty_genre_of_a_label_takes_the_tracks_away() -> None:
 
 
 def test_track_that_the_labels_file_does_not_name_has_no_label() -> None:
-    assert label_of(_track(path="/Rock/A.json"), {}, NAMES) is None
+    assert label_of(_track(path="/Rock/A.json"), Labels({}), NAMES) is None
 
 
 def test_folder_is_the_label_without_a_labels_file() -> None:
@@ -297,3 +306,53 @@ def test_what_could_be_read_in_two_ways_is_refused(content: bytes, message: str)
 def test_composed_and_decomposed_letters_are_one_genre() -> None:
     composed, decomposed = "M\u00fasica", "Mu\u0301sica"
     assert GenreNames([composed]).canonical(decomposed) == composed
+
+
+# Which row it is
+
+
+@pytest.mark.parametrize(
+    ("row", "track"),
+    [
+        ("Rock/a.json", {"path": "/data/Rock/a.json"}),
+        ("./Rock/a.json", {"path": "/data/Rock/a.json"}),
+        ("Rock\\a.json", {"path": "/data/Rock/a.json"}),
+        ("Rock/a.wav", {"path": "/data/Rock/a.mp3"}),
+        ("Rock/a", {"path": "/data/Rock/a.json.gz"}),
+        ("/home/ann/Rock/a.json", {"path": "/data/Rock/a.json"}),
+        ("C:\\Users\\Ann\\Rock\\a.wav", {"path": "/data/Rock/a.json"}),
+        ("file:///home/ann/a.json", {"path": "/data/a.json"}),
+        ("Caf\u00e9.json", {"path": "/data/Cafe\u0301.json"}),
+        ("Cafe\u0301.json", {"path": "/data/Caf\u00e9.json"}),
+        ("spotify:track:4uLU6h", {"track_id": "4uLU6h"}),
+        ("https://open.spotify.com/track/4uLU6h?si=1", {"track_id": "4uLU6h"}),
+        ("https://open.spotify.com/intl-de/track/4uLU6h", {"track_id": "4uLU6h"}),
+        ("4uLU6h", {"track_id": "spotify:track:4uLU6h"}),
+        ("0007", {"track_id": "0007"}),
+        ("0007", {"track_id": "7"}),
+        ("2", {"path": "/data/000/000002.mp3"}),
+    ],
+)
+def test_row_and_track_are_written_in_their_own_ways(row: str, track: dict[str, str]) -> None:
+    labels = read_labels(f"track_id,genre\n{row},Rock\n".encode(), "")
+    found = find_label(labels, track.get("track_id", "some id"), track.get("path", "/data/some file.json"))
+    assert found is not None
+    assert found.genre == "Rock"
+
+
+@pytest.mark.parametrize(
+    ("rows", "path"),
+    [
+        ("Rock/a.json,Rock", "/data/Jazz/a.json"),
+        ("/home/ann/Rock/a.json,Rock\n/home/ann/Blues/b.json,Blues", "/data/Jazz/a.json"),
+        ("Mr. Smith,Rock", "/data/Mr.json"),
+        ("k/a.json,Rock", "/data/rock/a.json"),
+    ],
+)
+def test_row_of_another_folder_or_name_is_not_the_tracks(rows: str, path: str) -> None:
+    assert find_label(read_labels(f"file,genre\n{rows}\n".encode(), ""), "some id", path) is None
+
+
+def test_two_ways_to_write_a_file_are_one_track() -> None:
+    labels = read_labels(b"file,genre\nRock\\a.json,Rock\n./Rock/a.json,Blues\n", "")
+    assert labels == {"Rock/a.json": Label("Rock", "Rock/a.json", other_genres=("Blues",))}
