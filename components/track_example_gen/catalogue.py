@@ -12,7 +12,8 @@ from components.storage.files import fileio
 from components.track_example_gen.progress import Moments
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks import crawled_store
-from deepmusic_genre.tracks.labels import InvalidLabels, Labels, read_labels
+from deepmusic_genre.tracks.label_table import InvalidLabels
+from deepmusic_genre.tracks.labels import Labels, read_labels
 from deepmusic_genre.tracks.registry import SOURCES, source_for
 from deepmusic_genre.tracks.source import endings, read_bounded
 from deepmusic_genre.tracks.track import InvalidTrack

@@ -52,8 +52,9 @@ def settle_labels(
     fits = [labels.fit(outcome.track_id, outcome.path) for outcome in outcomes]
     fitting: dict[str, list[tuple[Rank, int]]] = defaultdict(list)
     for place, fit in enumerate(fits):
-        for name in fit.names if fit else ():
-            fitting[name].append((fit.rank, place))
+        if fit:
+            for name in fit.names:
+                fitting[name].append((fit.rank, place))
     contradicted = {place for place, fit in enumerate(fits) if fit and labels.agreed(fit) is None}
     settled: set[int] = set()
     reasons = dict.fromkeys(labels, "no track has this id or path")

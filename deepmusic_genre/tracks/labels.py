@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import re
 import unicodedata
 from collections import defaultdict
@@ -14,11 +11,8 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from deepmusic_genre.tracks.label_names import Fit, NameIndex, name_form
+from deepmusic_genre.tracks.label_table import InvalidLabels, decode, table_rows
 from deepmusic_genre.tracks.track import InvalidTrack, Track
-
-
-class InvalidLabels(ValueError):
-    """A labels file that cannot be used; its message is shown to the user."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +63,19 @@ class GenreNames:
         """The configured spelling of ``name``, None for a genre that is not in the list."""
         return self._by_key.get(genre_key(name))
 
+    def in_cell(self, cell: str) -> list[str]:
+        """The genres that a cell names: the whole of it, or those between semicolons, bars or else commas.
+
+        Raises:
+            InvalidTrack: if one is not in the list.
+        """
+        if self.canonical(cell) is None:
+            for separators in (r"[;|]", ","):
+                names = [name for name in re.split(separators, cell) if name.strip()]
+                if len(names) > 1:
+                    return [genre for name in names for genre in self.in_cell(name.strip())]
+        return [self.require(cell)]
+
     def of_folder(self, path: str) -> str | None:
         """The genre of the nearest folder above ``path`` that is named after one, None where there is none."""
         parents = (parent.name for parent in PurePosixPath(path).parents)
@@ -94,13 +101,13 @@ def genre_key(name: str) -> str:
 def read_labels(content: bytes, name: str) -> Labels:
     """Reads a labels file: CSV, or where the name ends in ``.cls`` the form of tagtraum's genre annotations.
 
-    CSV has a header; ``genre`` and either ``track_id`` or ``file`` are needed, ``artist_id,artist,title`` are read,
-    too. A ``file`` is a path as far as it takes to tell it from others, for example below the data folder. A line of a
+    CSV has a header, see :func:`deepmusic_genre.tracks.label_table.table_rows`; a genre and a track id or a file are
+    needed. A file is a path as far as it takes to tell it from others, for example below the data folder. A line of a
     ``.cls`` file is a track id and one or more genres, with tabs between them, or a comment after ``#`` (Schreiber:
     Improving genre annotations for the Million Song Dataset, ISMIR 2015).
 
     Args:
-        content: the file's bytes: UTF-8 with or without a byte-order mark, or UTF-16 with one.
+        content: the file's bytes, see :func:`deepmusic_genre.tracks.label_table.decode`.
         name: what messages call the file.
 
     Returns:
@@ -110,8 +117,11 @@ def read_labels(content: bytes, name: str) -> Labels:
         InvalidLabels: a needed column is missing, two rows of one track differ in more than the genre, or it is no
             such text.
     """
-    text = _text(content, name)
-    rows = _cls_rows(text, name) if name.lower().endswith(".cls") else _csv_rows(text, name)
+    text = decode(content, name)
+    if name.lower().endswith(".cls"):
+        rows = _cls_rows(text, name)
+    else:
+        rows = ((line, _label(values)) for line, values in table_rows(text, name))
     labels: dict[str, Label] = {}
     lines: dict[str, list[int]] = defaultdict(list)
     for line, written in rows:
@@ -124,36 +134,9 @@ def read_labels(content: bytes, name: str) -> Labels:
     return Labels(labels, lines)
 
 
-def _text(content: bytes, name: str) -> str:
-    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        text = content.decode("utf-16" if utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InvalidLabels(f"{name}, line {line}: not a text in UTF-8; save it as such ({error.reason})") from error
-    if "\0" in text:
-        raise InvalidLabels(f"{name} is not a CSV text in UTF-8: it holds a zero byte")
-    return text
-
-
-def _csv_rows(text: str, name: str) -> Iterator[tuple[int, Label]]:
-    try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        names = list(reader.fieldnames or ())
-        identifier = "file" if "file" in names and "track_id" not in names else "track_id"
-        missing = {identifier, "genre"} - set(names)
-        if missing:
-            raise InvalidLabels(f"{name} has no column {' and '.join(sorted(missing))}; it has {', '.join(names)}")
-        if len(set(names)) < len(names):
-            raise InvalidLabels(f"{name} has a column twice: {', '.join(names)}")
-        for row in reader:
-            if None in row:
-                raise InvalidLabels(f"{name}, line {reader.line_num}: there are more values than columns")
-            columns = ("genre", identifier, "artist_id", "artist", "title")
-            genre, track_id, artist_id, artist, title = ((row.get(column) or "").strip() for column in columns)
-            yield reader.line_num, Label(genre, track_id, artist_id, artist, title)
-    except csv.Error as error:
-        raise InvalidLabels(f"{name} is not a CSV text: {error}") from error
+def _label(row: Mapping[str, str]) -> Label:
+    artist_id, artist, title = (row.get(field, "") for field in ("artist_id", "artist", "title"))
+    return Label(row["genre"], row["track_id"], artist_id, artist, title)
 
 
 def _cls_rows(text: str, name: str) -> Iterator[tuple[int, Label]]:
@@ -187,7 +170,8 @@ def apply_label(track: Track, label: Label | None, genres: GenreNames) -> Track:
         InvalidTrack: if a genre is not in the genre list.
     """
     label = label or Label(track.genre, other_genres=track.other_genres)
-    genre, *others = [genres.require(name) for name in (label.genre, *label.other_genres) if name] or [""]
+    cells = [cell for cell in (label.genre, *label.other_genres) if cell]
+    genre, *others = [genre for cell in cells for genre in genres.in_cell(cell)] or [""]
     return replace(
         track,
         genre=genre,
