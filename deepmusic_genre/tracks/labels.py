@@ -49,8 +49,8 @@ class Labels(dict[str, Label]):
 
     def agreed(self, fit: Fit) -> Label | None:
         """What all those rows say, None if they contradict one another."""
-        first, *others = (replace(self[name], track_id=fit.names[0]) for name in fit.names)
-        return self[fit.names[0]] if all(other == first for other in others) else None
+        name, *others = fit.names
+        return self[name] if all(replace(self[other], track_id=name) == self[name] for other in others) else None
 
 
 class GenreNames:
