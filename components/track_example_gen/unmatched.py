@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from components.track_example_gen.outcomes import TrackOutcome
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.tracks.label_names import BY_ID, Rank, name_form
+from deepmusic_genre.tracks.label_names import BY_ID, Fit, Rank, name_form
 from deepmusic_genre.tracks.labels import Labels
 
 _SHOWN = 3
@@ -38,7 +38,7 @@ class UnmatchedLabel(msgspec.Struct, frozen=True):
 def settle_labels(
     outcomes: Sequence[TrackOutcome], labels: Labels, file: str, folders: Sequence[str]
 ) -> tuple[list[TrackOutcome], list[UnmatchedLabel]]:
-    """Takes the genre from tracks whose row fits others as well, or better: nobody knows which of them it means.
+    """Takes the genre from tracks whose row fits other tracks as well or better.
 
     Args:
         outcomes: of all tracks that the labels are for.
@@ -49,25 +49,26 @@ def settle_labels(
     Returns:
         The outcomes in the same order, and the rows that label no track, in the order of the file.
     """
-    fits = [labels.fit(outcome.track_id, outcome.path) for outcome in outcomes]
-    fitting: dict[str, list[tuple[Rank, int]]] = defaultdict(list)
-    for place, fit in enumerate(fits):
-        if fit:
+    best: dict[int, Fit] = {}
+    fitting: dict[str, dict[int, Rank]] = defaultdict(dict)
+    for place, outcome in enumerate(outcomes):
+        for fit in labels.fits(outcome.track_id, outcome.path):
+            best.setdefault(place, fit)
             for name in fit.names:
-                fitting[name].append((fit.rank, place))
-    contradicted = {place for place, fit in enumerate(fits) if fit and labels.agreed(fit) is None}
+                fitting[name].setdefault(place, fit.rank)
     settled: set[int] = set()
     reasons = dict.fromkeys(labels, "no track has this id or path")
-    for name, tracks in fitting.items():
-        meant = _meant(name, tracks, outcomes, folders)
-        settled |= meant - contradicted
-        if meant - contradicted:
+    for name, ranks in fitting.items():
+        meant = _meant(name, ranks, outcomes, folders)
+        agreed = {place for place in meant if labels.agreed(Fit((name, *best[place].names), best[place].rank))}
+        settled |= agreed
+        if agreed:
             del reasons[name]
         else:
-            reasons[name] = _doubt([outcomes[place].path for _, place in tracks], bool(meant))
+            reasons[name] = _doubt([outcomes[place].path for place in ranks], bool(meant))
     final = [
-        outcome if place in settled or not fit else _unlabelled(outcome)
-        for place, (outcome, fit) in enumerate(zip(outcomes, fits, strict=True))
+        _unlabelled(outcome) if place in best and place not in settled else outcome
+        for place, outcome in enumerate(outcomes)
     ]
     unmatched = [
         UnmatchedLabel(file, line, name, labels[name].genre, reason, len(fitting[name]))
@@ -97,16 +98,14 @@ def require_labels_fit(outcomes: Sequence[TrackOutcome], unmatched: Sequence[Unm
 def _doubt(paths: Sequence[str], contradicted: bool) -> str:
     shown = ", ".join(paths[:_SHOWN]) + (f" and {len(paths) - _SHOWN:,} more" if len(paths) > _SHOWN else "")
     if contradicted:
-        return f"another row, which fits the same track, says otherwise: {shown}"
+        return f"another row, which fits the same track at least as well, says otherwise: {shown}"
     return f"it fits {len(paths):,} tracks: {shown}"
 
 
-def _meant(
-    name: str, fits: Sequence[tuple[Rank, int]], outcomes: Sequence[TrackOutcome], folders: Sequence[str]
-) -> set[int]:
+def _meant(name: str, ranks: Mapping[int, Rank], outcomes: Sequence[TrackOutcome], folders: Sequence[str]) -> set[int]:
     """The places of the track that a row means, several where it is there several times; none if it is ambiguous."""
-    best = max(rank for rank, _ in fits)
-    places = {place for rank, place in fits if rank == best}
+    best = max(ranks.values())
+    places = {place for place, rank in ranks.items() if rank == best}
     if best == BY_ID or len({_content(outcomes[place]) for place in places}) == 1:
         return places
     return {place for place in places if any(_below(folder, outcomes[place].path) == name for folder in folders)}

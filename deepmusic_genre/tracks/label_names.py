@@ -70,10 +70,11 @@ class NameIndex:
             if name.isdecimal():
                 self._numbers[name.lstrip("0")].append(name)
 
-    def find(self, track_id: str, path: str) -> Fit | None:
-        """The names that fit a track best, None if none does."""
-        found = ((table.get(key), rank) for table, key, rank in self._looked_up(name_form(track_id), name_form(path)))
-        return next((Fit(tuple(names), rank) for names, rank in found if names), None)
+    def fits(self, track_id: str, path: str) -> Iterator[Fit]:
+        """The names that fit a track, the best first; a name may come again further down."""
+        for table, key, rank in self._looked_up(name_form(track_id), name_form(path)):
+            if names := table.get(key):
+                yield Fit(tuple(names), rank)
 
     def _looked_up(self, track_id: str, path: str) -> Iterator[tuple[dict[str, list[str]], str, Rank]]:
         parts = _parts(path)

@@ -43,9 +43,9 @@ class Labels(dict[str, Label]):
     def _index(self) -> NameIndex:
         return NameIndex(self)
 
-    def fit(self, track_id: str, path: str) -> Fit | None:
-        """The rows that fit a track best, None if none does."""
-        return self._index.find(track_id, path)
+    def fits(self, track_id: str, path: str) -> Iterator[Fit]:
+        """The rows that fit a track, the best first; a row may come again further down."""
+        return self._index.fits(track_id, path)
 
     def agreed(self, fit: Fit) -> Label | None:
         """What all those rows say, None if they contradict one another."""
@@ -195,5 +195,5 @@ def label_of(track: Track, labels: Labels | None, genres: GenreNames) -> Label |
 
 def find_label(labels: Labels, track_id: str, path: str) -> Label | None:
     """What a labels file says of a track, None if no row fits it, or several that contradict one another."""
-    fit = labels.fit(track_id, path)
+    fit = next(labels.fits(track_id, path), None)
     return labels.agreed(fit) if fit else None

@@ -20,7 +20,7 @@ def _settled(rows: str, *outcomes: TrackOutcome) -> tuple[list[str], list[Unmatc
     """The paths of the tracks that have a genre in the end, and the rows that label none."""
     labels = read_labels(f"file,genre,artist\n{rows}\n".encode(), "labels.csv")
     read = [
-        outcome if labels.fit(outcome.track_id, outcome.path) else TrackOutcome(outcome.path, outcome.track_id)
+        outcome if any(labels.fits(outcome.track_id, outcome.path)) else TrackOutcome(outcome.path, outcome.track_id)
         for outcome in outcomes
     ]
     settled, unmatched = settle_labels(read, labels, "labels.csv", ["/data"])
@@ -47,6 +47,19 @@ def test_row_that_fits_several_tracks_labels_none_and_is_listed() -> None:
 def test_row_with_the_folder_labels_the_track_of_that_folder_alone() -> None:
     tracks = [_track(f"/data/{album}/01 Track.mp3") for album in ("Album A", "Album B")]
     assert _settled("Album B/01 Track.mp3,Rock", *tracks) == (["/data/Album B/01 Track.mp3"], [])
+
+
+def test_row_that_fits_several_tracks_is_not_given_what_other_rows_leave() -> None:
+    tracks = [_track(f"/data/{album}/01 Track.mp3") for album in ("Album A", "Album B")]
+    labelled, unmatched = _settled("Album B/01 Track.mp3,Jazz\n01 Track.mp3,Rock", *tracks)
+    assert labelled == ["/data/Album B/01 Track.mp3"]
+    assert [(row.line, row.fits) for row in unmatched] == [(3, 2)]
+
+
+def test_row_that_contradicts_a_better_one_labels_none() -> None:
+    labelled, unmatched = _settled("Album B/a.mp3,Jazz\na.mp3,Rock", _track("/data/Album B/a.mp3"))
+    assert labelled == ["/data/Album B/a.mp3"]
+    assert [(row.line, "says otherwise" in row.reason) for row in unmatched] == [(3, True)]
 
 
 def test_path_below_the_data_folder_means_that_file() -> None:
