@@ -199,7 +199,7 @@ def test_what_changed_is_read_again_with_its_neighbours(tmp_path: Path, change: 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"code_version": "later"}, {"max_segments": 7}, {"split_by": "track"}, {"several_genres": "first"}],
+    [{"code_version": "later"}, {"max_segments": 7}, {"unknown_artists": '["Ann"]'}, {"several_genres": "first"}],
     ids=lambda settings: next(iter(settings)),
 )
 def test_what_decides_on_examples_makes_everything_new(tmp_path: Path, settings: dict[str, Any]) -> None:
