@@ -81,13 +81,13 @@ def with_splits(
     split_of = assign_splits(groups, known)
     artists = {group.name: split for group, split in split_of.items() if group.kind == "artist"}
     by_track = {track_id: split_of[group] for group, own in tracks.items() for track_id in own}
-    split = [
+    final = [
         msgspec.structs.replace(outcome, split=split_of[group_of(outcome, split_by)])
         if _is_example(outcome)
         else outcome
         for outcome in outcomes
     ]
-    return split, msgspec.convert({"artists": given.artists | artists, "tracks": given.tracks | by_track}, Assignment)
+    return final, msgspec.convert({"artists": given.artists | artists, "tracks": given.tracks | by_track}, Assignment)
 
 
 def group_of(outcome: TrackOutcome, split_by: SplitBy) -> Group:

@@ -113,7 +113,7 @@ class Executor(BaseBeamExecutor):
         for item in rejected:
             log.debug("rejected %s: %s", item.path, item.reason)
         require_labels_fit(everything, unmatched)
-        require_usable(summary, rejected, exec_properties["max_rejected_share"], split_by)
+        require_usable(summary, rejected[: summary.rejected], exec_properties["max_rejected_share"], split_by)
         if not exec_properties["mix_analysers"]:
             require_one_analyser(summary)
 
