@@ -211,22 +211,34 @@ def _left_out(features: _Features, truth: Floats, gram: Floats, moments: Floats)
     task = features.task
     scores = np.empty_like(truth)
     inverse, coefficients = np.linalg.inv(gram), np.linalg.solve(gram, moments)
-    for rows in _by_group(task.groups):
-        own, weights = features.of(rows), task.weights[rows, np.newaxis]
-        if len(rows) > own.shape[1]:
-            less = np.linalg.solve(gram - own.T @ (weights * own), moments - own.T @ (weights * truth[rows]))
-            scores[rows] = own @ less
-            continue
-        # The same by Woodbury's identity, of the size of the group.
-        hat = own @ inverse @ (weights * own).T
-        fitted = own @ coefficients
-        scores[rows] = truth[rows] - np.linalg.solve(np.eye(len(rows)) - hat, truth[rows] - fitted)
+    for groups in _together(task.groups):
+        rows = np.concatenate(groups)
+        block, weights = features.of(rows), task.weights[rows, np.newaxis]
+        residuals, shared = truth[rows] - block @ coefficients, block @ inverse
+        ends = np.cumsum([len(group) for group in groups])
+        for group, end in zip(groups, ends, strict=True):
+            part = slice(end - len(group), end)
+            own, weighted = block[part], weights[part] * block[part]
+            if len(group) > own.shape[1]:
+                left = np.linalg.solve(gram - own.T @ weighted, moments - weighted.T @ truth[group])
+                scores[group] = own @ left
+            else:
+                # The same by Woodbury's identity, of the size of the group.
+                hat = shared[part] @ weighted.T
+                scores[group] = truth[group] - np.linalg.solve(np.eye(len(group)) - hat, residuals[part])
     return scores
 
 
-def _by_group(groups: Indices) -> Iterator[Indices]:
+def _together(groups: Indices) -> Iterator[list[Indices]]:
+    """The places of each group's tracks, so many groups at a time that their features fit into memory."""
     order = np.argsort(groups, kind="stable")
-    yield from np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    together: list[Indices] = []
+    for group in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+        if together and sum(map(len, together)) + len(group) > _TOGETHER:
+            yield together
+            together = []
+        together.append(group)
+    yield together
 
 
 def _blocks(tracks: int) -> Iterator[Indices]:
