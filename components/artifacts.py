@@ -34,6 +34,7 @@ class SpotifyStore(Artifact):
 class IngestReport(Artifact):
     """What was read and left out: ``summary.json``, ``rejections.jsonl``, and ``several_genres.jsonl``.
 
+    ``unmatched_labels.jsonl`` has the rows of labels files that label no track.
     ``shards.json`` names what the examples are made of in the store of shards.
     """
 
@@ -42,6 +43,7 @@ class IngestReport(Artifact):
     REJECTIONS_FILE = "rejections.jsonl"
     SEVERAL_GENRES_FILE = "several_genres.jsonl"
     NOTES_FILE = "notes.jsonl"
+    UNMATCHED_LABELS_FILE = "unmatched_labels.jsonl"
     SHARDS_FILE = "shards.json"
 
 

@@ -12,7 +12,8 @@ from components.storage.files import fileio
 from components.track_example_gen.progress import Moments
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks import crawled_store
-from deepmusic_genre.tracks.labels import InvalidLabels, Label, read_labels
+from deepmusic_genre.tracks.label_table import InvalidLabels
+from deepmusic_genre.tracks.labels import Labels, read_labels
 from deepmusic_genre.tracks.registry import SOURCES, source_for
 from deepmusic_genre.tracks.source import endings, read_bounded
 from deepmusic_genre.tracks.track import InvalidTrack
@@ -69,7 +70,7 @@ def _walk(folder: str) -> Iterator[str]:
         raise PipelineInputError(f"A folder below {folder} cannot be read: {error}.") from error
 
 
-def load_labels(path: str) -> dict[str, Label]:
+def load_labels(path: str) -> Labels:
     """The labels file's rows by track id.
 
     Raises:
@@ -90,9 +91,9 @@ class LabelsReader:
 
     def __init__(self) -> None:
         self._path: str | None = None
-        self._labels: dict[str, Label] | None = None
+        self._labels: Labels | None = None
 
-    def read(self, path: str | None) -> dict[str, Label] | None:
+    def read(self, path: str | None) -> Labels | None:
         """The rows of a labels file, None for none; raises as :func:`load_labels`."""
         if path != self._path:
             self._labels = load_labels(path) if path else None

@@ -38,7 +38,9 @@ from components.track_example_gen.report import (
 from components.track_example_gen.spans import find_spans, fingerprint_of
 from components.track_example_gen.splits import SPLITS
 from components.track_example_gen.store import Shard, ShardStore, discard, plan_shards
+from components.track_example_gen.unmatched import UnmatchedLabel, require_labels_fit, settle_labels
 from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.tracks.labels import Labels
 
 log = logging.getLogger("deepmusic.TrackExampleGen")
 
@@ -90,12 +92,16 @@ class Executor(BaseBeamExecutor):
                 if shard.key not in unchanged:
                     discard(store.folder_of(shard))
             raise PipelineInputError(f"The data changed while they were read: {exec_properties['data']}. Run again.")
-        outcomes = _decided(shards, store, config)
+        by_shard = {shard: read_outcomes(store.folder_of(shard)) for shard in shards}
+        unmatched = _settle_labels(by_shard, [span.data for span in spans])
+        outcomes = _decided(by_shard, config)
         everything = [outcome for shard in shards for outcome in outcomes[shard]]
         new = sum(len(outcomes[shard]) for shard in missing)
-        summary, rejected = summarize(everything, new, [span.number for span in spans]), rejections(everything)
+        summary = summarize(everything, new, [span.number for span in spans], unmatched)
+        rejected = rejections(everything)
         for item in rejected:
             log.debug("rejected %s: %s", item.path, item.reason)
+        require_labels_fit(everything, unmatched)
         require_usable(summary, rejected, exec_properties["max_rejected_share"], config.split_by)
         if not exec_properties["mix_analysers"]:
             require_one_analyser(summary)
@@ -107,6 +113,7 @@ class Executor(BaseBeamExecutor):
         _write_lines(os.path.join(report, IngestReport.REJECTIONS_FILE), rejected)
         _write_lines(os.path.join(report, IngestReport.SEVERAL_GENRES_FILE), several_genres(everything))
         _write_lines(os.path.join(report, IngestReport.NOTES_FILE), notes(everything))
+        _write_lines(os.path.join(report, IngestReport.UNMATCHED_LABELS_FILE), unmatched)
         write_json(os.path.join(report, IngestReport.SHARDS_FILE), [shard.key for shard in shards])
         for line in (*summary.lines(), *summary.gaps(config.genres)):
             log.info("%s", line)
@@ -177,8 +184,21 @@ def _input_error(error: Exception) -> PipelineInputError | None:
     return PipelineInputError(found[-1]) if found else None
 
 
-def _decided(shards: Sequence[Shard], store: ShardStore, config: IngestConfig) -> dict[Shard, list[TrackOutcome]]:
-    by_shard = {shard: read_outcomes(store.folder_of(shard)) for shard in shards}
+def _settle_labels(by_shard: dict[Shard, list[TrackOutcome]], folders: Sequence[str]) -> list[UnmatchedLabel]:
+    """Settles each labels file for all the shards that it is for, in place; returns the rows that label no track."""
+    reader, unmatched = LabelsReader(), []
+    for path in dict.fromkeys(shard.labels for shard in by_shard if shard.labels):
+        labels, shards = reader.read(path), [shard for shard in by_shard if shard.labels == path]
+        outcomes = [outcome for shard in shards for outcome in by_shard[shard]]
+        settled, rows = settle_labels(outcomes, labels or Labels({}), path, folders)
+        unmatched += rows
+        final = iter(settled)
+        for shard in shards:
+            by_shard[shard] = [next(final) for _ in by_shard[shard]]
+    return unmatched
+
+
+def _decided(by_shard: dict[Shard, list[TrackOutcome]], config: IngestConfig) -> dict[Shard, list[TrackOutcome]]:
     everything = [outcome for outcomes in by_shard.values() for outcome in outcomes]
     final = iter(decide_repetitions(everything, config.several_genres))
     return {shard: [next(final) for _ in outcomes] for shard, outcomes in by_shard.items()}

@@ -23,7 +23,7 @@ from components.track_example_gen.several_genres import SeveralGenres, genre_of
 from components.track_example_gen.sound import analyse_sound
 from components.track_example_gen.splits import SPLITS, SplitBy, split_of
 from deepmusic_genre.tracks.examples import encode_track
-from deepmusic_genre.tracks.labels import GenreNames, Label, apply_label, label_of
+from deepmusic_genre.tracks.labels import GenreNames, Labels, apply_label, label_of
 from deepmusic_genre.tracks.registry import read
 from deepmusic_genre.tracks.track import InvalidTrack, Rejection, Track, Unreadable
 
@@ -51,7 +51,7 @@ class IngestConfig:
 
 
 def read_tracks(
-    paths: Iterable[str], labels: Mapping[str, Label] | None, genres: GenreNames, middle: float | None = None
+    paths: Iterable[str], labels: Labels | None, genres: GenreNames, middle: float | None = None
 ) -> Iterator[Track | Rejection]:
     """Reads files and labels their tracks; a track without a label has an empty genre.
 
@@ -78,7 +78,7 @@ def _read_file(path: str, middle: float | None) -> Iterator[Track | Rejection]:
         yield Unreadable(path, f"cannot be read: {error}")
 
 
-def _labelled(track: Track, labels: Mapping[str, Label] | None, genres: GenreNames) -> Track | Rejection:
+def _labelled(track: Track, labels: Labels | None, genres: GenreNames) -> Track | Rejection:
     try:
         return apply_label(track, label_of(track, labels, genres), genres)
     except InvalidTrack as error:
@@ -86,7 +86,7 @@ def _labelled(track: Track, labels: Mapping[str, Label] | None, genres: GenreNam
 
 
 def ingest_shard(
-    paths: Sequence[str], labels: Mapping[str, Label] | None, config: IngestConfig, folder: str, progress: Progress
+    paths: Sequence[str], labels: Labels | None, config: IngestConfig, folder: str, progress: Progress
 ) -> None:
     """Reads files into one TFRecord file a split, and writes down a outcome a track and what labelled them.
 

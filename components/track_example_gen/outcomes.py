@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
 from components.storage.files import fileio
-from deepmusic_genre.tracks.labels import Label, find_label
+from deepmusic_genre.tracks.labels import Labels, find_label
 
 FILE = "outcomes.jsonl"
 
@@ -55,7 +55,7 @@ def read_outcomes(folder: str) -> list[TrackOutcome]:
         return msgspec.json.Decoder(TrackOutcome).decode_lines(file.read())
 
 
-def labels_digest(outcomes: Iterable[TrackOutcome], labels: Mapping[str, Label] | None) -> str:
+def labels_digest(outcomes: Iterable[TrackOutcome], labels: Labels | None) -> str:
     """A hash of what a labels file says of tracks; without one, of that there is none."""
     if labels is None:
         return "no labels"

@@ -9,6 +9,7 @@ import msgspec
 
 from components.track_example_gen.outcomes import TrackOutcome
 from components.track_example_gen.splits import SPLITS, TRAIN, SplitBy
+from components.track_example_gen.unmatched import UnmatchedLabel
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.track import Rejection
 
@@ -31,6 +32,9 @@ class IngestSummary(msgspec.Struct, frozen=True):
         new: those of ``read`` that this run has read; the others were taken over from earlier runs.
         spans: their numbers, the oldest first; one is 0 where the catalogue has no spans.
         noted: examples from sound files with which something was amiss, by what it was; they are in ``notes.jsonl``.
+        labels_without_track: rows of labels files that fit no track; they and the next are in
+            ``unmatched_labels.jsonl``.
+        labels_in_doubt: rows that fit several tracks, or contradict another row, and label none.
     """
 
     examples: dict[str, dict[str, int]]
@@ -44,6 +48,8 @@ class IngestSummary(msgspec.Struct, frozen=True):
     new: int
     spans: list[int]
     noted: dict[str, int] = {}
+    labels_without_track: int = 0
+    labels_in_doubt: int = 0
 
     @property
     def tracks(self) -> dict[str, int]:
@@ -71,7 +77,15 @@ class IngestSummary(msgspec.Struct, frozen=True):
             told.append(f"{self.new:,} new, {self.read - self.new:,} taken over from earlier runs")
         noted = ", ".join(f"{kind} ({count:,})" for kind, count in self.noted.items())
         lines = ["; ".join(told), f"sound files used although something is amiss: {noted}" if noted else ""]
-        return [str(self), *filter(None, lines)]
+        return [str(self), *filter(None, lines), *self._unmatched()]
+
+    def _unmatched(self) -> list[str]:
+        if not self.labels_without_track + self.labels_in_doubt:
+            return []
+        return [
+            f"rows of the labels file that label no track: {self.labels_without_track:,} fit none,"
+            f" {self.labels_in_doubt:,} fit several or contradict another; listed in unmatched_labels.jsonl"
+        ]
 
     @property
     def analysed(self) -> str:
@@ -98,8 +112,10 @@ class GenresOfTrack(msgspec.Struct, frozen=True):
     genre: str
 
 
-def summarize(outcomes: Sequence[TrackOutcome], new: int, spans: list[int]) -> IngestSummary:
-    """Counts what became of every track; see :class:`IngestSummary` for ``new`` and ``spans``."""
+def summarize(
+    outcomes: Sequence[TrackOutcome], new: int, spans: list[int], unmatched: Sequence[UnmatchedLabel] = ()
+) -> IngestSummary:
+    """Counts what became of every track and row; see :class:`IngestSummary` for ``new`` and ``spans``."""
     examples = [outcome for outcome in outcomes if outcome.split]
     return IngestSummary(
         examples={
@@ -119,6 +135,8 @@ def summarize(outcomes: Sequence[TrackOutcome], new: int, spans: list[int]) -> I
         new=new,
         spans=spans,
         noted=dict(Counter(item.note.partition(":")[0] for item in notes(examples)).most_common()),
+        labels_without_track=sum(not row.fits for row in unmatched),
+        labels_in_doubt=sum(bool(row.fits) for row in unmatched),
     )
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from components.storage.checksums import damage
@@ -21,7 +21,7 @@ from components.track_example_gen.outcomes import CHECKSUMS_FILE, LABELS_FILE, l
 from components.track_example_gen.progress import Moments
 from components.track_example_gen.sound import may_hold_sound
 from components.track_example_gen.spans import Span
-from deepmusic_genre.tracks.labels import Label
+from deepmusic_genre.tracks.labels import Labels
 
 log = logging.getLogger("deepmusic.TrackExampleGen")
 
@@ -86,7 +86,7 @@ class ShardStore:
         """Where a shard is, or will be."""
         return os.path.join(self._folder, shard.key)
 
-    def has(self, shard: Shard, labels: Mapping[str, Label] | None) -> bool:
+    def has(self, shard: Shard, labels: Labels | None) -> bool:
         """Whether a shard is there, undamaged, with nothing left to read and under the labels that its tracks have now.
 
         A labels file grows with every track that is added to it; so what counts is not the file but what it says of the
@@ -113,7 +113,7 @@ def _is_damaged(folder: str) -> bool:
     return found is not None
 
 
-def _is_labelled_by(folder: str, labels: Mapping[str, Label] | None) -> bool:
+def _is_labelled_by(folder: str, labels: Labels | None) -> bool:
     with fileio.open(os.path.join(folder, LABELS_FILE), "rb") as file:
         return bool(file.read().decode() == labels_digest(read_outcomes(folder), labels))
 

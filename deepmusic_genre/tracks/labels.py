@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import PurePosixPath
 
+from deepmusic_genre.tracks.label_names import Fit, NameIndex, name_form
+from deepmusic_genre.tracks.label_table import InvalidLabels, decode, table_rows
 from deepmusic_genre.tracks.track import InvalidTrack, Track
-
-
-class InvalidLabels(ValueError):
-    """A labels file that cannot be used; its message is shown to the user."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,28 @@ class Label:
     other_genres: tuple[str, ...] = ()
 
 
+class Labels(dict[str, Label]):
+    """The labels by track id or file, in the form of :func:`deepmusic_genre.tracks.label_names.name_form`."""
+
+    def __init__(self, labels: Mapping[str, Label], lines: Mapping[str, Sequence[int]] | None = None) -> None:
+        """Takes also the lines of the labels file that name each track."""
+        super().__init__(labels)
+        self.lines = lines or {}
+
+    @cached_property
+    def _index(self) -> NameIndex:
+        return NameIndex(self)
+
+    def fits(self, track_id: str, path: str) -> Iterator[Fit]:
+        """The rows that fit a track, the best first; a row may come again further down."""
+        return self._index.fits(track_id, path)
+
+    def agreed(self, fit: Fit) -> Label | None:
+        """What all those rows say, None if they contradict one another."""
+        name, *others = fit.names
+        return self[name] if all(replace(self[other], track_id=name) == self[name] for other in others) else None
+
+
 class GenreNames:
     """Maps the ways a genre is written (``hip_hop``, ``HIPHOP``, ``Hip-Hop``) onto the configured list."""
 
@@ -43,6 +62,19 @@ class GenreNames:
     def canonical(self, name: str) -> str | None:
         """The configured spelling of ``name``, None for a genre that is not in the list."""
         return self._by_key.get(genre_key(name))
+
+    def in_cell(self, cell: str) -> list[str]:
+        """The genres that a cell names: the whole of it, or those between semicolons, bars or else commas.
+
+        Raises:
+            InvalidTrack: if one is not in the list.
+        """
+        if self.canonical(cell) is None:
+            for separators in (r"[;|]", ","):
+                names = [name for name in re.split(separators, cell) if name.strip()]
+                if len(names) > 1:
+                    return [genre for name in names for genre in self.in_cell(name.strip())]
+        return [self.require(cell)]
 
     def of_folder(self, path: str) -> str | None:
         """The genre of the nearest folder above ``path`` that is named after one, None where there is none."""
@@ -66,16 +98,16 @@ def genre_key(name: str) -> str:
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name)).casefold()
 
 
-def read_labels(content: bytes, name: str) -> dict[str, Label]:
+def read_labels(content: bytes, name: str) -> Labels:
     """Reads a labels file: CSV, or where the name ends in ``.cls`` the form of tagtraum's genre annotations.
 
-    CSV has a header; ``genre`` and either ``track_id`` or ``file`` are needed, ``artist_id,artist,title`` are read,
-    too. A ``file`` is a path as far as it takes to tell it from others, for example below the data folder. A line of a
+    CSV has a header, see :func:`deepmusic_genre.tracks.label_table.table_rows`; a genre and a track id or a file are
+    needed. A file is a path as far as it takes to tell it from others, for example below the data folder. A line of a
     ``.cls`` file is a track id and one or more genres, with tabs between them, or a comment after ``#`` (Schreiber:
     Improving genre annotations for the Million Song Dataset, ISMIR 2015).
 
     Args:
-        content: the file's bytes: UTF-8 with or without a byte-order mark, or UTF-16 with one.
+        content: the file's bytes, see :func:`deepmusic_genre.tracks.label_table.decode`.
         name: what messages call the file.
 
     Returns:
@@ -85,47 +117,26 @@ def read_labels(content: bytes, name: str) -> dict[str, Label]:
         InvalidLabels: a needed column is missing, two rows of one track differ in more than the genre, or it is no
             such text.
     """
-    text = _text(content, name)
-    rows = _cls_rows(text, name) if name.lower().endswith(".cls") else _csv_rows(text, name)
+    text = decode(content, name)
+    if name.lower().endswith(".cls"):
+        rows = _cls_rows(text, name)
+    else:
+        rows = ((line, _label(values)) for line, values in table_rows(text, name))
     labels: dict[str, Label] = {}
-    for line, label in rows:
+    lines: dict[str, list[int]] = defaultdict(list)
+    for line, written in rows:
+        label = replace(written, track_id=name_form(written.track_id))
         if not label.track_id:
             raise InvalidLabels(f"{name}, line {line}: the track_id is empty")
         known = labels.get(label.track_id)
         labels[label.track_id] = label if known is None else _joined(known, label, f"{name}, line {line}")
-    return labels
+        lines[label.track_id].append(line)
+    return Labels(labels, lines)
 
 
-def _text(content: bytes, name: str) -> str:
-    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        text = content.decode("utf-16" if utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InvalidLabels(f"{name}, line {line}: not a text in UTF-8; save it as such ({error.reason})") from error
-    if "\0" in text:
-        raise InvalidLabels(f"{name} is not a CSV text in UTF-8: it holds a zero byte")
-    return text
-
-
-def _csv_rows(text: str, name: str) -> Iterator[tuple[int, Label]]:
-    try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        names = list(reader.fieldnames or ())
-        identifier = "file" if "file" in names and "track_id" not in names else "track_id"
-        missing = {identifier, "genre"} - set(names)
-        if missing:
-            raise InvalidLabels(f"{name} has no column {' and '.join(sorted(missing))}; it has {', '.join(names)}")
-        if len(set(names)) < len(names):
-            raise InvalidLabels(f"{name} has a column twice: {', '.join(names)}")
-        for row in reader:
-            if None in row:
-                raise InvalidLabels(f"{name}, line {reader.line_num}: there are more values than columns")
-            columns = ("genre", identifier, "artist_id", "artist", "title")
-            genre, track_id, artist_id, artist, title = ((row.get(column) or "").strip() for column in columns)
-            yield reader.line_num, Label(genre, track_id, artist_id, artist, title)
-    except csv.Error as error:
-        raise InvalidLabels(f"{name} is not a CSV text: {error}") from error
+def _label(row: Mapping[str, str]) -> Label:
+    artist_id, artist, title = (row.get(field, "") for field in ("artist_id", "artist", "title"))
+    return Label(row["genre"], row["track_id"], artist_id, artist, title)
 
 
 def _cls_rows(text: str, name: str) -> Iterator[tuple[int, Label]]:
@@ -159,7 +170,8 @@ def apply_label(track: Track, label: Label | None, genres: GenreNames) -> Track:
         InvalidTrack: if a genre is not in the genre list.
     """
     label = label or Label(track.genre, other_genres=track.other_genres)
-    genre, *others = [genres.require(name) for name in (label.genre, *label.other_genres) if name] or [""]
+    cells = [cell for cell in (label.genre, *label.other_genres) if cell]
+    genre, *others = [genre for cell in cells for genre in genres.in_cell(cell)] or [""]
     return replace(
         track,
         genre=genre,
@@ -170,7 +182,7 @@ def apply_label(track: Track, label: Label | None, genres: GenreNames) -> Track:
     )
 
 
-def label_of(track: Track, labels: Mapping[str, Label] | None, genres: GenreNames) -> Label | None:
+def label_of(track: Track, labels: Labels | None, genres: GenreNames) -> Label | None:
     """The label of a track: its row in the labels file, else the genre of its folder if there is no such file.
 
     None leaves a track the genre that its own file names: that goes before the folder's.
@@ -181,15 +193,7 @@ def label_of(track: Track, labels: Mapping[str, Label] | None, genres: GenreName
     return Label(folder) if folder else None
 
 
-def find_label(labels: Mapping[str, Label], track_id: str, path: str) -> Label | None:
-    """A track's row in a labels file, None if it has none."""
-    return next((labels[name] for name in _names(track_id, path) if name in labels), None)
-
-
-def _names(track_id: str, path: str) -> Iterator[str]:
-    """What a labels file may call a track: its id, or its file, with as many folders as are given or without ending."""
-    yield track_id
-    file = PurePosixPath(path)
-    for start in range(len(file.parts)):
-        yield "/".join(file.parts[start:])
-    yield file.stem
+def find_label(labels: Labels, track_id: str, path: str) -> Label | None:
+    """What a labels file says of a track, None if no row fits it, or several that contradict one another."""
+    fit = next(labels.fits(track_id, path), None)
+    return labels.agreed(fit) if fit else None

@@ -11,7 +11,7 @@ from components.track_example_gen.outcomes import TrackOutcome, read_outcomes
 from components.track_example_gen.progress import Progress
 from components.track_example_gen.splits import SPLITS
 from components.track_example_gen.store import ShardStore
-from deepmusic_genre.tracks.labels import GenreNames, Label
+from deepmusic_genre.tracks.labels import GenreNames, Label, Labels
 from deepmusic_genre.tracks.track import Rejection, Track
 from tests.support.ingestion import records
 from tests.support.tracks import GENRES, analysis, write_analysis
@@ -61,7 +61,7 @@ def test_track_without_an_id_is_called_by_its_files_name(tmp_path: Path, name: s
 
 def test_label_is_found_by_the_id_in_the_file(tmp_path: Path) -> None:
     path = write_analysis(tmp_path / "name.json", analysis() | {"track_id": "inside"})
-    labels = {"inside": Label("rock", "inside"), "name": Label("Jazz", "name")}
+    labels = Labels({"inside": Label("rock", "inside"), "name": Label("Jazz", "name")})
     (item,) = read_tracks([str(path)], labels, GenreNames(GENRES))
     assert isinstance(item, Track)
     assert (item.track_id, item.genre) == ("inside", "Rock")

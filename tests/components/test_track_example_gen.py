@@ -122,6 +122,22 @@ def test_unlabelled_tracks_are_left_out_and_counted(tmp_path: Path) -> None:
     assert run.summary["unlabelled"] == 2
 
 
+def test_labels_that_fit_several_tracks_or_none_label_nothing_and_are_listed(tmp_path: Path) -> None:
+    data, labels = write_catalogue(tmp_path / "catalogue")
+    for folder, number in (("x", 900), ("y", 901)):
+        write_analysis(data / folder / "twin.json", analysis(number))
+    before = len(labels.read_text().splitlines())
+    with labels.open("a") as file:
+        file.write("twin.json,Jazz\nnowhere,Jazz\n")
+    run = execute(tmp_path, data, labels)
+    assert run.summary["unlabelled"] == 2
+    assert (run.summary["labels_without_track"], run.summary["labels_in_doubt"]) == (1, 1)
+    assert [(row["line"], row["track"], row["fits"]) for row in run.unmatched_labels] == [
+        (before + 1, "twin.json", 2),
+        (before + 2, "nowhere", 0),
+    ]
+
+
 def test_max_segments_bounds_what_is_written(tmp_path: Path) -> None:
     run = execute(tmp_path, *write_catalogue(tmp_path / "catalogue", 22), max_segments=5)
     assert {(len(item["timbre_01"]), item["num_segments"][0]) for item in run.every_example.values()} == {(5, 20)}

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepmusic_genre.tracks.labels import GenreNames, InvalidLabels, Label, apply_label, label_of, read_labels
+from deepmusic_genre.tracks.label_table import InvalidLabels
+from deepmusic_genre.tracks.labels import (
+    GenreNames,
+    Label,
+    Labels,
+    apply_label,
+    find_label,
+    label_of,
+    read_labels,
+)
 from deepmusic_genre.tracks.track import ECHO_NEST, InvalidTrack, Track
 
 pytestmark = pytest.mark.fast
@@ -162,7 +171,7 @@ def test_missing_column_is_refused_naming_it_and_those_there_are(header: str, na
 
 
 def test_both_missing_columns_are_named() -> None:
-    assert "genre and track_id" in _fault(b"track_id;genre\nA;Rock\n")
+    assert "genre and track_id" in _fault(b"number;style\nA;Rock\n")
 
 
 def test_empty_file_is_refused() -> None:
@@ -179,16 +188,20 @@ def test_empty_track_id_is_refused_with_the_line() -> None:
     assert _fault(b"track_id,genre\nA,Rock\n ,Rock\n").endswith("line 3: the track_id is empty")
 
 
-@pytest.mark.parametrize(
-    "content", ["track_id,genre,artist\nA,Rock,Café\n".encode("latin-1"), b"track_id,g\0enre\n", b"\xff\xfet\0r"]
-)
-def test_text_that_is_not_utf8_is_refused(content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"track_id,genre\nA,Rock\n\x81,Rock\n", b"\xff\xfet\0r"])
+def test_text_that_no_spreadsheet_writes_is_refused(content: bytes) -> None:
     assert "UTF-8" in _fault(content)
 
 
-def test_latin_1_is_refused_with_its_line() -> None:
-    fault = _fault("track_id,genre,artist\nA,Rock,Ann\nB,Rock,Caf\xe9\n".encode("latin-1"))
+def test_byte_of_no_text_is_refused_with_its_line() -> None:
+    fault = _fault(b"track_id,genre,artist\nA,Rock,Ann\nB,Rock,Caf\x8d\n")
     assert fault.startswith("my labels.csv, line 3: not a text in UTF-8; save it as such")
+
+
+def test_zero_byte_is_refused_with_its_line() -> None:
+    assert _fault(b"track_id,genre\nA,Ro\0ck\n").startswith(
+        "my labels.csv, line 2: not a CSV text in UTF-8: it holds a"
+    )
 
 
 @pytest.mark.parametrize("value", [b"a\0b", b"a" * 200_000])
@@ -240,7 +253,7 @@ def test_track_without_a_genre_is_unlabelled(label: Label | None) -> None:
 
 def test_labels_file_wins_over_the_file_and_the_folder() -> None:
     track = _track(path="/Rock/A.json", genre="R&B")
-    assert label_of(track, {"A": Label("Blues", "A")}, NAMES) == Label("Blues", "A")
+    assert label_of(track, Labels({"A": Label("Blues", "A")}), NAMES) == Label("Blues", "A")
     assert apply_label(track, Label("Blues", "A"), NAMES).genre == "Blues"
 
 
@@ -266,7 +279,7 @@ def test_empty_genre_of_a_label_takes_the_tracks_away() -> None:
 
 
 def test_track_that_the_labels_file_does_not_name_has_no_label() -> None:
-    assert label_of(_track(path="/Rock/A.json"), {}, NAMES) is None
+    assert label_of(_track(path="/Rock/A.json"), Labels({}), NAMES) is None
 
 
 def test_folder_is_the_label_without_a_labels_file() -> None:
@@ -297,3 +310,119 @@ def test_what_could_be_read_in_two_ways_is_refused(content: bytes, message: str)
 def test_composed_and_decomposed_letters_are_one_genre() -> None:
     composed, decomposed = "M\u00fasica", "Mu\u0301sica"
     assert GenreNames([composed]).canonical(decomposed) == composed
+
+
+# Tables as spreadsheets and data sets write them
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"Track ID;Genre;Artist\r\nA;Rock;Ann\r\n",
+        b"sep=;\r\nTrack ID;Genre;Artist\r\nA;Rock;Ann\r\n",
+        b"track_id\tgenre\tartist\nA\tRock\tAnn\n",
+        b" TRACK_ID , Label ,Artist Name\nA,Rock,Ann\n",
+        b"trackID,track_genre,artists\nA,Rock,Ann\n",
+        b"genre_top,filename,artist_name\nRock,A,Ann\n",
+        b"path,genre,label,artist\nA,Rock,Blue Note,Ann\n",
+        b"Track URI,genre,artist\nspotify:track:A,Rock,Ann\n",
+        b"track_id;genre;artist;;\nA;Rock;Ann;;\n;;;;\n",
+        b",track_id,genre,artist\n0,A,Rock,Ann\n",
+        b'track_id;genre;artist;"a, b, c, d"\nA;Rock;Ann;x\n',
+        "track_id\tgenre\tartist\r\nA\tRock\tAnn\r\n".encode("utf-16"),
+        b",track,track,artist,album\n,genre_top,bit_rate,name,title\ntrack_id,,,,\nA,Rock,320,Ann,LP\n",
+    ],
+    ids=[
+        "semicolons",
+        "Excel's line",
+        "tabs",
+        "case and blanks",
+        "usual names",
+        "file",
+        "record label",
+        "address",
+        "empty columns",
+        "pandas' index",
+        "commas in a name",
+        "Excel's Unicode text",
+        "FMA",
+    ],
+)
+def test_tables_are_read_as_they_come(content: bytes) -> None:
+    assert read_labels(content, "") == {"A": Label("Rock", "A", artist="Ann")}
+
+
+def test_text_of_windows_is_read() -> None:
+    labels = read_labels("file;genre;artist\nCaf\u00e9.mp3;Rock;Beyonc\u00e9 \u2013 \u20ac\n".encode("cp1252"), "")
+    assert labels == {"Caf\u00e9.mp3": Label("Rock", "Caf\u00e9.mp3", artist="Beyonc\u00e9 \u2013 \u20ac")}
+
+
+def test_line_numbers_are_those_of_the_file() -> None:
+    assert read_labels(b"sep=;\ntrack_id;genre\n\nA;Rock\nB;Rock\nA;Rock\n", "").lines == {"A": [4, 6], "B": [5]}
+
+
+@pytest.mark.parametrize("cell", ["hip hop;Blues", "Hip-Hop|Blues", "Hip-Hop, blues", "Hip-Hop ; Blues;"])
+def test_genres_in_a_cell_are_those_of_as_many_rows(cell: str) -> None:
+    track = apply_label(_track(), Label(cell, "A"), NAMES)
+    assert (track.genre, track.other_genres) == ("Hip-Hop", ("Blues",))
+
+
+def test_genre_whose_name_has_a_comma_is_one() -> None:
+    names = GenreNames(["Folk, World", "Folk", "Jazz"])
+    track = apply_label(_track(), Label("Folk, World; Jazz", "A"), names)
+    assert (track.genre, track.other_genres) == ("Folk, World", ("Jazz",))
+
+
+def test_unknown_genre_in_a_cell_is_refused_by_its_name() -> None:
+    with pytest.raises(InvalidTrack, match="genre 'Polka' is not in"):
+        apply_label(_track(), Label("Rock; Polka", "A"), NAMES)
+
+
+# Which row it is
+
+
+@pytest.mark.parametrize(
+    ("row", "track"),
+    [
+        ("Rock/a.json", {"path": "/data/Rock/a.json"}),
+        ("./Rock/a.json", {"path": "/data/Rock/a.json"}),
+        ("Rock\\a.json", {"path": "/data/Rock/a.json"}),
+        ("Rock/a.wav", {"path": "/data/Rock/a.mp3"}),
+        ("Rock/a", {"path": "/data/Rock/a.json.gz"}),
+        ("/home/ann/Rock/a.json", {"path": "/data/Rock/a.json"}),
+        ("C:\\Users\\Ann\\Rock\\a.wav", {"path": "/data/Rock/a.json"}),
+        ("file:///home/ann/a.json", {"path": "/data/a.json"}),
+        ("Caf\u00e9.json", {"path": "/data/Cafe\u0301.json"}),
+        ("Cafe\u0301.json", {"path": "/data/Caf\u00e9.json"}),
+        ("spotify:track:4uLU6h", {"track_id": "4uLU6h"}),
+        ("https://open.spotify.com/track/4uLU6h?si=1", {"track_id": "4uLU6h"}),
+        ("https://open.spotify.com/intl-de/track/4uLU6h", {"track_id": "4uLU6h"}),
+        ("4uLU6h", {"track_id": "spotify:track:4uLU6h"}),
+        ("0007", {"track_id": "0007"}),
+        ("0007", {"track_id": "7"}),
+        ("2", {"path": "/data/000/000002.mp3"}),
+    ],
+)
+def test_row_and_track_are_written_in_their_own_ways(row: str, track: dict[str, str]) -> None:
+    labels = read_labels(f"track_id,genre\n{row},Rock\n".encode(), "")
+    found = find_label(labels, track.get("track_id", "some id"), track.get("path", "/data/some file.json"))
+    assert found is not None
+    assert found.genre == "Rock"
+
+
+@pytest.mark.parametrize(
+    ("rows", "path"),
+    [
+        ("Rock/a.json,Rock", "/data/Jazz/a.json"),
+        ("/home/ann/Rock/a.json,Rock\n/home/ann/Blues/b.json,Blues", "/data/Jazz/a.json"),
+        ("Mr. Smith,Rock", "/data/Mr.json"),
+        ("k/a.json,Rock", "/data/rock/a.json"),
+    ],
+)
+def test_row_of_another_folder_or_name_is_not_the_tracks(rows: str, path: str) -> None:
+    assert find_label(read_labels(f"file,genre\n{rows}\n".encode(), ""), "some id", path) is None
+
+
+def test_two_ways_to_write_a_file_are_one_track() -> None:
+    labels = read_labels(b"file,genre\nRock\\a.json,Rock\n./Rock/a.json,Blues\n", "")
+    assert labels == {"Rock/a.json": Label("Rock", "Rock/a.json", other_genres=("Blues",))}

@@ -45,6 +45,7 @@ class Run:
     summary: dict[str, Any]
     rejections: list[dict[str, str]]
     several_genres: list[dict[str, Any]]
+    unmatched_labels: list[dict[str, Any]]
     contents: dict[str, bytes]
 
     @property
@@ -97,6 +98,7 @@ def execute(
         summary=json.loads((root / "report" / "summary.json").read_bytes()),
         rejections=_lines(root / "report" / "rejections.jsonl"),
         several_genres=_lines(root / "report" / "several_genres.jsonl"),
+        unmatched_labels=_lines(root / "report" / "unmatched_labels.jsonl"),
         contents={str(path.relative_to(root)): path.read_bytes() for path in written},
     )
 
