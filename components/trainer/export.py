@@ -22,7 +22,7 @@ EXAMPLES_SIGNATURE = "serving_examples"
 SURE = "sure"
 """Output: whether an answer is right as often as was asked for, and the track is like those trained on."""
 
-UNFAMILIAR = 0.01
+UNFAMILIAR = 0.02
 """Share of the training tracks below which a track's familiarity keeps its answer from being sure."""
 
 _NO_NUMBER = float("nan")
