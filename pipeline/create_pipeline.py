@@ -41,6 +41,9 @@ from pipeline.settings import Settings
 SHARD_STORE = "shards"
 """The folder among the artifacts for what TrackExampleGen has read, see :mod:`components.track_example_gen.store`."""
 
+SPLITS_FOLDER = "splits"
+"""The folder among the artifacts for the splits that were given; it is never cleaned."""
+
 TUNER_PREFIX = "Tuner-"
 """A Tuner's id is this and the name of its model."""
 
@@ -74,7 +77,10 @@ def create_pipeline(
         labels=catalogue.labels,
         spans=catalogue.spans,
         store=f"{pipeline_root}/{SHARD_STORE}",
+        splits=f"{pipeline_root}/{SPLITS_FOLDER}",
         genres=genres,
+        other_genres=settings.data.other_genres,
+        unknown_artists=settings.data.unknown_artists,
         split_by=settings.data.split_by,
         max_segments=settings.data.max_segments,
         max_rejected_share=settings.data.max_rejected_share,

@@ -17,6 +17,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from components.evaluator.slices import known_slice
@@ -31,6 +32,7 @@ from components.spotify_crawl.request import (
     playlist_id,
 )
 from components.storage.places import is_remote
+from components.track_example_gen.other_genres import OtherGenres, with_other
 from components.track_example_gen.several_genres import SeveralGenres
 from components.track_example_gen.span_pattern import SPAN
 from components.track_example_gen.splits import SplitBy
@@ -81,6 +83,8 @@ class DataSettings(_Section):
     path: Location | None
     labels: Location | None
     spans: Annotated[int, Field(ge=1)] | None
+    other_genres: OtherGenres
+    unknown_artists: tuple[str, ...]
     split_by: SplitBy
     max_segments: Annotated[int, Field(ge=1, lt=2**31)] | None
     max_rejected_share: Share
@@ -309,6 +313,16 @@ class Settings(_Section):
     beam: BeamSettings
     airflow: AirflowSettings
     kubeflow: KubeflowSettings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_other(cls, values: Any) -> Any:
+        match values:
+            case {"data": {"other_genres": "gather"}, "genres": [*genres]} if all(
+                isinstance(each, str) for each in genres
+            ):
+                return values | {"genres": with_other(genres)}
+        return values
 
     @field_validator("evaluation")
     @classmethod

@@ -16,7 +16,7 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 from components.report_gen.content import QUANTILES, SplitCounts
 from components.scoring.scores import Floats, Indices
 from components.storage.files import fileio
-from deepmusic_genre.tracks.track import SEGMENT_FEATURES
+from deepmusic_genre.tracks.track import SEGMENT_FEATURES, artist_key
 
 _TEXTS = ("genre", "artist_id", "artist")
 _BATCH = 64
@@ -76,7 +76,7 @@ def count_examples(
         for batch in _batches(uri):
             texts = {name: _texts(batch[name]) for name in _TEXTS}
             tracks.update(texts["genre"])
-            artists.update(filter(None, map(_artist_key, texts["artist_id"], texts["artist"])))
+            artists.update(filter(None, map(artist_key, texts["artist_id"], texts["artist"])))
             own = np.array([index[genre] for genre in texts["genre"]], np.int64)
             for coefficient, name in enumerate(SEGMENT_FEATURES):
                 segments = batch[name].value_lengths().fill_null(0).to_numpy()
@@ -99,10 +99,6 @@ def _batches(uri: str) -> Iterator[pa.RecordBatch]:
 
 def _texts(column: pa.LargeListArray) -> list[str]:
     return [values[0].decode() if values else "" for values in column.to_pylist()]
-
-
-def _artist_key(artist_id: str, artist: str) -> str:
-    return artist_id or " ".join(artist.casefold().split())
 
 
 def _named(quantiles: Floats, genres: Sequence[str]) -> dict[str, dict[str, list[float]]]:

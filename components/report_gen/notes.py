@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import isnan
 
 from components.report_gen.content import DataReport, ModelReport, Scores
+from components.track_example_gen.report import FOLLOWS
 
 _FEW = 10
 
@@ -38,8 +39,14 @@ def _on_data(data: DataReport) -> list[str]:
         " in their analyser, a model learns to tell these apart instead."
     ]
     missing = {split.split: [genre for genre, tracks in split.genres.items() if not tracks] for split in data.splits}
-    gaps = [f"There is no track of {', '.join(genres)} in {split}." for split, genres in missing.items() if genres]
-    return sampled + (mixed if len(analysers) > 1 else []) + gaps
+    gaps = [
+        f"There is no track of {', '.join(genres)} in {split}: {FOLLOWS[split]}."
+        for split, genres in missing.items()
+        if genres
+    ]
+    artists = data.ingest.on_artists()
+    unknown = [f"{artists[0].upper()}{artists[1:]}."] if artists else []
+    return sampled + (mixed if len(analysers) > 1 else []) + unknown + gaps
 
 
 def _on_support(test: Scores) -> list[str]:

@@ -14,6 +14,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from components.artifacts import IngestReport
 from components.track_example_gen.driver import FingerprintDriver
 from components.track_example_gen.executor import Executor
+from components.track_example_gen.other_genres import OtherGenres
 from components.track_example_gen.several_genres import SeveralGenres
 from components.track_example_gen.splits import SplitBy
 
@@ -26,7 +27,10 @@ class TrackExampleGenSpec(ComponentSpec):
         "labels": ExecutionParameter(type=str, optional=True),
         "spans": ExecutionParameter(type=int, optional=True),
         "store": ExecutionParameter(type=str),
+        "splits": ExecutionParameter(type=str),
         "genres": ExecutionParameter(type=str),
+        "other_genres": ExecutionParameter(type=str),
+        "unknown_artists": ExecutionParameter(type=str),
         "split_by": ExecutionParameter(type=str),
         "max_segments": ExecutionParameter(type=int, optional=True),
         "max_rejected_share": ExecutionParameter(type=float),
@@ -61,7 +65,10 @@ class TrackExampleGen(BaseBeamComponent):
         labels: str | None,
         spans: int | None,
         store: str,
+        splits: str,
         genres: Sequence[str],
+        other_genres: OtherGenres,
+        unknown_artists: Sequence[str],
         split_by: SplitBy,
         max_segments: int | None,
         max_rejected_share: float,
@@ -78,7 +85,10 @@ class TrackExampleGen(BaseBeamComponent):
                 genre from the folders.
             spans: how many of the newest are taken, None for all.
             store: folder of what was read, which outlives runs.
-            genres: the genre list; a track of another genre is rejected.
+            splits: folder of the splits that were given, which outlives runs, too.
+            genres: the genre list.
+            other_genres: what becomes of a track of a genre outside it.
+            unknown_artists: names of artists that are the name of nobody.
             split_by: ``artist`` keeps an artist's tracks in one split, ``track`` does not.
             max_segments: segments kept of a track, None for all.
             max_rejected_share: 0..1; the run stops when more of the tracks are rejected.
@@ -93,7 +103,10 @@ class TrackExampleGen(BaseBeamComponent):
                 labels=labels,
                 spans=spans,
                 store=store,
+                splits=splits,
                 genres=json.dumps(list(genres)),
+                other_genres=other_genres,
+                unknown_artists=json.dumps(list(unknown_artists)),
                 split_by=split_by,
                 max_segments=max_segments,
                 max_rejected_share=max_rejected_share,

@@ -10,6 +10,7 @@ import re
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any
 
 import apache_beam as beam
@@ -22,13 +23,16 @@ from tfx.types import Artifact, artifact_utils
 from components.artifacts import IngestReport
 from components.storage.files import fileio
 from components.storage.json_files import write_json
+from components.track_example_gen.assignment import load_assignment, save_assignment, with_splits
 from components.track_example_gen.catalogue import FILE_ERRORS, LabelsReader
 from components.track_example_gen.ingest import IngestConfig, ingest_shard, publish_shard
+from components.track_example_gen.other_genres import gathering
 from components.track_example_gen.outcomes import TrackOutcome, read_outcomes
 from components.track_example_gen.progress import Progress
 from components.track_example_gen.repetitions import decide_repetitions
 from components.track_example_gen.report import (
     notes,
+    other_genres_rejected,
     rejections,
     require_one_analyser,
     require_usable,
@@ -54,7 +58,7 @@ _LASTING = (
 class Executor(BaseBeamExecutor):
     """Executor of TrackExampleGen.
 
-    A shard of files is the unit of work: each becomes a TFRecord file a split, written straight to disk. No example
+    A shard of files is the unit of work: each becomes a TFRecord file, written straight to disk. No example
     goes through a Beam shuffle, so memory does not grow with the catalogue on a runner that shuffles in memory. Shards
     outlive the run, in a store: what an earlier run has read, or this one before it was interrupted, is taken over.
     """
@@ -72,9 +76,11 @@ class Executor(BaseBeamExecutor):
                 changed since the driver saw it, or what is made of it cannot be written.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
+        genres: tuple[str, ...] = tuple(json.loads(exec_properties["genres"]))
         config = IngestConfig(
-            genres=tuple(json.loads(exec_properties["genres"])),
-            split_by=exec_properties["split_by"],
+            genres=genres,
+            other=gathering(genres) if exec_properties["other_genres"] == "gather" else None,
+            unknown_artists=tuple(json.loads(exec_properties["unknown_artists"])),
             max_segments=exec_properties.get("max_segments"),
             several_genres=exec_properties["several_genres"],
             middle=exec_properties.get("middle"),
@@ -94,18 +100,25 @@ class Executor(BaseBeamExecutor):
             raise PipelineInputError(f"The data changed while they were read: {exec_properties['data']}. Run again.")
         by_shard = {shard: read_outcomes(store.folder_of(shard)) for shard in shards}
         unmatched = _settle_labels(by_shard, [span.data for span in spans])
-        outcomes = _decided(by_shard, config)
-        everything = [outcome for shard in shards for outcome in outcomes[shard]]
+        splits, split_by = exec_properties["splits"], exec_properties["split_by"]
+        decided = decide_repetitions(list(chain.from_iterable(by_shard.values())), config.several_genres)
+        if exec_properties["other_genres"] == "reject":
+            decided = other_genres_rejected(decided)
+        everything, assignment = with_splits(decided, split_by, load_assignment(splits, split_by))
+        final = iter(everything)
+        outcomes = {shard: list(islice(final, len(own))) for shard, own in by_shard.items()}
         new = sum(len(outcomes[shard]) for shard in missing)
         summary = summarize(everything, new, [span.number for span in spans], unmatched)
         rejected = rejections(everything)
         for item in rejected:
             log.debug("rejected %s: %s", item.path, item.reason)
         require_labels_fit(everything, unmatched)
-        require_usable(summary, rejected, exec_properties["max_rejected_share"], config.split_by)
+        require_usable(summary, rejected[: summary.rejected], exec_properties["max_rejected_share"], split_by)
         if not exec_properties["mix_analysers"]:
             require_one_analyser(summary)
 
+        with writing_to(splits):
+            save_assignment(assignment, splits, split_by)
         folders = {store.folder_of(shard): outcomes[shard] for shard in shards}
         _publish_examples(artifact_utils.get_single_instance(output_dict["examples"]), folders)
         report = artifact_utils.get_single_uri(output_dict["report"])
@@ -196,12 +209,6 @@ def _settle_labels(by_shard: dict[Shard, list[TrackOutcome]], folders: Sequence[
         for shard in shards:
             by_shard[shard] = [next(final) for _ in by_shard[shard]]
     return unmatched
-
-
-def _decided(by_shard: dict[Shard, list[TrackOutcome]], config: IngestConfig) -> dict[Shard, list[TrackOutcome]]:
-    everything = [outcome for outcomes in by_shard.values() for outcome in outcomes]
-    final = iter(decide_repetitions(everything, config.several_genres))
-    return {shard: [next(final) for _ in outcomes] for shard, outcomes in by_shard.items()}
 
 
 def _publish_examples(examples: Artifact, outcomes: dict[str, list[TrackOutcome]]) -> None:

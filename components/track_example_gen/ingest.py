@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
@@ -15,15 +16,15 @@ from components.storage.files import fileio
 from components.storage.json_files import write_json
 from components.storage.places import move
 from components.track_example_gen import outcomes as outcome_files
+from components.track_example_gen.artists import Nobody
 from components.track_example_gen.catalogue import FILE_ERRORS
 from components.track_example_gen.outcomes import TrackOutcome, read_outcomes
 from components.track_example_gen.progress import Progress
 from components.track_example_gen.repetitions import under_several
 from components.track_example_gen.several_genres import SeveralGenres, genre_of
 from components.track_example_gen.sound import analyse_sound
-from components.track_example_gen.splits import SPLITS, SplitBy, split_of
 from deepmusic_genre.tracks.examples import encode_track
-from deepmusic_genre.tracks.labels import GenreNames, Labels, apply_label, label_of
+from deepmusic_genre.tracks.labels import GenreNames, Labels, OtherGenre, apply_label, label_of
 from deepmusic_genre.tracks.registry import read
 from deepmusic_genre.tracks.track import InvalidTrack, Rejection, Track, Unreadable
 
@@ -37,17 +38,26 @@ class IngestConfig:
 
     Attributes:
         genres: the genre list, in the order of the class index.
-        split_by: what a split keeps together.
+        other: the genre in it that gathers what labels name outside it, None for none.
+        unknown_artists: names that mean that the artist is unknown.
         max_segments: segments kept of a track, None for all.
         several_genres: what becomes of a track under several genres.
         middle: seconds from the middle of each sound file that are analysed, None for all of it.
     """
 
     genres: tuple[str, ...]
-    split_by: SplitBy
+    other: str | None
+    unknown_artists: tuple[str, ...]
     max_segments: int | None
     several_genres: SeveralGenres
     middle: float | None = None
+
+
+@dataclass(frozen=True)
+class OfOtherGenre(Rejection):
+    """A track whose genre is not in the genre list."""
+
+    genre: str = ""
 
 
 def read_tracks(
@@ -81,6 +91,8 @@ def _read_file(path: str, middle: float | None) -> Iterator[Track | Rejection]:
 def _labelled(track: Track, labels: Labels | None, genres: GenreNames) -> Track | Rejection:
     try:
         return apply_label(track, label_of(track, labels, genres), genres)
+    except OtherGenre as error:
+        return OfOtherGenre(track.path, str(error), track.track_id, error.name)
     except InvalidTrack as error:
         return Rejection(track.path, str(error), track.track_id)
 
@@ -88,7 +100,7 @@ def _labelled(track: Track, labels: Labels | None, genres: GenreNames) -> Track 
 def ingest_shard(
     paths: Sequence[str], labels: Labels | None, config: IngestConfig, folder: str, progress: Progress
 ) -> None:
-    """Reads files into one TFRecord file a split, and writes down a outcome a track and what labelled them.
+    """Reads files into a TFRecord file, and writes down a outcome a track and what labelled them.
 
     Args:
         paths: the shard's files.
@@ -105,15 +117,15 @@ def ingest_shard(
         return
     staging = staging_of(folder)
     fileio.makedirs(staging)
-    writers = {split: _SplitWriter(os.path.join(staging, split), config.max_segments) for split in SPLITS}
-    genres, complete = GenreNames(config.genres), True
+    writer = _ExampleWriter(os.path.join(staging, outcome_files.EXAMPLES_FILE), config.max_segments)
+    genres, nobody, complete = GenreNames(config.genres, config.other), Nobody(config.unknown_artists), True
     with fileio.open(os.path.join(staging, outcome_files.FILE), "wb") as outcomes:
         for item in read_tracks(paths, labels, genres, config.middle):
-            outcomes.write(msgspec.json.encode(_outcome(item, writers, config)) + b"\n")
+            known = nobody.taken_out(item) if isinstance(item, Track) else item
+            outcomes.write(msgspec.json.encode(_outcome(known, writer, config.several_genres)) + b"\n")
             complete = complete and not isinstance(item, Unreadable)
             progress.track_read()
-    for writer in writers.values():
-        writer.close()
+    writer.close()
     if complete:
         with fileio.open(os.path.join(staging, outcome_files.LABELS_FILE), "wb") as file:
             file.write(outcome_files.labels_digest(read_outcomes(staging), labels).encode())
@@ -136,8 +148,8 @@ def _take_name(staging: str, folder: str) -> None:
         fileio.rmtree(staging)
 
 
-class _SplitWriter:
-    """Writes a split's examples."""
+class _ExampleWriter:
+    """Writes a shard's examples."""
 
     def __init__(self, path: str, max_segments: int | None) -> None:
         self._records = tf.io.TFRecordWriter(path)
@@ -154,22 +166,22 @@ class _SplitWriter:
         self._records.close()
 
 
-def _outcome(item: Track | Rejection, writers: Mapping[str, _SplitWriter], config: IngestConfig) -> TrackOutcome:
+def _outcome(item: Track | Rejection, writer: _ExampleWriter, several_genres: SeveralGenres) -> TrackOutcome:
+    if isinstance(item, OfOtherGenre):
+        return TrackOutcome(item.path, item.track_id, item.reason, "other_genre", genre=item.genre)
     if isinstance(item, Rejection):
         return TrackOutcome(item.path, item.track_id, item.reason)
     if not item.genre:
         return TrackOutcome(item.path, item.track_id)
     named = (item.genre, *item.other_genres)
     genres, digest = tuple(dict.fromkeys(named)), item.content_digest()
-    genre = genre_of(named, config.several_genres)
+    genre = genre_of(named, several_genres)
     if not genre:
         return under_several(TrackOutcome(item.path, item.track_id, digest=digest), genres)
-    split = split_of(item, config.split_by)
     return TrackOutcome(
         item.path,
         item.track_id,
-        split=split,
-        index=writers[split].add(replace(item, genre=genre)),
+        index=writer.add(replace(item, genre=genre)),
         genre=genre,
         genres=genres,
         artist=item.artist_key,
@@ -180,26 +192,21 @@ def _outcome(item: Track | Rejection, writers: Mapping[str, _SplitWriter], confi
 
 
 def publish_shard(folder: str, outcomes: Sequence[TrackOutcome], split_uri: Mapping[str, str], name: str) -> None:
-    """Copies a shard's split files to where they are published, without the examples that were rejected since.
+    """Copies a shard's examples to where their splits are published, without those that were left out since.
 
     Args:
         folder: what :func:`ingest_shard` wrote.
-        outcomes: the shard's, after ``decide_repetitions``.
+        outcomes: the shard's, with splits.
         split_uri: each split's folder.
         name: the published files' name.
     """
-    written = read_outcomes(folder)
-    for split, uri in split_uri.items():
-        kept = {outcome.index for outcome in outcomes if outcome.split == split}
-        source, target = os.path.join(folder, split), os.path.join(uri, name)
-        if len(kept) == sum(outcome.split == split for outcome in written):
-            fileio.copy(source, target)
-        else:
-            _copy_records(source, target, kept)
-
-
-def _copy_records(source: str, target: str, kept: set[int]) -> None:
-    with tf.io.TFRecordWriter(target) as writer:
-        for index, record in enumerate(tf.data.TFRecordDataset(source).as_numpy_iterator()):
-            if index in kept:
-                writer.write(record)
+    split_of = {outcome.index: outcome.split for outcome in outcomes if outcome.split}
+    records = tf.data.TFRecordDataset(os.path.join(folder, outcome_files.EXAMPLES_FILE)).as_numpy_iterator()
+    with ExitStack() as stack:
+        writers = {
+            split: stack.enter_context(tf.io.TFRecordWriter(os.path.join(uri, name)))
+            for split, uri in split_uri.items()
+        }
+        for index, record in enumerate(records):
+            if index in split_of:
+                writers[split_of[index]].write(record)

@@ -17,11 +17,15 @@ FILE = "outcomes.jsonl"
 LABELS_FILE = "labels"
 """Beside the outcomes of a shard: the digest of its labels; not there if a file of the shard could not be read."""
 
+EXAMPLES_FILE = "examples"
+"""Beside the outcomes of a shard: its examples, in order."""
+
 CHECKSUMS_FILE = "checksums.json"
 """Beside the outcomes of a shard: the checksums of its other files."""
 
-LeftOut = Literal["rejected", "repeated", "several_genres"]
-"""Why a track is no example: at fault, there once more, or under several genres of which none counts."""
+LeftOut = Literal["rejected", "other_genre", "repeated", "several_genres"]
+"""Why a track is no example: at fault, outside the genre list, there once more, or under several genres of which none
+counts."""
 
 
 class TrackOutcome(msgspec.Struct, frozen=True, gc=False):
@@ -30,8 +34,9 @@ class TrackOutcome(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         reason: why it is left out; empty for an example and for a track without a genre.
         left_out: what kind of reason that is.
-        index: for an example, its place in its split's file of the shard.
-        genre: the one that counts.
+        split: for an example, once the whole catalogue has been read.
+        index: for an example, its place in the file of the shard.
+        genre: the one that counts, or of a track that is left out for it, the one outside the genre list.
         genres: all that it is under, each once; more than one if that had to be decided.
     """
 

@@ -8,12 +8,19 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from components.track_example_gen.outcomes import TrackOutcome
-from components.track_example_gen.splits import SPLITS, TRAIN, SplitBy
+from components.track_example_gen.splits import SPLITS, TEST, TRAIN, VALIDATION, SplitBy
 from components.track_example_gen.unmatched import UnmatchedLabel
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.track import Rejection
 
 _SHOWN = 5
+
+FOLLOWS = {
+    TRAIN: "no model can learn it",
+    VALIDATION: "it has no say in which model is selected and when training ends",
+    TEST: "no score says how well it is recognised",
+}
+"""What follows if a split has no track of a genre."""
 
 
 class IngestSummary(msgspec.Struct, frozen=True):
@@ -26,6 +33,8 @@ class IngestSummary(msgspec.Struct, frozen=True):
         rejected: tracks and files left out for a fault; these and all others that are left out, but for the
             unlabelled, are in ``rejections.jsonl``, each with a reason.
         repeated: tracks left out because they are there once more, under their own or another id.
+        without_artist: examples whose artist is unknown.
+        other_genres: tracks left out for a genre outside the genre list, by genre, the most frequent first.
         several_genres: tracks under several genres, left out or not; they are in ``several_genres.jsonl``.
         read: tracks and files, whatever became of them.
         analysers: examples by what computed their segments.
@@ -50,6 +59,8 @@ class IngestSummary(msgspec.Struct, frozen=True):
     noted: dict[str, int] = {}
     labels_without_track: int = 0
     labels_in_doubt: int = 0
+    without_artist: int = 0
+    other_genres: dict[str, int] = {}
 
     @property
     def tracks(self) -> dict[str, int]:
@@ -57,15 +68,22 @@ class IngestSummary(msgspec.Struct, frozen=True):
         return {split: sum(genres.values()) for split, genres in self.examples.items()}
 
     def gaps(self, genres: Iterable[str]) -> list[str]:
-        """A line for each split in which a genre has no track at all: it is not learned, or not measured, there."""
+        """A line for each split in which a genre has no track at all, with what follows."""
         missing = {split: [genre for genre in genres if genre not in found] for split, found in self.examples.items()}
-        return [f"no track of {', '.join(names)} in {split}" for split, names in missing.items() if names]
+        lines = [
+            f"no track of {', '.join(names)} in {split}: {FOLLOWS[split]}" for split, names in missing.items() if names
+        ]
+        if any(genre in self.examples[TRAIN] for names in missing.values() for genre in names):
+            lines.append("a genre needs at least three artists to be in every split")
+        return lines
 
     def __str__(self) -> str:
         splits = ", ".join(f"{count:,} {split}" for split, count in self.tracks.items())
         left_out = f"{self.unlabelled:,} unlabelled, {self.rejected:,} rejected"
         if self.repeated:
             left_out += f", {self.repeated:,} repeated"
+        if self.other_genres:
+            left_out += f", {sum(self.other_genres.values()):,} of other genres"
         if self.several_genres:
             left_out += f"; {self.several_genres:,} under several genres"
         return f"{sum(self.tracks.values()):,} tracks: {splits}; {left_out}; {self.analysed}"
@@ -76,8 +94,31 @@ class IngestSummary(msgspec.Struct, frozen=True):
         if self.new < self.read:
             told.append(f"{self.new:,} new, {self.read - self.new:,} taken over from earlier runs")
         noted = ", ".join(f"{kind} ({count:,})" for kind, count in self.noted.items())
-        lines = ["; ".join(told), f"sound files used although something is amiss: {noted}" if noted else ""]
+        amiss = f"sound files used although something is amiss: {noted}" if noted else ""
+        lines = ["; ".join(told), amiss, self._of_other_genres(), self.on_artists()]
         return [str(self), *filter(None, lines), *self._unmatched()]
+
+    def on_artists(self) -> str:
+        """What follows where artists are unknown; empty where all are known."""
+        tracks = sum(self.tracks.values())
+        if not self.without_artist:
+            return ""
+        some = f"{self.without_artist:,} of {tracks:,} tracks lack the artist"
+        return (
+            f"{'no track names an artist' if self.without_artist == tracks else some}: each of them is split by itself,"
+            " and scores are also of tracks of artists that a model may have learned from"
+        )
+
+    def _of_other_genres(self) -> str:
+        named = [f"{genre} ({count:,})" for genre, count in list(self.other_genres.items())[:_SHOWN]]
+        more = len(self.other_genres) - len(named)
+        return (
+            f"left out, for their genre is not in the genre list: {', '.join(named)}"
+            + (f" and {more:,} more genres" if more else "")
+            + "; see data.other_genres"
+            if named
+            else ""
+        )
 
     def _unmatched(self) -> list[str]:
         if not self.labels_without_track + self.labels_in_doubt:
@@ -137,6 +178,8 @@ def summarize(
         noted=dict(Counter(item.note.partition(":")[0] for item in notes(examples)).most_common()),
         labels_without_track=sum(not row.fits for row in unmatched),
         labels_in_doubt=sum(bool(row.fits) for row in unmatched),
+        without_artist=sum(not outcome.artist for outcome in examples),
+        other_genres=dict(Counter(each.genre for each in outcomes if each.left_out == "other_genre").most_common()),
     )
 
 
@@ -162,6 +205,16 @@ def several_genres(outcomes: Iterable[TrackOutcome]) -> list[GenresOfTrack]:
         GenresOfTrack(outcome.path, outcome.track_id, outcome.genres, outcome.genre)
         for outcome in outcomes
         if len(outcome.genres) > 1
+    ]
+
+
+def other_genres_rejected(outcomes: Iterable[TrackOutcome]) -> list[TrackOutcome]:
+    """The outcomes, with a genre outside the genre list as a fault."""
+    return [
+        msgspec.structs.replace(outcome, left_out="rejected", genre="")
+        if outcome.left_out == "other_genre"
+        else outcome
+        for outcome in outcomes
     ]
 
 
@@ -204,6 +257,11 @@ def require_usable(
         raise PipelineInputError(
             f"Every track that has a genre, {summary.several_genres:,} of them, is under several, and"
             " data.several_genres = drop leaves those out. Set it to first or majority."
+        )
+    if not sum(summary.tracks.values()) and summary.other_genres:
+        raise PipelineInputError(
+            f"No track has a genre of the genre list: {sum(summary.other_genres.values()):,} are of others, such as"
+            f" {', '.join(list(summary.other_genres)[:_SHOWN])}. Set genres to those that your labels name."
         )
     if not sum(summary.tracks.values()):
         raise PipelineInputError(

@@ -85,7 +85,7 @@ def require_labels_fit(outcomes: Sequence[TrackOutcome], unmatched: Sequence[Unm
         PipelineInputError: no track has a genre, or is left out for it; it shows a row and a track.
     """
     unlabelled = [outcome for outcome in outcomes if not outcome.genres and not outcome.reason]
-    if not unmatched or not unlabelled or any(outcome.genres for outcome in outcomes):
+    if not unmatched or not unlabelled or any(outcome.genres or outcome.genre for outcome in outcomes):
         return
     row, track = unmatched[0], unlabelled[0]
     raise PipelineInputError(
@@ -120,5 +120,5 @@ def _below(folder: str, path: str) -> str:
 
 
 def _unlabelled(outcome: TrackOutcome) -> TrackOutcome:
-    at_fault = outcome.reason and outcome.left_out != "several_genres"
+    at_fault = outcome.reason and outcome.left_out not in ("several_genres", "other_genre")
     return outcome if at_fault else TrackOutcome(outcome.path, outcome.track_id)

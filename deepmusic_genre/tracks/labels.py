@@ -15,6 +15,14 @@ from deepmusic_genre.tracks.label_table import InvalidLabels, decode, table_rows
 from deepmusic_genre.tracks.track import InvalidTrack, Track
 
 
+class OtherGenre(InvalidTrack):
+    """A genre that is not in the genre list: nothing is wrong with the track."""
+
+    def __init__(self, name: str, genres: Iterable[str]) -> None:
+        super().__init__(f"genre {name!r} is not in the genre list ({', '.join(genres)})")
+        self.name = name
+
+
 @dataclass(frozen=True)
 class Label:
     """What a labels file says of a track; every field but the genre may be empty.
@@ -56,7 +64,9 @@ class Labels(dict[str, Label]):
 class GenreNames:
     """Maps the ways a genre is written (``hip_hop``, ``HIPHOP``, ``Hip-Hop``) onto the configured list."""
 
-    def __init__(self, genres: Iterable[str]) -> None:
+    def __init__(self, genres: Iterable[str], other: str | None = None) -> None:
+        """Takes the list, and the genre in it that gathers what labels name outside it; None gathers nothing."""
+        self._other = other
         self._by_key = {genre_key(genre): genre for genre in genres}
 
     def canonical(self, name: str) -> str | None:
@@ -82,14 +92,14 @@ class GenreNames:
         return next((genre for genre in map(self.canonical, parents) if genre), None)
 
     def require(self, name: str) -> str:
-        """The configured spelling of ``name``.
+        """The configured spelling of ``name``, or the genre that gathers the others.
 
         Raises:
-            InvalidTrack: if the genre is not in the list.
+            OtherGenre: if the genre is not in the list, and none gathers it.
         """
-        genre = self.canonical(name)
+        genre = self.canonical(name) or (self._other if genre_key(name) else None)
         if genre is None:
-            raise InvalidTrack(f"genre {name!r} is not in the genre list ({', '.join(self._by_key.values())})")
+            raise OtherGenre(name, self._by_key.values())
         return genre
 
 
@@ -167,7 +177,7 @@ def apply_label(track: Track, label: Label | None, genres: GenreNames) -> Track:
         genres: the genre list.
 
     Raises:
-        InvalidTrack: if a genre is not in the genre list.
+        OtherGenre: if a genre is not in the genre list.
     """
     label = label or Label(track.genre, other_genres=track.other_genres)
     cells = [cell for cell in (label.genre, *label.other_genres) if cell]

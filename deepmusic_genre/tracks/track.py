@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,7 +106,12 @@ class Track:
 
 def artist_key(artist_id: str, artist: str) -> str:
     """What tells artists apart: the id, else the name however it is written; empty where neither is known."""
-    return artist_id or " ".join(artist.casefold().split())
+    return artist_id or folded(artist)
+
+
+def folded(name: str) -> str:
+    """What the ways to write a name have in common, whatever their case, blanks and composed characters."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from components.track_example_gen.ingest import IngestConfig, ingest_shard, publish_shard, read_tracks
-from components.track_example_gen.outcomes import TrackOutcome, read_outcomes
+from components.track_example_gen.outcomes import EXAMPLES_FILE, read_outcomes
 from components.track_example_gen.progress import Progress
 from components.track_example_gen.splits import SPLITS
 from components.track_example_gen.store import ShardStore
@@ -18,7 +19,7 @@ from tests.support.tracks import GENRES, analysis, write_analysis
 
 pytestmark = pytest.mark.fast
 
-CONFIG = IngestConfig(GENRES, "artist", None, "drop")
+CONFIG = IngestConfig(GENRES, None, ("unknown",), None, "drop")
 
 
 def _ids(path: Path) -> list[str]:
@@ -93,10 +94,10 @@ def test_shard_has_a_outcome_a_track_in_order(tmp_path: Path) -> None:
 def test_shards_records_stand_where_the_outcomes_say(tmp_path: Path) -> None:
     # More than the encoder takes at once.
     shard = _shard(tmp_path, _jazz(tmp_path, 70))
-    ids = {split: _ids(shard / split) for split in SPLITS}
+    ids = _ids(shard / EXAMPLES_FILE)
     outcomes = read_outcomes(str(shard))
-    assert [ids[outcome.split][outcome.index] for outcome in outcomes] == [outcome.track_id for outcome in outcomes]
-    assert sum(map(len, ids.values())) == 70
+    assert [ids[outcome.index] for outcome in outcomes] == [outcome.track_id for outcome in outcomes]
+    assert len(ids) == 70
 
 
 def test_whole_shard_is_not_read_again(tmp_path: Path) -> None:
@@ -133,25 +134,47 @@ def test_two_attempts_at_a_shard_do_not_disturb_each_other(tmp_path: Path, dies:
 
     ingest_shard(paths, None, CONFIG, folder, Meanwhile(another))
     assert [outcome.path for outcome in read_outcomes(folder)] == paths
-    assert sorted(track_id for split in SPLITS for track_id in _ids(store / "shard" / split)) == ["0", "1", "2"]
+    assert _ids(store / "shard" / EXAMPLES_FILE) == ["0", "1", "2"]
     left = [path for path in store.iterdir() if path.name != "shard"]
     assert len(left) == dies
     ShardStore(str(store))
     assert [path.name for path in store.iterdir()] == ["shard"]
 
 
-def test_publishing_leaves_out_what_was_rejected_since(tmp_path: Path) -> None:
-    shard = _shard(tmp_path, _jazz(tmp_path, 40))
-    outcomes = read_outcomes(str(shard))
-    rejected = {outcome.track_id for outcome in outcomes if outcome.split == "train"} & {"1", "2", "3", "20", "21"}
-    assert rejected
-    remaining = [
-        TrackOutcome(item.path, item.track_id, "no") if item.track_id in rejected else item for item in outcomes
-    ]
-    before = {split: _ids(shard / split) for split in SPLITS}
+def test_each_example_is_published_in_its_split_and_none_that_was_left_out_since(tmp_path: Path) -> None:
+    shard = _shard(tmp_path, _jazz(tmp_path, 9))
+    splits = dict(zip("012345678", [*SPLITS, "", "train", "", *SPLITS], strict=True))
+    outcomes = [replace(each, split=splits[each.track_id]) for each in read_outcomes(str(shard))]
     split_uri = {split: str(tmp_path / f"out-{split}") for split in SPLITS}
     for uri in split_uri.values():
         Path(uri).mkdir()
-    publish_shard(str(shard), remaining, split_uri, "data")
-    after = {split: _ids(Path(uri) / "data") for split, uri in split_uri.items()}
-    assert after == {split: [item for item in ids if item not in rejected] for split, ids in before.items()}
+    publish_shard(str(shard), outcomes, split_uri, "data")
+    published = {split: _ids(Path(uri) / "data") for split, uri in split_uri.items()}
+    assert published == {split: [name for name, own in splits.items() if own == split] for split in SPLITS}
+
+
+@pytest.mark.parametrize("name", ["Unknown", " UNKNOWN ", "\uff35nknown"])
+def test_artist_called_unknown_is_nobody(tmp_path: Path, name: str) -> None:
+    (path,) = _jazz(tmp_path, 1)
+    labels = Labels({"0": Label("Jazz", "0", artist_id="AR1", artist=name)})
+    ingest_shard([str(path)], labels, CONFIG, str(tmp_path / "shard"), Progress(1))
+    (outcome,) = read_outcomes(str(tmp_path / "shard"))
+    (example,) = records(tmp_path / "shard" / EXAMPLES_FILE)
+    assert outcome.artist == ""
+    assert not any(example.get(feature, [b""])[0] for feature in ("artist", "artist_id"))
+
+
+def test_genre_outside_the_list_is_told_apart_from_a_fault(tmp_path: Path) -> None:
+    (path,) = _jazz(tmp_path, 1)
+    ingest_shard([str(path)], Labels({"0": Label("Polka", "0")}), CONFIG, str(tmp_path / "shard"), Progress(1))
+    (outcome,) = read_outcomes(str(tmp_path / "shard"))
+    assert (outcome.left_out, outcome.genre, outcome.index) == ("other_genre", "Polka", -1)
+    assert "'Polka' is not in the genre list" in outcome.reason
+
+
+def test_genre_other_gathers_what_is_outside_the_list(tmp_path: Path) -> None:
+    config = IngestConfig((*GENRES, "Other"), "Other", (), None, "drop")
+    paths = list(map(str, _jazz(tmp_path, 3)))
+    labels = Labels({"0": Label("Polka", "0"), "1": Label("jazz", "1"), "2": Label("?", "2")})
+    ingest_shard(paths, labels, config, str(tmp_path / "shard"), Progress(1))
+    assert [outcome.genre for outcome in read_outcomes(str(tmp_path / "shard"))] == ["Other", "Jazz", "?"]

@@ -160,7 +160,7 @@ def test_different_analysers_are_mixed_if_the_setting_says_so(tmp_path: Path, mi
 
 def _shard(folder: Path, paths: list[Path]) -> None:
     ingest_shard(
-        [str(path) for path in paths], None, IngestConfig(GENRES, "artist", None, "drop"), str(folder), Progress(1)
+        [str(path) for path in paths], None, IngestConfig(GENRES, None, (), None, "drop"), str(folder), Progress(1)
     )
 
 

@@ -8,6 +8,7 @@ from components.track_example_gen.report import (
     GenresOfTrack,
     IngestSummary,
     notes,
+    other_genres_rejected,
     rejections,
     require_one_analyser,
     require_usable,
@@ -143,7 +144,53 @@ def test_genres_that_a_split_lacks_are_told() -> None:
     summary = IngestSummary(
         {"train": {"Jazz": 3, "Rock": 1}, "validation": {}, "test": {"Rock": 1}}, {}, 0, 0, 0, 0, 5, {}, 5, [0]
     )
-    assert summary.gaps(["Jazz", "Rock"]) == ["no track of Jazz, Rock in validation", "no track of Jazz in test"]
+    assert summary.gaps(["Jazz", "Rock", "Polka"]) == [
+        "no track of Polka in train: no model can learn it",
+        "no track of Jazz, Rock, Polka in validation: it has no say in which model is selected and when training ends",
+        "no track of Jazz, Polka in test: no score says how well it is recognised",
+        "a genre needs at least three artists to be in every split",
+    ]
+
+
+def test_nothing_is_told_of_splits_that_have_every_genre() -> None:
+    assert _summary(8, 2, 2).gaps(["Jazz", "Blues"]) == []
+
+
+@pytest.mark.parametrize(
+    ("unknown", "told"),
+    [
+        (0, ""),
+        (
+            4,
+            "4 of 10 tracks lack the artist: each of them is split by itself, and scores are also of tracks of",
+        ),
+        (10, "no track names an artist: each of them is split by itself, and scores are also of tracks of"),
+    ],
+)
+def test_unknown_artists_are_told_with_what_follows(unknown: int, told: str) -> None:
+    summary = msgspec.structs.replace(_summary(), without_artist=unknown)
+    lines = [line for line in summary.lines() if "split by itself" in line]
+    assert lines == ([f"{told} artists that a model may have learned from"] if told else [])
+
+
+OUTSIDE = TrackOutcome("p", "P", "genre 'Polka' is not in the genre list", "other_genre", genre="Polka")
+
+
+def test_other_genres_are_counted_apart_and_named() -> None:
+    summary = summarize([EXAMPLE, OUTSIDE, OUTSIDE], 3, [0])
+    assert (summary.rejected, summary.unlabelled, summary.other_genres) == (0, 0, {"Polka": 2})
+    assert "0 rejected, 2 of other genres" in str(summary)
+    assert "left out, for their genre is not in the genre list: Polka (2); see data.other_genres" in summary.lines()
+
+
+def test_other_genres_may_be_rejected() -> None:
+    summary = summarize([EXAMPLE, *other_genres_rejected([OUTSIDE, EXAMPLE])], 3, [0])
+    assert (summary.rejected, summary.other_genres) == (1, {})
+
+
+def test_tracks_of_other_genres_alone_are_refused() -> None:
+    with pytest.raises(PipelineInputError, match=r"No track has a genre of the genre list: 2 are of others, .* Polka"):
+        require_usable(summarize([OUTSIDE, OUTSIDE], 2, [0]), [], 0.0, "artist")
 
 
 def test_repetitions_and_several_genres_are_counted_apart_from_rejections() -> None:

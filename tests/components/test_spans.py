@@ -199,7 +199,7 @@ def test_what_changed_is_read_again_with_its_neighbours(tmp_path: Path, change: 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"code_version": "later"}, {"max_segments": 7}, {"split_by": "track"}, {"several_genres": "first"}],
+    [{"code_version": "later"}, {"max_segments": 7}, {"unknown_artists": '["Ann"]'}, {"several_genres": "first"}],
     ids=lambda settings: next(iter(settings)),
 )
 def test_what_decides_on_examples_makes_everything_new(tmp_path: Path, settings: dict[str, Any]) -> None:
@@ -257,13 +257,13 @@ def test_file_that_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
 def test_damaged_shard_is_told_and_read_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data, labels = write_catalogue(tmp_path / "catalogue", 40)
     first = _again(tmp_path, data, labels)
-    shard = min(path for path in tmp_path.glob("*/train") if path.is_file())
+    shard = min(path for path in tmp_path.glob("*/examples") if path.is_file())
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     with caplog.at_level("INFO"):
         second = _again(tmp_path, data, labels)
-    assert f"{shard.parent} is damaged, train has changed; its files are read again" in caplog.text
+    assert f"{shard.parent} is damaged, examples has changed; its files are read again" in caplog.text
     assert second.examples == first.examples
     assert 0 < _new(second) < 40
 

@@ -53,14 +53,38 @@ def test_good_tracks_go_on_and_bad_ones_are_listed_with_reasons(tmp_path: Path, 
     assert reasons["track-000.json.gz"] == "segments[3].pitches[4] = 1.7 is outside [0, 1]"
     assert "truncated" in reasons["track-001.json.gz"]
     assert "'Polka' is not in the genre list" in reasons["track-002.json.gz"]
-    assert run.summary["rejected"] == 3
+    assert (run.summary["rejected"], run.summary["other_genres"]) == (2, {"Polka": 1})
 
 
-def test_too_many_bad_tracks_stop_the_run_naming_them(tmp_path: Path, spoiled: tuple[Path, Path]) -> None:
-    with pytest.raises(PipelineInputError, match="3 of 20 tracks were rejected") as caught:
-        execute(tmp_path, *spoiled, max_rejected_share=0.05)
-    for part in ("track-000.json.gz: segments[3]", "track-001.json.gz: truncated", "track-002.json.gz: genre 'Polka'"):
-        assert part in str(caught.value)
+@pytest.mark.parametrize(("other_genres", "bad"), [("leave_out", 2), ("reject", 3)])
+def test_too_many_bad_tracks_stop_the_run_naming_them(
+    tmp_path: Path, spoiled: tuple[Path, Path], other_genres: str, bad: int
+) -> None:
+    with pytest.raises(PipelineInputError, match=f"{bad} of 20 tracks were rejected") as caught:
+        execute(tmp_path, *spoiled, max_rejected_share=0.05, other_genres=other_genres)
+    parts = ("track-000.json.gz: segments[3]", "track-001.json.gz: truncated", "track-002.json.gz: genre 'Polka'")
+    assert [part in str(caught.value) for part in parts] == [number < bad for number in range(3)]
+
+
+def test_other_genres_stop_no_run(tmp_path: Path) -> None:
+    data, labels = write_catalogue(tmp_path / "catalogue", 60, tracks_per_artist=1)
+    labels.write_text(labels.read_text(encoding="utf-8").replace(",Country", ",Polka"), encoding="utf-8")
+    run = execute(tmp_path, data, labels, max_rejected_share=0)
+    others = run.summary["other_genres"]["Polka"]
+    assert others > 0
+    assert run.count == 60 - others
+
+
+def test_splits_that_were_given_stay(tmp_path: Path) -> None:
+    data, labels = write_catalogue(tmp_path / "catalogue", 60, tracks_per_artist=2)
+    first = execute(tmp_path / "first", data, labels, splits=str(tmp_path / "splits"))
+    for path in sorted(data.iterdir())[::7]:
+        path.unlink()
+    second = execute(tmp_path / "second", data, labels, splits=str(tmp_path / "splits"))
+    assert 0 < second.count < 60
+    for split, examples in second.examples.items():
+        before = {example["track_id"][0] for example in first.examples[split]}
+        assert {example["track_id"][0] for example in examples} <= before
 
 
 def test_stopped_run_leaves_no_examples(tmp_path: Path, spoiled: tuple[Path, Path]) -> None:
@@ -217,7 +241,10 @@ def _component(**settings: Any) -> TrackExampleGen:
         "labels": None,
         "spans": None,
         "store": "/store",
+        "splits": "/splits",
         "genres": GENRES,
+        "other_genres": "leave_out",
+        "unknown_artists": ["?"],
         "split_by": "artist",
         "max_segments": None,
         "max_rejected_share": 0.05,
@@ -243,6 +270,9 @@ def test_component_hands_its_settings_to_the_executor() -> None:
         "labels": None,
         "spans": None,
         "store": "/store",
+        "splits": "/splits",
+        "other_genres": "leave_out",
+        "unknown_artists": '["?"]',
         "split_by": "track",
         "middle": None,
         "max_segments": None,

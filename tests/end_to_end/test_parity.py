@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc
 import httpx
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -20,10 +21,12 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from components.scoring.calibration import with_temperature
 from components.scoring.predictions import load_predictions
-from components.track_example_gen.splits import SPLITS, TEST, TRAIN, VALIDATION, split_of
+from components.track_example_gen.assignment import Assignment, save_assignment
+from components.track_example_gen.splits import SPLITS, TEST, TRAIN, VALIDATION, Group, assign_splits
 from components.trainer.record import VALIDATION_FILE, load_training
 from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
-from deepmusic_genre.tracks.track import ECHO_NEST, N_COEFFICIENTS, Track
+from deepmusic_genre.tracks.track import Track
+from pipeline.create_pipeline import SPLITS_FOLDER
 from serving.serve import MODEL_NAME, development_command
 from tests.conftest import ROOT, artifacts, free_port, run_local
 from tests.support.command import command
@@ -53,7 +56,10 @@ def trained(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Traine
     labels = real_data / "msd_genre" / "labels.csv"
     data = folder / "tracks"
     data.mkdir()
-    for track_id in _chosen(labels):
+    chosen = _chosen(labels)
+    given = msgspec.convert({"tracks": chosen}, Assignment)
+    save_assignment(given, f"{folder}/parity/artifacts/{SPLITS_FOLDER}", "track")
+    for track_id in chosen:
         (data / f"{track_id}.json.gz").symlink_to(real_data / "msd_genre" / "tracks" / f"{track_id}.json.gz")
     result = run_local(
         (
@@ -69,15 +75,17 @@ def trained(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Traine
     return TrainedModel(folder / "parity/pushed", data, own.tracks["track_id"].to_pylist(), own.genres, probabilities)
 
 
-def _chosen(labels: Path) -> list[str]:
-    """Tracks for the three splits: the trainer keeps its answers to the validation split."""
+def _chosen(labels: Path) -> dict[str, str]:
+    """Tracks and their splits, most of the validation split: the trainer keeps its answers to it."""
     by_split: dict[str, dict[str, list[str]]] = {split: defaultdict(list) for split in SPLITS}
     with labels.open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            track = Track(row["track_id"], "", 0.0, np.zeros((1, 2 * N_COEFFICIENTS), np.float32), ECHO_NEST)
-            by_split[split_of(track, "track")][row["genre"]].append(row["track_id"])
+        genre = {Group("track", row["track_id"]): row["genre"] for row in csv.DictReader(file)}
+    split_of = assign_splits({track: {genre[track]: 1} for track in genre}, {})
+    for track, split in split_of.items():
+        by_split[split][genre[track]].append(track.name)
     few = chain.from_iterable(ids[:most] for split, most in _OF_A_GENRE.items() for ids in by_split[split].values())
-    return [*few, *islice(chain.from_iterable(by_split[VALIDATION].values()), TRACKS)]
+    chosen = [*few, *islice(chain.from_iterable(by_split[VALIDATION].values()), TRACKS)]
+    return {track_id: split_of[Group("track", track_id)] for track_id in chosen}
 
 
 def _tracks(trained: TrainedModel) -> list[Track]:

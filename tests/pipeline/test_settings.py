@@ -358,3 +358,17 @@ def test_assignment_without_a_value_is_refused() -> None:
 
 def test_assignment_of_broken_yaml_is_refused() -> None:
     assert "'genres=[Rock' is not YAML" in _fault("genres=[Rock")
+
+
+@pytest.mark.parametrize(
+    ("genres", "expected"), [("[Jazz, Rock]", ("Jazz", "Rock", "Other")), ("[other, Rock]", ("other", "Rock"))]
+)
+def test_gathering_adds_the_genre_other_once(tmp_path: Path, genres: str, expected: tuple[str, ...]) -> None:
+    path = _file(tmp_path, f"genres: {genres}\ndata: {{other_genres: gather}}\n")
+    settings = load_settings(path)
+    assert settings.genres == expected
+    assert type(settings).model_validate(settings.model_dump()).genres == expected
+
+
+def test_genres_are_as_listed_unless_others_are_gathered() -> None:
+    assert "Other" not in load_settings().genres
