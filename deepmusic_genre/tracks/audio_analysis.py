@@ -23,9 +23,23 @@ _Vector = tuple[float, float, float, float, float, float, float, float, float, f
 
 
 class _Segment(msgspec.Struct, gc=False):
-    duration: float
     timbre: _Vector
     pitches: _Vector
+    start: float | None = None
+    duration: float | None = None
+
+
+class _Meta(msgspec.Struct):
+    """What the analyser says of its own work; 0 means that all went well."""
+
+    status_code: int | None = None
+    detailed_status: str | None = None
+
+
+class _ObjectId(msgspec.Struct, rename={"oid": "$oid"}):
+    """An id as MongoDB exports it."""
+
+    oid: str
 
 
 class _TrackInfo(msgspec.Struct):
@@ -47,9 +61,11 @@ class _Crawl(msgspec.Struct):
 
 class _AudioAnalysis(msgspec.Struct):
     segments: list[_Segment]
+    meta: _Meta | None = None
     track: _TrackInfo | None = None
     track_id: str | int | None = None
     id: str | int | None = None
+    object_id: _ObjectId | str | int | None = msgspec.field(default=None, name="_id")
     genre: str | None = None
     # What the original project's array calls it.
     Genre: str | None = None
@@ -71,7 +87,8 @@ _CRAWL_DECODER = msgspec.json.Decoder(_Crawl)
 class AudioAnalysisJson:
     """Reads audio-analysis JSON as Spotify's Web API served it, one a file, or an array of any number of them.
 
-    Only ``segments`` is needed. ``track.duration`` falls back to the segments' sum. An id, a genre, an artist, a title
+    Only ``segments`` is needed, of which only ``timbre`` and ``pitches``. They are put in order of their starts; where
+    they have no durations, the starts tell them. ``track.duration`` falls back to the segments' sum. An id, a genre, an artist, a title
     and an ``analyser`` other than Echo Nest's are taken from where a dump added them: the analysis itself holds none.
     """
 
@@ -125,29 +142,72 @@ def _read_array(path: str, stream: BufferedReader) -> Iterator[Track | Rejection
 
 
 def _track(content: bytes) -> Track:
-    analysis = _decode(content)
-    segments = analysis.segments
-    durations = np.array([segment.duration for segment in segments])
-    matrix = segment_matrix(
-        _matrix([segment.timbre for segment in segments]),
-        _matrix([segment.pitches for segment in segments]),
-        durations,
-    )
+    return _track_of(_decode(content))
+
+
+def _track_of(analysis: _AudioAnalysis) -> Track:
+    _require_success(analysis.meta)
     info = analysis.track or _TrackInfo()
+    matrix, durations = _in_order(analysis.segments, info.duration)
+    total = 0.0 if durations is None else float(durations.sum())
     crawl = _crawl(analysis.crawl)
     artist = crawl.artists[0] if crawl.artists else _Artist()
     return Track(
-        track_id=str(next((found for found in (analysis.track_id, analysis.id, info.id) if found is not None), "")),
+        track_id=_id(analysis, info),
         source=ANALYSIS_NAME,
-        duration=float(durations.sum()) if info.duration is None else info.duration,
+        duration=total if info.duration is None else info.duration,
         segments=matrix,
         artist_id=analysis.artist_id or artist.id or "",
         artist=analysis.artist or artist.name or "",
         title=analysis.title or crawl.title or "",
         genre=analysis.genre or analysis.Genre or "",
         analyser=analysis.analyser or ECHO_NEST,
-        durations=durations[: len(matrix)],
+        durations=durations,
     )
+
+
+def _require_success(meta: _Meta | None) -> None:
+    if meta and meta.status_code:
+        said = f" ({meta.detailed_status})" if meta.detailed_status else ""
+        raise InvalidTrack(f"the analysis says of itself that it failed: meta.status_code is {meta.status_code}{said}")
+
+
+def _id(analysis: _AudioAnalysis, info: _TrackInfo) -> str:
+    own = analysis.object_id.oid if isinstance(analysis.object_id, _ObjectId) else analysis.object_id
+    return str(next((found for found in (analysis.track_id, analysis.id, info.id, own) if found is not None), ""))
+
+
+def _in_order(
+    segments: list[_Segment], track_duration: float | None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64] | None]:
+    """The segments in order of their starts, and their durations: None where neither these nor the starts are said."""
+    durations = _known([segment.duration for segment in segments])
+    matrix = segment_matrix(
+        _matrix([segment.timbre for segment in segments]),
+        _matrix([segment.pitches for segment in segments]),
+        durations,
+    )
+    # What is beyond the matrix is padding, whose starts say nothing.
+    starts = _known([segment.start for segment in segments[: len(matrix)]])
+    durations = None if durations is None else durations[: len(matrix)]
+    if starts is None:
+        return matrix, durations
+    if (np.diff(starts) < 0).any():
+        order = np.argsort(starts, kind="stable")
+        matrix, starts = matrix[order], starts[order]
+        durations = None if durations is None else durations[order]
+    return matrix, _differences(starts, track_duration) if durations is None else durations
+
+
+def _known(values: list[float | None]) -> npt.NDArray[np.float64] | None:
+    return None if None in values else np.array(values, np.float64)
+
+
+def _differences(starts: npt.NDArray[np.float64], track_duration: float | None) -> npt.NDArray[np.float64]:
+    """Durations by the starts; the last segment runs to the track's end, else it is as long as the median one."""
+    between = np.diff(starts)
+    last = float(np.median(between)) if track_duration is None else max(track_duration - starts[-1], 0.0)
+    return np.append(between, last)
 
 
 def _crawl(content: msgspec.Raw) -> _Crawl:
