@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from io import BufferedReader
 from itertools import chain
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from deepmusic_genre.tracks import analysis_forms
 from deepmusic_genre.tracks.json_array import elements
 from deepmusic_genre.tracks.source import read_bounded, require_bounded
 from deepmusic_genre.tracks.streams import GZIP_ERRORS, decompressed, first_letter
@@ -88,8 +89,9 @@ class AudioAnalysisJson:
     """Reads audio-analysis JSON as Spotify's Web API served it, one a file, or an array of any number of them.
 
     Only ``segments`` is needed, of which only ``timbre`` and ``pitches``. They are put in order of their starts; where
-    they have no durations, the starts tell them. ``track.duration`` falls back to the segments' sum. An id, a genre, an artist, a title
-    and an ``analyser`` other than Echo Nest's are taken from where a dump added them: the analysis itself holds none.
+    they have no durations, the starts tell them. ``track.duration`` falls back to the segments' sum. An id, a genre,
+    an artist, a title and an ``analyser`` other than Echo Nest's are taken from where a dump added them: the analysis
+    itself holds none. For other forms see :mod:`~.analysis_forms`.
     """
 
     name = ANALYSIS_NAME
@@ -102,47 +104,98 @@ class AudioAnalysisJson:
             if first_letter(content) == b"[":
                 yield from _read_array(path, content)
             else:
-                yield _track(read_bounded(content))
+                yield from _read_text(read_bounded(content), path)
         except InvalidTrack as error:
             yield Rejection(path, str(error))
         except GZIP_ERRORS as error:
             yield Rejection(path, f"truncated or damaged gzip: {error}")
 
 
-def read_record(content: bytes, path: str) -> Track | Rejection:
-    """Reads one of the many analyses of a file.
+def read_records(content: bytes, path: str) -> Iterator[Track | Rejection]:
+    """Reads one of the many analyses of a file, which may itself hold several.
 
     Args:
         content: its JSON.
         path: where it stands.
 
-    Returns:
+    Yields:
         A track, which if it names no id is called by its content's hash: where it stands changes when the dump is made
         again, and a track that changed its id could change its split. Or the reason why there is none.
     """
     try:
         require_bounded(len(content))
-        track = _track(content)
+        for item in _read_text(content, path):
+            yield _named(item, path) if isinstance(item, Track) else item
     except InvalidTrack as error:
-        return Rejection(path, str(error))
-    return replace(track, track_id=track.track_id or track.content_digest(), path=path)
+        yield Rejection(path, str(error))
+
+
+def _named(track: Track, path: str) -> Track:
+    return replace(track, track_id=track.track_id or track.content_digest(), path=track.path or path)
+
+
+def _read_text(content: bytes, path: str) -> Iterator[Track | Rejection]:
+    """Reads a text that holds one analysis, or several keyed by ids or in a wrapper.
+
+    Raises:
+        InvalidTrack: it holds none.
+    """
+    content = content.removeprefix(codecs.BOM_UTF8)
+    try:
+        analysis = _DECODER.decode(content)
+    except msgspec.ValidationError as error:
+        yield from _read_other_form(content, path, error)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidTrack(_json_fault(content) or f"not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise InvalidTrack("not an audio analysis: its JSON is nested too deeply") from error
+    else:
+        yield _track_of(analysis)
+
+
+def _read_other_form(content: bytes, path: str, fault: msgspec.ValidationError) -> Iterator[Track | Rejection]:
+    try:
+        found = analysis_forms.find(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidTrack(_json_fault(content) or f"not an audio analysis: {fault}") from fault
+    if not found:
+        raise InvalidTrack(f"not an audio analysis: {fault}") from fault
+    if len(found) == 1:
+        yield _converted(found[0].fields)
+        return
+    for item in found:
+        place = f"{path}{item.place}"
+        try:
+            yield _named(_converted(item.fields), place)
+        except InvalidTrack as error:
+            yield Rejection(place, str(error), str(item.fields.get("track_id", "")))
+
+
+def _converted(fields: dict[str, Any]) -> Track:
+    try:
+        return _track_of(msgspec.convert(fields, _AudioAnalysis))
+    except msgspec.ValidationError as error:
+        raise InvalidTrack(f"not an audio analysis: {error}") from error
+
+
+def _json_fault(content: bytes) -> str:
+    if _NOT_A_NUMBER.search(content):
+        return "it holds NaN or Infinity, which are neither JSON nor an analysis's values"
+    form = analysis_forms.layout(content)
+    return f"it is {form}" if form else ""
 
 
 def _read_array(path: str, stream: BufferedReader) -> Iterator[Track | Rejection]:
     count = 0
     try:
         for count, content in enumerate(elements(stream), 1):
-            yield read_record(content, f"{path}[{count - 1}]")
+            yield from read_records(content, f"{path}[{count - 1}]")
     except InvalidTrack as error:
         raise InvalidTrack(f"{error}, after {count:,} analyses") from error
     except GZIP_ERRORS as error:
         raise InvalidTrack(f"truncated or damaged gzip after {count:,} analyses: {error}") from error
     if not count:
         raise InvalidTrack("an empty array")
-
-
-def _track(content: bytes) -> Track:
-    return _track_of(_decode(content))
 
 
 def _track_of(analysis: _AudioAnalysis) -> Track:
@@ -215,19 +268,6 @@ def _crawl(content: msgspec.Raw) -> _Crawl:
         return _CRAWL_DECODER.decode(content) if bytes(content) else _Crawl()
     except msgspec.DecodeError:
         return _Crawl()  # Another program's, of that name: no reason to do without the track.
-
-
-def _decode(content: bytes) -> _AudioAnalysis:
-    try:
-        return _DECODER.decode(content.removeprefix(codecs.BOM_UTF8))
-    except msgspec.ValidationError as error:
-        raise InvalidTrack(f"not an audio analysis: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        if _NOT_A_NUMBER.search(content):
-            raise InvalidTrack("it holds NaN or Infinity, which are neither JSON nor an analysis's values") from error
-        raise InvalidTrack(f"not valid JSON: {error}") from error
-    except RecursionError as error:
-        raise InvalidTrack("not an audio analysis: its JSON is nested too deeply") from error
 
 
 def _matrix(vectors: list[_Vector]) -> npt.NDArray[np.float32]:

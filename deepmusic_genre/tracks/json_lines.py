@@ -7,7 +7,7 @@ from io import BufferedReader
 from typing import BinaryIO
 
 from deepmusic_genre.tracks import source
-from deepmusic_genre.tracks.audio_analysis import ANALYSIS_NAME, read_record
+from deepmusic_genre.tracks.audio_analysis import ANALYSIS_NAME, read_records
 from deepmusic_genre.tracks.streams import GZIP_ERRORS, decompressed
 from deepmusic_genre.tracks.track import InvalidTrack, Rejection, Track
 
@@ -32,7 +32,7 @@ class JsonLines:
             for number, line in enumerate(_lines(decompressed(stream)), 1):
                 if not line.isspace():
                     empty = False
-                    yield read_record(line, f"{path}:{number}")
+                    yield from read_records(line, f"{path}:{number}")
         except InvalidTrack as error:
             yield Rejection(path, f"{error}, after line {number:,}")
         except GZIP_ERRORS as error:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -100,3 +101,126 @@ def test_analysis_that_says_that_it_failed_is_rejected_with_its_reason() -> None
     assert _track({**_timed(), "meta": {"status_code": 0, "detailed_status": "OK"}}).num_segments == 6
     reason = _reason({**_timed(), "meta": {"status_code": 3, "detailed_status": "failed"}})
     assert reason == "the analysis says of itself that it failed: meta.status_code is 3 (failed)"
+
+
+# Forms
+
+
+def test_analysis_in_a_wrapper_has_the_wrappers_facts() -> None:
+    value = _timed()
+    track = _track({"id": "A", "name": "Song", "genre": "Jazz", "artists": [{"name": "Ann", "id": "7"}], "data": value})
+    np.testing.assert_array_equal(track.segments, segments_of(value))
+    facts = (track.track_id, track.title, track.genre, track.artist, track.artist_id)
+    assert facts == ("A", "Song", "Jazz", "Ann", "7")
+    assert durations_of(track) == [0.25] * 6
+
+
+def test_wrappers_may_be_four_levels_deep_and_the_nearest_one_counts() -> None:
+    inner = {"id": "A", "title": "Song", "artist": "Ann", "analysis": _timed()}
+    track = _track({"id": "request", "response": {"status": {"code": 0}, "body": {"track": inner}}})
+    assert (track.track_id, track.title, track.artist) == ("A", "Song", "Ann")
+    assert "missing required field `segments`" in _reason({"a": {"b": {"c": {"d": {"e": _timed()}}}}})
+
+
+def test_facts_beside_the_analysis_are_its_own() -> None:
+    track = _track({"track": {"id": "A", "name": "Song"}, "audio_analysis": _timed()})
+    assert (track.track_id, track.title) == ("A", "Song")
+
+
+def test_every_analysis_of_a_wrapper_has_its_own_facts_and_none_of_the_wrappers() -> None:
+    bad = _timed()
+    bad["segments"][1]["pitches"][2] = 7
+    items = _items({"id": "list", "items": [{"id": "A", "analysis": _timed()}, {"id": "B", "analysis": bad}, _timed()]})
+    assert [item.track_id for item in items] == ["A", "B", items[2].track_id]
+    assert items[2].track_id not in ("list", "")
+    assert isinstance(items[1], Rejection)
+    assert items[1].reason == "segments[1].pitches[2] = 7 is outside [0, 1]"
+    assert items[1].path == "folder/file.json[items][1][analysis]"
+
+
+@pytest.mark.parametrize("ids", [["made-up-5"], ["A", "B"]])
+def test_keys_are_ids(ids: list[str]) -> None:
+    dump = {name: _timed(seed=seed) for seed, name in enumerate(ids)}
+    assert [track.track_id for track in _tracks(dump)] == ids
+    assert [track.track_id for track in _tracks([dump])] == ids
+
+
+def test_keys_that_only_count_are_no_ids() -> None:
+    first, second = _tracks({"0": _timed(), "1": _timed(seed=1)})
+    assert {first.track_id, second.track_id}.isdisjoint({"0", "1"})
+
+
+def test_table_kept_as_columns_is_read_row_by_row() -> None:
+    values = [_timed(seed=seed) for seed in range(2)]
+    table = {
+        "track_id": {"0": "A", "1": "B"},
+        "segments": {str(i): value["segments"] for i, value in enumerate(values)},
+    }
+    lists = {"track_id": ["A", "B"], "segments": [value["segments"] for value in values]}
+    for form in (table, lists):
+        tracks = _tracks(form)
+        assert [track.track_id for track in tracks] == ["A", "B"]
+        for track, value in zip(tracks, values, strict=True):
+            np.testing.assert_array_equal(track.segments, segments_of(value))
+
+
+def test_scalars_that_r_writes_as_lists_of_one_are_read() -> None:
+    value = _timed()
+    segments = [
+        {name: of if isinstance(of, list) else [of] for name, of in segment.items()} for segment in value["segments"]
+    ]
+    for form in (segments, value["segments"]):
+        track = _track({"track_id": ["A"], "track": {"duration": [1.35]}, "segments": form})
+        np.testing.assert_array_equal(track.segments, segments_of(value))
+        assert (track.track_id, track.duration, durations_of(track)) == ("A", 1.35, [0.25] * 6)
+
+
+def test_segments_kept_as_columns_are_read() -> None:
+    value = _timed()
+    columns = {name: [segment[name] for segment in value["segments"]] for name in ("start", "timbre", "pitches")}
+    for form in ({"segments": columns}, {"id": "A", **columns}):
+        np.testing.assert_array_equal(_track(form).segments, segments_of(value))
+    assert "differ in length" in _reason({"segments": {**columns, "start": [0.0]}})
+
+
+def test_text_in_text_is_read() -> None:
+    value = _timed()
+    for form in ({"track_id": "A", "segments": json.dumps(value["segments"])}, json.dumps({"track_id": "A", **value})):
+        track = _track(form)
+        np.testing.assert_array_equal(track.segments, segments_of(value))
+        assert track.track_id == "A"
+
+
+def test_numbers_and_ids_of_mongodb_are_read() -> None:
+    value = _timed()
+    segments = [
+        {**segment, "timbre": [{"$numberDouble": str(number)} for number in segment["timbre"]]}
+        for segment in value["segments"]
+    ]
+    for form in (segments, value["segments"]):
+        track = _track({"_id": {"$oid": "A"}, "segments": form})
+        np.testing.assert_array_equal(track.segments, segments_of(value))
+        assert track.track_id == "A"
+    segments[0]["timbre"][3] = {"$numberDouble": "many"}
+    assert _reason({"segments": segments}) == "$numberDouble is 'many', not a number"
+
+
+def test_failed_analysis_in_a_wrapper_is_rejected() -> None:
+    assert "it failed" in _reason({"id": "A", "analysis": {**_timed(), "meta": {"status_code": [3]}}})
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (str(_timed()).encode(), "Python's repr, not JSON: read it with ast.literal_eval"),
+        (b"<!DOCTYPE html><html></html>", "a web page or XML"),
+        (b'{"segments": []}\n{"segments": []}\n', "as JSON lines, with the ending .jsonl"),
+        (b'callback({"segments": []})', "JSONP, not JSON"),
+        (b'{"error": {"status": 404, "message": "analysis not found"}}', "a service's error .*: analysis not found"),
+        (b'{"danceability": 0.5, "energy": 0.1}', "Spotify's audio features"),
+    ],
+)
+def test_what_cannot_be_read_is_named(content: bytes, reason: str) -> None:
+    (item,) = _items(content)
+    assert isinstance(item, Rejection)
+    assert re.search(reason, item.reason), item.reason
