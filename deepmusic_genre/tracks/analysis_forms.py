@@ -34,7 +34,7 @@ _MONGO_NUMBERS = ("$numberDouble", "$numberInt", "$numberLong", "$numberDecimal"
 _LAYOUTS = (
     (
         re.compile(rb"\s*[\[{(]\s*'"),
-        "Python's repr, not JSON: read it with ast.literal_eval and write it with json.dump",
+        "Python's repr, not JSON: read it with ast.literal_eval, write it with json.dump",
     ),
     (re.compile(rb"\s*<"), "a web page or XML, not JSON: fetch the analysis again, as JSON"),
     (
@@ -124,9 +124,8 @@ def _below(value: dict[str, Any], keys: tuple[str | int, ...], levels: int) -> I
         return
     numbered = list(parts) == [str(index) for index in range(len(parts))]
     for key, found in parts.items():
-        if len(found) == 1 and not numbered:
-            found = [replace(found[0], fields={"track_id": key, **found[0].fields})]
-        yield from found
+        named = {"track_id": key} if len(found) == 1 and not numbered else {}
+        yield from (replace(item, fields={**named, **item.fields}) for item in found)
 
 
 def _rows(value: dict[str, Any]) -> list[tuple[str | int, dict[str, Any]]] | None:

@@ -1,4 +1,4 @@
-"""Spotify's (and Echo Nest's) audio-analysis JSON: one file a track or an array of them, plain or gzipped."""
+"""Spotify's (and Echo Nest's) audio-analysis JSON: one file a track or an array of them, plain or compressed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from deepmusic_genre.tracks import analysis_forms
 from deepmusic_genre.tracks.json_array import elements
 from deepmusic_genre.tracks.source import read_bounded, require_bounded
-from deepmusic_genre.tracks.streams import GZIP_ERRORS, decompressed, first_letter
+from deepmusic_genre.tracks.streams import GZIP_ERRORS, first_letter, text_of, with_compressions
 from deepmusic_genre.tracks.track import ECHO_NEST, N_COEFFICIENTS, InvalidTrack, Rejection, Track, segment_matrix
 
 _Vector = tuple[float, float, float, float, float, float, float, float, float, float, float, float]
@@ -95,12 +95,12 @@ class AudioAnalysisJson:
     """
 
     name = ANALYSIS_NAME
-    suffixes = (".json", ".json.gz")
+    suffixes = with_compressions(".json")
 
     def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
         """Yields the file's track or each of its tracks, or rejections; see :class:`~.source.Source`."""
         try:
-            content = decompressed(stream)
+            content = text_of(stream)
             if first_letter(content) == b"[":
                 yield from _read_array(path, content)
             else:

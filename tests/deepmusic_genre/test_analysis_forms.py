@@ -1,11 +1,17 @@
 """Tests of the forms in which catalogues hold audio analyses that are not as Spotify served them."""
 
+import bz2
+import codecs
 import io
 import json
+import lzma
 import re
+import tarfile
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from deepmusic_genre.tracks.registry import read
@@ -224,3 +230,77 @@ def test_what_cannot_be_read_is_named(content: bytes, reason: str) -> None:
     (item,) = _items(content)
     assert isinstance(item, Rejection)
     assert re.search(reason, item.reason), item.reason
+
+
+# Compressions and encodings
+
+
+def _zstd(content: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(content)
+    return bytes(sink.getvalue())
+
+
+PACKINGS = pytest.mark.parametrize(("ending", "pack"), [("bz2", bz2.compress), ("xz", lzma.compress), ("zst", _zstd)])
+Pack = Callable[[bytes], bytes]
+
+
+@PACKINGS
+def test_compressed_analyses_are_read(ending: str, pack: Pack) -> None:
+    content = json.dumps(_timed()).encode()
+    for name, text in (("json", content), ("jsonl", content + b"\n")):
+        track = _track(pack(text), f"folder/file.{name}.{ending}")
+        np.testing.assert_array_equal(track.segments, segments_of(_timed()))
+        assert track.track_id == ("file" if name == "json" else track.content_digest())
+
+
+@PACKINGS
+def test_compressed_files_of_several_parts_are_read_whole(ending: str, pack: Pack) -> None:
+    lines = [json.dumps(_timed(seed=seed)).encode() + b"\n" for seed in range(2)]
+    assert len(_tracks(b"".join(pack(line) for line in lines), f"a.jsonl.{ending}")) == 2
+
+
+@PACKINGS
+def test_compressed_archives_are_read(ending: str, pack: Pack) -> None:
+    sink, content = io.BytesIO(), json.dumps(_timed()).encode()
+    with tarfile.open(fileobj=sink, mode="w") as archive:
+        member = tarfile.TarInfo("Jazz/a.json")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    assert _track(pack(sink.getvalue()), f"a.tar.{ending}").path == f"a.tar.{ending}!/Jazz/a.json"
+
+
+@PACKINGS
+def test_damaged_compression_is_rejected_by_its_name(ending: str, pack: Pack) -> None:
+    kind = {"bz2": "bzip2", "xz": "xz", "zst": "zstd"}[ending]
+    packed = pack(json.dumps(_timed()).encode())
+    flipped = packed[:40] + bytes([packed[40] ^ 0xFF]) + packed[41:]
+    for content in (packed[:-20], packed[:8], flipped[:-1]):
+        (item,) = _items(content, f"a.json.{ending}")
+        assert isinstance(item, Rejection)
+        assert f"truncated or damaged {kind}" in item.reason
+
+
+@PACKINGS
+def test_compressed_bomb_is_rejected(monkeypatch: pytest.MonkeyPatch, ending: str, pack: Pack) -> None:
+    monkeypatch.setattr("deepmusic_genre.tracks.source.MAX_ANALYSIS_BYTES", 1 << 20)
+    (item,) = _items(pack((b" " * 1000 + b"\n") * 20_000), f"a.jsonl.{ending}")
+    assert isinstance(item, Rejection)
+    assert "decompression bomb" in item.reason
+
+
+@pytest.mark.parametrize("mark", [True, False], ids=["marked", "unmarked"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-8"])
+def test_encodings_are_told_by_the_first_bytes(encoding: str, mark: bool) -> None:
+    text = ("\ufeff" if mark else "") + json.dumps({"title": "Ä𝄞", **_timed()}, ensure_ascii=False)
+    for name, content in (("a.json", text), ("a.jsonl", f"{text}\n\n"), ("a.json", text[:mark] + f"[{text[mark:]}]")):
+        track = _track(content.encode(encoding), name)
+        np.testing.assert_array_equal(track.segments, segments_of(_timed()))
+        assert track.title == "Ä𝄞"
+
+
+def test_utf16_that_ends_within_a_letter_is_rejected() -> None:
+    (item,) = _items(codecs.BOM_UTF16_LE + json.dumps(_timed()).encode("utf-16-le") + b"x")
+    assert isinstance(item, Rejection)
+    assert "not valid UTF-16" in item.reason
