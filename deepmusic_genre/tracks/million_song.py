@@ -5,7 +5,6 @@ Bertin-Mahieux, Ellis, Whitman, Lamere: The Million Song Dataset, ISMIR 2011.
 
 from __future__ import annotations
 
-import io
 import math
 import operator
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
-from deepmusic_genre.tracks.source import MAX_ANALYSIS_BYTES, read_bounded
+from deepmusic_genre.tracks.source import MAX_ANALYSIS_BYTES, seekable
 from deepmusic_genre.tracks.streams import require_ratio
 from deepmusic_genre.tracks.track import ECHO_NEST, N_COEFFICIENTS, InvalidTrack, Rejection, Track, segment_matrix
 
@@ -36,7 +35,7 @@ class MillionSongH5:
     def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
         """Yields each of the file's tracks, or its rejection; see :class:`deepmusic_genre.tracks.source.Source`."""
         try:
-            with h5py.File(_seekable(stream), "r") as file:
+            with h5py.File(seekable(stream), "r") as file:
                 yield from self._tracks(path, file)
         except InvalidTrack as error:
             yield Rejection(path, str(error))
@@ -83,12 +82,6 @@ class MillionSongH5:
             title=_text(meta["title"]),
             durations=durations[: len(matrix)],
         )
-
-
-def _seekable(stream: BinaryIO) -> BinaryIO:
-    """A file of the local disk as it is, of any size; what anything else holds, in memory."""
-    is_local = isinstance(getattr(stream, "raw", stream), io.FileIO)
-    return stream if is_local else io.BytesIO(read_bounded(stream))
 
 
 def _require_datasets(file: h5py.File) -> None:
