@@ -58,9 +58,10 @@ def _rows(archive: zipfile.ZipFile, name: str) -> Iterator[Any]:
     member = archive.getinfo(f"{name}.npy")
     require_ratio(member.file_size, member.compress_size)
     with archive.open(member) as stream:
-        if np.lib.format.read_magic(stream) != (1, 0):
+        # The type stubs have no types for these two.
+        if np.lib.format.read_magic(stream) != (1, 0):  # type: ignore[no-untyped-call]
             raise InvalidTrack(f"{name} is of a form of .npy that is not read")
-        shape, is_fortran, kind = np.lib.format.read_array_header_1_0(stream)
+        shape, is_fortran, kind = np.lib.format.read_array_header_1_0(stream)  # type: ignore[no-untyped-call]
         if kind.hasobject:
             raise InvalidTrack(f"{name} holds Python objects, which are not read: save it as an array of dtype str")
         if is_fortran or not shape:
