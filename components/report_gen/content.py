@@ -96,9 +96,22 @@ class ReliabilityBin(msgspec.Struct, frozen=True):
 
 
 class Calibration(msgspec.Struct, frozen=True):
-    """How far probabilities can be believed: the expected calibration error, and the bins that it is made of."""
+    """How far probabilities can be believed.
+
+    Attributes:
+        error: the expected calibration error.
+        by_chance: what it would be without any fault, on so many tracks.
+        gap: mean confidence less accuracy.
+        log_loss: in nats.
+        surest: how often the surest answers are right, by their share of all answers.
+        bins: what the error is made of.
+    """
 
     error: float
+    by_chance: float
+    gap: Estimate
+    log_loss: float
+    surest: dict[str, float]
     bins: list[ReliabilityBin]
 
 

@@ -151,7 +151,7 @@ def coefficient(name: str, genres: dict[str, list[float]]) -> str:
         axes.set_position((names / _WIDTH, 0.3 / height, 0.95 - names / _WIDTH, 1 - 0.6 / height))
 
     label = f"{name} by genre: median, quartiles, 5 to 95 percent"
-    return _svg(draw, label, size=(_WIDTH, height), layout="none")
+    return _svg(draw, label, size=(_WIDTH, height), layout=None)
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
@@ -165,7 +165,7 @@ def _svg(
     label: str,
     height: int | None = None,
     size: tuple[float, float] | None = None,
-    layout: Literal["constrained", "none"] = "constrained",
+    layout: Literal["constrained"] | None = "constrained",
 ) -> str:
     """Draws into a panel of so many rows, of a size in inches, or of the usual one; the label is for screen readers."""
     width, inches = size or (_WIDTH, 2.6 if height is None else 0.7 + _ROW * height)

@@ -123,7 +123,7 @@ def _models(
                 training=training,
                 validation=candidate,
                 test=score(candidate.model, predictions, bootstrap),
-                uncalibrated=uncalibrated(predictions, training.temperature),
+                uncalibrated=uncalibrated(predictions, training.temperature, bootstrap.confidence),
                 change=change(predictions, baseline, bootstrap) if baseline else None,
                 mistakes=mistakes(predictions, _MISTAKES),
                 slices=slices.get(candidate.model, {}),

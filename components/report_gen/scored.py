@@ -16,7 +16,15 @@ from components.report_gen.content import (
     ReliabilityBin,
     Scores,
 )
-from components.scoring.calibration import calibration_bins, expected_calibration_error, with_temperature
+from components.scoring.calibration import (
+    accuracy_of_surest,
+    calibration_bins,
+    confidence_gap,
+    error_by_chance,
+    expected_calibration_error,
+    log_loss,
+    with_temperature,
+)
 from components.scoring.predictions import Predictions
 from components.scoring.scores import (
     Bootstrap,
@@ -29,6 +37,8 @@ from components.scoring.scores import (
     macro_f1,
     majority_share,
 )
+
+_COVERAGES = (1.0, 0.75, 0.5, 0.25)
 
 
 def score(model: str, predictions: Predictions, bootstrap: Bootstrap) -> Scores:
@@ -46,13 +56,14 @@ def score(model: str, predictions: Predictions, bootstrap: Bootstrap) -> Scores:
         macro_average=macro,
         weighted_average=weighted,
         confusion=confusion.astype(int).tolist(),
-        calibration=_calibration(predictions.probabilities, predictions.actual),
+        calibration=_calibration(predictions.probabilities, predictions.actual, bootstrap.confidence),
     )
 
 
-def uncalibrated(predictions: Predictions, temperature: float) -> Calibration:
+def uncalibrated(predictions: Predictions, temperature: float, confidence: float) -> Calibration:
     """The calibration of the probabilities before they were scaled by ``temperature``."""
-    return _calibration(with_temperature(predictions.probabilities, 1 / temperature), predictions.actual)
+    raw = with_temperature(predictions.probabilities, 1 / temperature)
+    return _calibration(raw, predictions.actual, confidence)
 
 
 def change(new: Predictions, old: Predictions, bootstrap: Bootstrap) -> Change:
@@ -107,9 +118,13 @@ def _averages(confusion: Confusion) -> tuple[Average, Average]:
     )
 
 
-def _calibration(probabilities: npt.NDArray[np.floating[Any]], actual: Indices) -> Calibration:
+def _calibration(probabilities: npt.NDArray[np.floating[Any]], actual: Indices, confidence: float) -> Calibration:
     bins = calibration_bins(probabilities, actual)
     return Calibration(
         expected_calibration_error(probabilities, actual),
+        error_by_chance(probabilities),
+        confidence_gap(probabilities, actual, confidence),
+        log_loss(probabilities, actual),
+        {f"{share:.0%}": accuracy_of_surest(probabilities, actual, share) for share in _COVERAGES},
         [ReliabilityBin(int(tracks), float(sure), float(right)) for tracks, sure, right in bins],
     )

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
+from scipy.stats import norm
 
-from components.scoring.scores import Floats, Indices
+from components.scoring.scores import Estimate, Floats, Indices
 
 BINS = 15
 """Equal widths of probability that answers are put into, as in Guo et al., 2017."""
@@ -17,6 +18,7 @@ BINS = 15
 _LARGEST = 20.0
 _PRIOR_DEVIATION = 0.5
 _HANDFUL = 20
+_SIMULATIONS = 200
 SMALLEST_PROBABILITY = 1e-30
 """What stands in for zero where a logarithm is taken."""
 
@@ -114,3 +116,40 @@ def expected_calibration_error(probabilities: npt.NDArray[Any], actual: Indices)
     if not filled.any():
         return float("nan")
     return float(np.average(np.abs(sure - right)[filled], weights=counts[filled]))
+
+
+def error_by_chance(probabilities: npt.NDArray[Any]) -> float:
+    """The expected calibration error that probabilities without any fault would show on so many tracks, 0..1.
+
+    The mean over simulations in which each answer is right with the probability that it states (consistency sampling:
+    Bröcker, Smith, Weather and Forecasting 22, 2007). NaN without tracks.
+    """
+    sure = probabilities.max(axis=1)
+    place = np.minimum((sure * BINS).astype(int), BINS - 1)
+    rng = np.random.default_rng(0)
+    excess = (np.bincount(place, (rng.random(len(sure)) < sure) - sure, BINS) for _ in range(_SIMULATIONS))
+    return float(np.mean([np.abs(each).sum() for each in excess])) / len(sure) if len(sure) else float("nan")
+
+
+def confidence_gap(probabilities: npt.NDArray[Any], actual: Indices, confidence: float) -> Estimate:
+    """How sure the answers are on average, less how often they are right: -1..1, above 0 for a model that is too sure.
+
+    With a normal interval; NaN without tracks.
+    """
+    gaps = probabilities.max(axis=1) - (probabilities.argmax(axis=1) == actual)
+    if not len(gaps):
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    width = norm.ppf((1 + confidence) / 2) * gaps.std() / np.sqrt(len(gaps))
+    return Estimate(float(gaps.mean()), float(gaps.mean() - width), float(gaps.mean() + width))
+
+
+def log_loss(probabilities: npt.NDArray[Any], actual: Indices) -> float:
+    """The mean surprise at the tracks' genres, in nats; NaN without tracks."""
+    own = probabilities[np.arange(len(actual)), actual]
+    return float(-np.log(np.maximum(own, SMALLEST_PROBABILITY)).mean()) if len(own) else float("nan")
+
+
+def accuracy_of_surest(probabilities: npt.NDArray[Any], actual: Indices, share: float) -> float:
+    """How often the surest answers are right, 0..1; ``share`` of all answers, one at least. NaN without tracks."""
+    right = (probabilities.argmax(axis=1) == actual)[np.argsort(-probabilities.max(axis=1), kind="stable")]
+    return float(right[: max(1, round(share * len(right)))].mean()) if len(right) else float("nan")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from uuid import uuid4
 
 import msgspec
@@ -14,7 +15,7 @@ import tensorflow as tf
 from components.storage.checksums import checksums
 from components.storage.files import fileio
 from components.storage.json_files import write_json
-from components.storage.places import move
+from components.storage.places import is_remote, move
 from components.track_example_gen import outcomes as outcome_files
 from components.track_example_gen.artists import Nobody
 from components.track_example_gen.catalogue import FILE_ERRORS
@@ -82,7 +83,8 @@ def read_files(paths: Iterable[str], middle: float | None = None) -> Iterator[Tr
 
 def _read_file(path: str, middle: float | None) -> Iterator[Track | Rejection]:
     try:
-        with fileio.open(path, "rb") as stream:
+        # Of a large HDF5 on the local disk only what is needed is read, which TFX's own file cannot.
+        with fileio.open(path, "rb") if is_remote(path) else Path(path).open("rb") as stream:
             yield from read(path, stream, middle)
     except FILE_ERRORS as error:
         yield Unreadable(path, f"cannot be read: {error}")

@@ -26,12 +26,6 @@ COMPONENTS = 256
 CENTERS = 512
 """At most so many principal components, and centres; more of either made no difference beyond noise."""
 
-KNOWN = 512
-"""So many training tracks at most are kept to tell how near they are."""
-
-NEIGHBOURS = 5
-"""So many of the nearest of them say it."""
-
 _SAMPLE = 16384
 """Training tracks among which components and centres are looked for."""
 
@@ -44,8 +38,8 @@ class KernelMachine(keras.layers.Layer):
     """From a track's vector to a score a genre, and to how near the training tracks are.
 
     Weights: ``mean`` ``[values]`` and ``axes`` ``[values, components]``; ``centers`` ``[centers, components]``;
-    ``dual`` ``[centers, genres]`` and ``bias`` ``[genres]``; ``known`` ``[tracks, components]``, some of the training
-    tracks, and ``distances`` ``[101]``, quantiles of how far training tracks are from those of other artists.
+    ``dual`` ``[centers, genres]`` and ``bias`` ``[genres]``; ``distances`` ``[101]``, quantiles of how far training
+    tracks are from their mean.
     """
 
     def __init__(self, shape: MachineShape, gamma: float, **kwargs: Any) -> None:
@@ -61,23 +55,21 @@ class KernelMachine(keras.layers.Layer):
         self.centers = self.add_weight(shape=(shape.centers, shape.components), initializer="zeros", name="centers")
         self.dual = self.add_weight(shape=(shape.centers, shape.genres), initializer="zeros", name="dual")
         self.bias = self.add_weight(shape=(shape.genres,), initializer="zeros", name="bias")
-        self.known = self.add_weight(shape=(shape.known, shape.components), initializer="zeros", name="known")
         self.distances = self.add_weight(shape=(_QUANTILES,), initializer="zeros", name="distances")
 
     def call(self, tracks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """From ``[batch, values]`` to scores ``[batch, genres]`` and familiarity ``[batch]``.
 
-        Familiarity is the share of training tracks that are farther from the others than this one is: 0..1.
+        Familiarity is the share of training tracks that are farther from the mean of all than this one is: 0..1. Of
+        what was tried (nearest tracks, Mahalanobis distances, what the components leave out), this alone told noise,
+        tones, clicks and speech from music, on tracks of two analysers.
         """
         centered = tf.cast(tracks - self.mean, tf.float64)
         projected = tf.matmul(centered, tf.cast(self.axes, tf.float64))
         # In double precision, the answer to a track does not depend on what else is in the batch.
         nearness = tf.exp(-self._gamma * _distances(projected, self.centers))
         scores = tf.cast(tf.matmul(nearness, tf.cast(self.dual, tf.float64)), tf.float32) + self.bias
-        # What the components leave out of a track is as far from every other one.
-        rest = tf.reduce_sum(centered**2, axis=1) - tf.reduce_sum(projected**2, axis=1)
-        nearest = -tf.math.top_k(-_distances(projected, self.known), min(NEIGHBOURS, self._shape.known))[0]
-        distance = tf.cast(tf.reduce_mean(nearest, axis=1) + tf.maximum(rest, 0), tf.float32)
+        distance = tf.cast(tf.reduce_sum(centered**2, axis=1), tf.float32)
         nearer = tf.searchsorted(tf.convert_to_tensor(self.distances), distance, side="left")
         return scores, 1 - tf.cast(nearer, tf.float32) / _QUANTILES
 
@@ -96,7 +88,6 @@ class MachineShape:
 
     components: int
     centers: int
-    known: int
     genres: int
 
 
@@ -147,9 +138,8 @@ def fit_machine(task: Regression) -> FittedMachine:
     pca = PCA(components, random_state=task.seed).fit(few)
     projected = pca.transform(few)
     centers = projected if tracks <= CENTERS else _centers(projected, task.seed)
-    known = np.unique(np.linspace(0, len(sample) - 1, min(len(sample), KNOWN)).astype(np.int64))
     root = _inverse_root_of_kernel(centers, task.gamma)
-    machine = KernelMachine(MachineShape(components, len(centers), len(known), task.num_genres), task.gamma)
+    machine = KernelMachine(MachineShape(components, len(centers), task.num_genres), task.gamma)
     machine.build((None, values))
     truth = np.eye(task.num_genres)[task.labels]
     bias = np.average(truth, axis=0, weights=task.weights)
@@ -160,13 +150,12 @@ def fit_machine(task: Regression) -> FittedMachine:
         gram += part.T @ (weights * part)
         moments += part.T @ (weights * (truth[rows] - bias))
     coefficients = np.linalg.solve(gram, moments)
-    distances = [features.distances(rows, projected[known], sample[known]) for rows in _blocks(tracks)]
+    distances = [((task.vectors[rows] - pca.mean_) ** 2).sum(axis=1) for rows in _blocks(tracks)]
     machine.mean.assign(pca.mean_)
     machine.axes.assign(pca.components_.T)
     machine.centers.assign(centers)
     machine.dual.assign(root @ coefficients)
     machine.bias.assign(bias)
-    machine.known.assign(projected[known])
     machine.distances.assign(np.quantile(np.concatenate(distances), np.linspace(0, 1, _QUANTILES)))
     return FittedMachine(machine, bias + _left_out(features, truth - bias, gram, moments))
 
@@ -195,38 +184,40 @@ class _Features:
         projected = self._pca.transform(np.asarray(self.task.vectors[rows], np.float64))
         return np.asarray(np.exp(-self.task.gamma * _squared_distances(projected, self._centers)) @ self._root)
 
-    def distances(self, rows: Indices, known: Floats, places: Indices) -> Floats:
-        """How far tracks are from ``known`` ones of other artists, as :class:`KernelMachine` takes it."""
-        vectors = np.asarray(self.task.vectors[rows], np.float64)
-        projected = self._pca.transform(vectors)
-        rest = ((vectors - self._pca.mean_) ** 2).sum(axis=1) - (projected**2).sum(axis=1)
-        own = self.task.groups[rows, np.newaxis] == self.task.groups[places]
-        # Where all are of one artist, that artist has to do.
-        squared = np.where(own & ~own.all(axis=1, keepdims=True), np.nan, _squared_distances(projected, known))
-        return np.asarray(np.nanmean(np.sort(squared, axis=1)[:, :NEIGHBOURS], axis=1) + np.maximum(rest, 0))
-
 
 def _left_out(features: _Features, truth: Floats, gram: Floats, moments: Floats) -> Floats:
     """Scores, less the bias, of each track by a fit without its group: the normal equations less the group's part."""
     task = features.task
     scores = np.empty_like(truth)
     inverse, coefficients = np.linalg.inv(gram), np.linalg.solve(gram, moments)
-    for rows in _by_group(task.groups):
-        own, weights = features.of(rows), task.weights[rows, np.newaxis]
-        if len(rows) > own.shape[1]:
-            less = np.linalg.solve(gram - own.T @ (weights * own), moments - own.T @ (weights * truth[rows]))
-            scores[rows] = own @ less
-            continue
-        # The same by Woodbury's identity, of the size of the group.
-        hat = own @ inverse @ (weights * own).T
-        fitted = own @ coefficients
-        scores[rows] = truth[rows] - np.linalg.solve(np.eye(len(rows)) - hat, truth[rows] - fitted)
+    for groups in _together(task.groups):
+        rows = np.concatenate(groups)
+        block, weights = features.of(rows), task.weights[rows, np.newaxis]
+        residuals, shared = truth[rows] - block @ coefficients, block @ inverse
+        ends = np.cumsum([len(group) for group in groups])
+        for group, end in zip(groups, ends, strict=True):
+            part = slice(end - len(group), end)
+            own, weighted = block[part], weights[part] * block[part]
+            if len(group) > own.shape[1]:
+                left = np.linalg.solve(gram - own.T @ weighted, moments - weighted.T @ truth[group])
+                scores[group] = own @ left
+            else:
+                # The same by Woodbury's identity, of the size of the group.
+                hat = shared[part] @ weighted.T
+                scores[group] = truth[group] - np.linalg.solve(np.eye(len(group)) - hat, residuals[part])
     return scores
 
 
-def _by_group(groups: Indices) -> Iterator[Indices]:
+def _together(groups: Indices) -> Iterator[list[Indices]]:
+    """The places of each group's tracks, so many groups at a time that their features fit into memory."""
     order = np.argsort(groups, kind="stable")
-    yield from np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    together: list[Indices] = []
+    for group in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+        if together and sum(map(len, together)) + len(group) > _TOGETHER:
+            yield together
+            together = []
+        together.append(group)
+    yield together
 
 
 def _blocks(tracks: int) -> Iterator[Indices]:

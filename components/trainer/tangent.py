@@ -89,14 +89,14 @@ def fit_tangent(task: Task, chosen: TangentHyperparameters) -> Fit:
     weights = _weights(labels, chosen.balance if task.balance == "none" else 1.0)
     # On the disk, as a large catalogue's do not fit into memory.
     with TemporaryDirectory(dir=task.cache or None) as folder:
-        vectors = np.lib.format.open_memmap(f"{folder}/vectors.npy", "w+", np.float32, (len(labels), _N_VECTOR))
+        vectors = np.memmap(f"{folder}/vectors", np.float32, "w+", shape=(len(labels), _N_VECTOR))
         _embed(space, task.train, vectors)
         center, factor = _scaling(vectors, chosen)
         space.center.assign(center)
         space.factor.assign(factor)
         _scale(vectors, center, factor)
         regression = Regression(
-            vectors, labels, weights, task.groups(), task.num_genres, chosen.gamma, chosen.ridge, task.seed
+            vectors, labels, weights, task.groups(len(labels)), task.num_genres, chosen.gamma, chosen.ridge, task.seed
         )
         fitted = fit_machine(regression)
     log.info("a kernel machine of all %s training tracks, with %s values each", f"{len(labels):,}", f"{_N_VECTOR:,}")
@@ -146,7 +146,7 @@ def _inverse_root(matrix: Floats) -> Floats:
     return (vectors * roots) @ vectors.T
 
 
-def _scaling(vectors: Floats, chosen: TangentHyperparameters) -> tuple[Floats, Floats]:
+def _scaling(vectors: npt.NDArray[np.float32], chosen: TangentHyperparameters) -> tuple[Floats, Floats]:
     """Center and factor of each value, so that the vectors vary by 1 in all, of which the pitches have their share."""
     center, deviation = _mean_and_deviation(vectors)
     deviation = np.where(deviation > 0, deviation, 1.0)

@@ -11,10 +11,10 @@ from pathlib import PurePosixPath
 from typing import BinaryIO, cast
 
 from deepmusic_genre.tracks.source import Source, endings, read_file, source_among
-from deepmusic_genre.tracks.streams import GZIP_ERRORS, decompressed, require_ratio
+from deepmusic_genre.tracks.streams import GZIP_ERRORS, decompressed, require_ratio, with_compressions
 from deepmusic_genre.tracks.track import InvalidTrack, Rejection, Track
 
-_TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+_TAR_SUFFIXES = (*with_compressions(".tar"), ".tgz", ".tbz2", ".txz")
 _ZIP_SUFFIXES = (".zip",)
 _STREAM_BYTES = 1 << 16
 _MAX_TAR_HEADER_BYTES = 1 << 20
@@ -24,7 +24,7 @@ _ENCRYPTED_FLAG = 0x1
 
 
 class TarArchive:
-    """Reads a tar, plain or gzipped, as a stream.
+    """Reads a tar, plain or compressed, as a stream.
 
     A member's path is the archive's, ``!/`` and its own, so that folders inside name genres as those outside do.
     """

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from deepmusic_genre.tracks.audio_analysis import read_record
+from deepmusic_genre.tracks.audio_analysis import read_records
 from deepmusic_genre.tracks.track import InvalidTrack, Rejection, Track, Unreadable
 
 MAX_AUDIO_BYTES = 1 << 30
@@ -54,7 +54,7 @@ class AudioFile:
                 path, f"to read sound files, install the extra 'audio' of this project: there is no {error.name}"
             )
             return
-        item = read_record(analysis, path)
+        (item,) = read_records(analysis, path)
         if isinstance(item, Track):
             notes = msgspec.json.decode(analysis, type=_Notes).notes
             yield replace(item, source=self.name, track_id=_track_id(path, content), notes=notes)

@@ -1,4 +1,4 @@
-"""JSON lines: an audio analysis a line, plain or gzipped."""
+"""JSON lines: an audio analysis a line, plain or compressed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from io import BufferedReader
 from typing import BinaryIO
 
 from deepmusic_genre.tracks import source
-from deepmusic_genre.tracks.audio_analysis import ANALYSIS_NAME, read_record
-from deepmusic_genre.tracks.streams import GZIP_ERRORS, decompressed
+from deepmusic_genre.tracks.audio_analysis import ANALYSIS_NAME, read_records
+from deepmusic_genre.tracks.streams import GZIP_ERRORS, text_of, with_compressions
 from deepmusic_genre.tracks.track import InvalidTrack, Rejection, Track
 
 _SKIPPED_BYTES = 1 << 20
@@ -23,16 +23,16 @@ class JsonLines:
     """
 
     name = ANALYSIS_NAME
-    suffixes = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+    suffixes = with_compressions(".jsonl", ".ndjson")
 
     def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
         """Yields each line's track, or its rejection; see :class:`deepmusic_genre.tracks.source.Source`."""
         number, empty = 0, True
         try:
-            for number, line in enumerate(_lines(decompressed(stream)), 1):
+            for number, line in enumerate(_lines(text_of(stream)), 1):
                 if not line.isspace():
                     empty = False
-                    yield read_record(line, f"{path}:{number}")
+                    yield from read_records(line, f"{path}:{number}")
         except InvalidTrack as error:
             yield Rejection(path, f"{error}, after line {number:,}")
         except GZIP_ERRORS as error:

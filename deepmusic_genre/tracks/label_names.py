@@ -8,13 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from deepmusic_genre.tracks.registry import SOURCES
+
 _SPOTIFY = re.compile(r"(?:spotify:track:|(?:https?://)?open\.spotify\.com/(?:[\w-]+/)*track/)(\w+)(?:[/?#].*)?")
 _ABSOLUTE = re.compile(r"/|~|[A-Za-z]:/|\w+://")
-_ENDING = re.compile(
-    r"\.(?:(?:jsonl?|ndjson)(?:\.(?:gz|bz2|xz|zst))?|h5|hdf5"
-    r"|wav|flac|ogg|oga|opus|mp3|m4a|mp4|aac|aiff?|wma|webm|mka|ape|au)$",
-    re.IGNORECASE,
-)
+_ENDINGS = sorted((ending for source in SOURCES for ending in source.suffixes), key=len, reverse=True)
 
 
 class Rank(NamedTuple):
@@ -113,4 +111,5 @@ def _common_folders(paths: list[list[str]]) -> int:
 
 
 def _without_ending(path: str) -> str:
-    return _ENDING.sub("", path)
+    name = path.casefold()
+    return next((path[: -len(ending)] for ending in _ENDINGS if name.endswith(ending)), path)

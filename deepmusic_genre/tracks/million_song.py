@@ -5,27 +5,25 @@ Bertin-Mahieux, Ellis, Whitman, Lamere: The Million Song Dataset, ISMIR 2011.
 
 from __future__ import annotations
 
-import io
+import math
+import operator
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 
-from deepmusic_genre.tracks.source import MAX_ANALYSIS_BYTES, read_bounded
+from deepmusic_genre.tracks.source import MAX_ANALYSIS_BYTES, seekable
+from deepmusic_genre.tracks.streams import require_ratio
 from deepmusic_genre.tracks.track import ECHO_NEST, N_COEFFICIENTS, InvalidTrack, Rejection, Track, segment_matrix
 
-_DATASETS = (
-    "analysis/songs",
-    "metadata/songs",
-    "analysis/segments_start",
-    "analysis/segments_timbre",
-    "analysis/segments_pitches",
-)
+_SEGMENTS = ("analysis/segments_start", "analysis/segments_timbre", "analysis/segments_pitches")
+_DATASETS = ("analysis/songs", "metadata/songs", *_SEGMENTS)
+_ROWS = 256
 
 
 class MillionSongH5:
-    """Reads Echo Nest's own segments.
+    """Reads Echo Nest's own segments, song by song: an aggregate on the local disk may have any size.
 
     The data set keeps no segment durations: they are the differences of the starts, the last one runs to the
     track's end.
@@ -37,12 +35,7 @@ class MillionSongH5:
     def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
         """Yields each of the file's tracks, or its rejection; see :class:`deepmusic_genre.tracks.source.Source`."""
         try:
-            content = read_bounded(stream)
-        except InvalidTrack as error:
-            yield Rejection(path, str(error))
-            return
-        try:
-            with h5py.File(io.BytesIO(content), "r") as file:
+            with h5py.File(seekable(stream), "r") as file:
                 yield from self._tracks(path, file)
         except InvalidTrack as error:
             yield Rejection(path, str(error))
@@ -51,27 +44,24 @@ class MillionSongH5:
             yield Rejection(path, f"not a Million Song file: {error}")
 
     def _tracks(self, path: str, file: h5py.File) -> Iterator[Track | Rejection]:
-        missing = [name for name in _DATASETS if name not in file]
-        if missing:
-            raise InvalidTrack(f"not a Million Song file: it has no {', '.join(missing)}")
-        songs = _bounded(file["analysis/songs"])[:]
-        metadata = _bounded(file["metadata/songs"])[:]
+        _require_datasets(file)
+        songs, metadata = file["analysis/songs"], file["metadata/songs"]
         if not len(songs) or len(songs) != len(metadata):
             raise InvalidTrack(f"{len(songs)} rows in analysis/songs, {len(metadata)} in metadata/songs")
-        ends = {
-            name: [*songs[f"idx_segments_{name}"][1:].tolist(), len(file[f"analysis/segments_{name}"])]
-            for name in ("start", "timbre", "pitches")
-        }
-        for row, (song, meta) in enumerate(zip(songs, metadata, strict=True)):
-            track_id = _text(song["track_id"])
-            try:
-                arrays = {
-                    name: _rows(file, name, int(song[f"idx_segments_{name}"]), stops[row])
-                    for name, stops in ends.items()
-                }
-                yield self._track(track_id, float(song["duration"]), arrays, meta)
-            except InvalidTrack as error:
-                yield Rejection(path, str(error), track_id)
+        for first in range(0, len(songs), _ROWS):
+            block, metas = songs[first : first + _ROWS + 1], metadata[first : first + _ROWS]
+            for row, meta in enumerate(metas):
+                following = block[row + 1] if row + 1 < len(block) else None
+                yield self._song(path, file, (block[row], following, meta))
+
+    def _song(self, path: str, file: h5py.File, rows: tuple[Any, Any, Any]) -> Track | Rejection:
+        song, following, meta = rows
+        track_id = _text(song["track_id"])
+        try:
+            arrays = {name: _rows(file, name, song, following) for name in ("start", "timbre", "pitches")}
+            return self._track(track_id, float(song["duration"]), arrays, meta)
+        except InvalidTrack as error:
+            return Rejection(path, str(error), track_id)
 
     def _track(self, track_id: str, duration: float, arrays: dict[str, Any], meta: Any) -> Track:
         for name in ("timbre", "pitches"):
@@ -94,18 +84,32 @@ class MillionSongH5:
         )
 
 
-def _rows(file: h5py.File, name: str, start: int, stop: int) -> Any:
-    values = file[f"analysis/segments_{name}"]
+def _require_datasets(file: h5py.File) -> None:
+    missing = [name for name in _DATASETS if name not in file]
+    if missing == list(_SEGMENTS):
+        raise InvalidTrack("a Million Song summary file: it has facts of songs, but no segments: take the full one")
+    if missing:
+        raise InvalidTrack(f"not a Million Song file: it has no {', '.join(missing)}")
+    for name in _DATASETS:
+        values = file[name]
+        # A file of some kilobytes can declare any number of values, and compress as many into a chunk.
+        require_ratio(values.size * values.dtype.itemsize, values.id.get_storage_size())
+        _require_bounded(name, math.prod(values.chunks or ()) * values.dtype.itemsize)
+
+
+def _rows(file: h5py.File, name: str, song: Any, following: Any) -> Any:
+    values, index = file[f"analysis/segments_{name}"], f"idx_segments_{name}"
+    start = operator.index(song[index])
+    stop = len(values) if following is None else operator.index(following[index])
     if not 0 <= start <= stop <= len(values):
-        raise InvalidTrack(f"idx_segments_{name} runs from {start} to {stop}, of {len(values)} rows there are")
-    return _bounded(values)[start:stop]
+        raise InvalidTrack(f"{index} runs from {start} to {stop}, of {len(values)} rows there are")
+    _require_bounded(values.name, (stop - start) * math.prod(values.shape[1:]) * values.dtype.itemsize)
+    return values[start:stop]
 
 
-def _bounded(values: h5py.Dataset) -> h5py.Dataset:
-    # A file of some kilobytes can declare, and compress, any number of values.
-    if values.size * values.dtype.itemsize > MAX_ANALYSIS_BYTES:
-        raise InvalidTrack(f"{values.name} is larger than {MAX_ANALYSIS_BYTES >> 20} MiB")
-    return values
+def _require_bounded(name: str, size: int) -> None:
+    if size > MAX_ANALYSIS_BYTES:
+        raise InvalidTrack(f"{name} is larger than {MAX_ANALYSIS_BYTES >> 20} MiB")
 
 
 def _text(value: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -33,6 +34,16 @@ def read_bounded(stream: BinaryIO) -> bytes:
         content += stream.read(MAX_ANALYSIS_BYTES + 1 - _USUAL_BYTES)
     require_bounded(len(content))
     return content
+
+
+def seekable(stream: BinaryIO) -> BinaryIO:
+    """A file of the local disk as it is, of any size; what anything else holds, in memory.
+
+    Raises:
+        InvalidTrack: it is not on the local disk, and longer than :data:`MAX_ANALYSIS_BYTES`.
+    """
+    is_local = isinstance(getattr(stream, "raw", stream), io.FileIO)
+    return stream if is_local else io.BytesIO(read_bounded(stream))
 
 
 class Source(Protocol):

@@ -61,7 +61,7 @@ class Track:
     Attributes:
         track_id: what the file says, or an empty string where it says nothing.
         source: the form of analysis the track was read from, for example ``audio_analysis``.
-        duration: seconds.
+        duration: seconds; 0 where unknown.
         segments: float32 of shape ``[segments, 24]``: the 12 timbre coefficients, then the 12 pitch classes (0..1).
         analyser: What computed the segments; only values of one analyser are comparable.
         artist_id, artist, title, genre: empty where unknown.
@@ -144,13 +144,15 @@ def require_comparable(track: Track, analysers: Sequence[str]) -> None:
         )
 
 
-def segment_matrix(timbre: npt.ArrayLike, pitches: npt.ArrayLike, durations: npt.ArrayLike) -> npt.NDArray[np.float32]:
+def segment_matrix(
+    timbre: npt.ArrayLike, pitches: npt.ArrayLike, durations: npt.ArrayLike | None
+) -> npt.NDArray[np.float32]:
     """Checks one track's segments and joins them.
 
     Args:
         timbre: shape ``[segments, 12]``, each in [-1000, 1000].
         pitches: shape ``[segments, 12]``, each in [0, 1].
-        durations: shape ``[segments]``, seconds, not negative.
+        durations: shape ``[segments]``, seconds, not negative; None where unknown.
 
     Returns:
         float32 of shape ``[segments, 24]``, up to the last segment that is not all zero: in serving, zeros at the end
@@ -161,7 +163,7 @@ def segment_matrix(timbre: npt.ArrayLike, pitches: npt.ArrayLike, durations: npt
     """
     timbre = np.asarray(timbre, np.float32)
     pitches = np.asarray(pitches, np.float32)
-    durations = np.asarray(durations, np.float64)
+    durations = np.zeros(len(timbre)) if durations is None else np.asarray(durations, np.float64)
     if len(timbre) < MIN_SEGMENTS:
         count = f"only {len(timbre)}" if len(timbre) else "no"
         raise InvalidTrack(f"it has {count} segments: {MIN_SEGMENTS} are the least that says anything of a track")

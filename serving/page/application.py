@@ -194,9 +194,10 @@ def _told(reading: Reading, outputs: list[Tensors], answering: Mapping[str, str 
         except InvalidTrack as error:
             rejections.append(Rejection(reading.name, str(error), track.track_id))
             continue
-        by_genre = dict(zip(_texts(answered["genres"][0]), answered["probabilities"][0], strict=True))
-        told = {name: answered[name][0] for name in ("sure", "familiarity") if name in answered}
-        tracks.append({**picture(track), "probabilities": by_genre, **told})
+        told: dict[str, Any] = {name: answered[name][0] for name in ("sure", "familiarity") if name in answered}
+        genres: Iterable[str] = _texts(answered["genres"][0])
+        told["probabilities"] = dict(zip(genres, answered["probabilities"][0], strict=True))
+        tracks.append({**picture(track), **told})
     answer = {**answering, "tracks": tracks, "rejections": rejections, "more": reading.more}
     return _json(answer)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 from sklearn.kernel_ridge import KernelRidge
 
 from components.scoring.scores import Floats, Indices
@@ -63,10 +64,9 @@ def test_left_out_scores_are_those_of_a_fit_without_the_artist(size: int) -> Non
     whole = fit_machine(_regression(vectors, labels, groups))
     others = groups != 0
     # Centres and components are those of all tracks: a track's genre is not in them.
-    pca, features = kernel_machine.PCA, kernel_machine._inverse_root_of_kernel
-    components = pca(min(kernel_machine.COMPONENTS, 30), random_state=0).fit(vectors.astype(np.float32).astype(float))
+    components = PCA(30, random_state=0).fit(vectors.astype(np.float32).astype(float))
     centers = components.transform(vectors.astype(np.float32))
-    root = features(centers, GAMMA)
+    root = kernel_machine._inverse_root_of_kernel(centers, GAMMA)
     task = _regression(vectors, labels, groups)
     f = kernel_machine._Features(task, components, centers, root).of(np.arange(180))
     truth = np.eye(3)[labels]

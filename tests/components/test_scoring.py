@@ -9,9 +9,14 @@ import tensorflow as tf
 from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support
 
 from components.scoring.calibration import (
+    accuracy_of_surest,
     calibration_bins,
+    confidence_gap,
+    error_by_chance,
     expected_calibration_error,
     fit_temperature,
+    log_loss,
+    sure_from,
     with_temperature,
 )
 from components.scoring.predictions import TRACK_COLUMNS, Predictions, load_predictions
@@ -203,3 +208,38 @@ def test_the_tracks_of_examples_are_read_without_their_segments() -> None:
     assert table["track_id"].to_pylist() == ["a", "b"]
     assert table["title"].to_pylist() == ["Ö", ""]
     assert table["num_segments"].to_pylist() == [0, 0]
+
+
+def test_probabilities_without_fault_show_an_error_by_chance_that_shrinks_with_the_tracks() -> None:
+    rng = np.random.default_rng(0)
+    found = []
+    for tracks in (100, 10_000):
+        sure = rng.uniform(0.5, 1, tracks)
+        probabilities = np.stack([sure, 1 - sure], axis=1)
+        actual = (rng.random(tracks) >= sure).astype(np.int64)
+        found.append(error_by_chance(probabilities))
+        assert found[-1] == pytest.approx(expected_calibration_error(probabilities, actual), abs=0.06)
+        assert confidence_gap(probabilities, actual, 0.99).low < 0 < confidence_gap(probabilities, actual, 0.99).high
+    assert found[0] > 5 * found[1]
+
+
+def test_a_model_that_is_too_sure_has_a_gap_above_zero() -> None:
+    probabilities, actual = np.tile([0.9, 0.1], (10, 1)), np.repeat([0, 1], 5)
+    gap = confidence_gap(probabilities, actual, 0.95)
+    assert gap.value == pytest.approx(0.4)
+    assert gap.low < 0.4 < gap.high
+    assert log_loss(probabilities, actual) == pytest.approx(-(np.log(0.9) + np.log(0.1)) / 2)
+
+
+def test_the_surest_answers_are_those_of_the_highest_probabilities() -> None:
+    probabilities = np.array([[0.6, 0.4], [0.9, 0.1], [0.3, 0.7], [0.2, 0.8]])
+    actual = np.array([1, 0, 0, 1])
+    assert [accuracy_of_surest(probabilities, actual, share) for share in (1.0, 0.75, 0.5, 0.0)] == [0.5, 2 / 3, 1, 1]
+
+
+def test_sure_is_from_where_answers_are_right_as_often_as_is_wanted() -> None:
+    sure = np.linspace(0.99, 0.5, 200)
+    probabilities = np.stack([sure, 1 - sure], axis=1)
+    actual = np.where(np.arange(200) < 100, 0, 1)  # The surer half is right.
+    assert sure_from(probabilities, actual, 0.8) == pytest.approx(sure[124])
+    assert sure_from(probabilities, np.ones(200, np.int64), 0.8) > 1

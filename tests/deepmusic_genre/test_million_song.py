@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepmusic_genre.tracks.million_song import MillionSongH5
-from deepmusic_genre.tracks.track import Rejection, Track
+from deepmusic_genre.tracks.track import N_COEFFICIENTS, Rejection, Track
 from tests.support.tracks import analysis, durations_of, segments_of, write_h5
 
 pytestmark = pytest.mark.fast
@@ -225,7 +225,46 @@ def test_small_h5_that_declares_much_is_rejected_unread(tmp_path: Path) -> None:
     items = _h5(tmp_path, declare)
     assert (tmp_path / "file.h5").stat().st_size < 1 << 20
     assert items
-    assert all(isinstance(item, Rejection) and "larger than 256 MiB" in item.reason for item in items)
+    assert all(isinstance(item, Rejection) and "decompression bomb" in item.reason for item in items)
+
+
+def test_small_h5_whose_one_chunk_is_huge_is_rejected_unread(tmp_path: Path) -> None:
+    def declare(file: h5py.File) -> None:
+        del file["analysis/segments_timbre"]
+        shape = (2 * SEGMENTS, N_COEFFICIENTS)
+        file["analysis"].create_dataset("segments_timbre", shape, "f8", chunks=(1 << 22, 12), maxshape=(None, 12))
+
+    (item,) = _h5(tmp_path, declare)
+    assert isinstance(item, Rejection)
+    assert "larger than 256 MiB" in item.reason
+
+
+def test_aggregate_on_the_disk_may_be_larger_than_what_is_read_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_h5(tmp_path / "a.h5", [f"T{number}" for number in range(20)], SEGMENTS)
+    monkeypatch.setattr("deepmusic_genre.tracks.source.MAX_ANALYSIS_BYTES", 10_000)
+    monkeypatch.setattr("deepmusic_genre.tracks.million_song.MAX_ANALYSIS_BYTES", 10_000)
+    monkeypatch.setattr("deepmusic_genre.tracks.million_song._ROWS", 8)
+    assert path.stat().st_size > 10_000
+    with path.open("rb") as stream:
+        tracks = list(H5.read("a.h5", stream))
+    assert [track.track_id for track in tracks] == [f"T{number}" for number in range(20)]
+    for number, track in enumerate(tracks):
+        assert isinstance(track, Track)
+        np.testing.assert_array_equal(track.segments, segments_of(analysis(number, SEGMENTS)))
+    (item,) = _read(path.read_bytes())
+    assert isinstance(item, Rejection)
+
+
+def test_h5_summary_is_named(tmp_path: Path) -> None:
+    def summarize(file: h5py.File) -> None:
+        for name in ("start", "timbre", "pitches"):
+            del file[f"analysis/segments_{name}"]
+
+    (item,) = _h5(tmp_path, summarize)
+    assert isinstance(item, Rejection)
+    assert "a Million Song summary file" in item.reason
 
 
 @settings(deadline=None, derandomize=True, max_examples=200)
