@@ -130,7 +130,7 @@ def load_catalogue(settings: Settings, min_tracks: int) -> Catalogue:
         PipelineInputError: the files are not there, or fewer than two genres are left.
     """
     labels = load_labels(settings.data.labels) if settings.data.labels else None
-    paths = list_analyses(str(settings.data.path))
+    paths = list_analyses(str(settings.data.path)).files
     read = read_tracks(paths, labels, GenreNames(settings.genres))
     tracks = [item for item in read if isinstance(item, Track) and item.genre]
     counts = Counter(track.genre for track in tracks)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
 
 import tensorflow as tf
 
 from components.storage.files import fileio
+from components.storage.places import is_remote
 from components.track_example_gen.progress import Moments
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.tracks import crawled_store
 from deepmusic_genre.tracks.label_table import InvalidLabels
 from deepmusic_genre.tracks.labels import Labels, read_labels
 from deepmusic_genre.tracks.registry import SOURCES, source_for
 from deepmusic_genre.tracks.source import endings, read_bounded
 from deepmusic_genre.tracks.track import InvalidTrack
+from deepmusic_genre.tracks.walk import Listing, list_local, list_remote
 
 FILE_ERRORS = (OSError, tf.errors.OpError)
 """What a file that cannot be read or written raises, on a local disk or a remote file system."""
@@ -24,7 +24,7 @@ FILE_ERRORS = (OSError, tf.errors.OpError)
 _CHUNK_BYTES = 1 << 20
 
 
-def list_analyses(folder: str) -> list[str]:
+def list_analyses(folder: str) -> Listing:
     """Every file below ``folder`` that a source reads, sorted, so that a run does not depend on the file system.
 
     Args:
@@ -38,34 +38,30 @@ def list_analyses(folder: str) -> list[str]:
     if not fileio.isdir(folder):
         if source_for(folder) is None:
             raise PipelineInputError(f"{folder} is not a folder, nor a file that ends in {endings(SOURCES)}.")
-        return [folder]
-    paths = sorted(_walk(folder))
-    if not paths:
-        raise PipelineInputError(f"No audio analysis below {folder}: no file ends in {endings(SOURCES)}.")
-    return paths
+        return Listing([folder])
+    listing = _list(folder)
+    listing.files.sort()
+    if not listing.files:
+        found = listing.of_other_kinds() or "it is empty"
+        unread = f" {listing.rejections[0].path}: {listing.rejections[0].reason}." if listing.rejections else ""
+        raise PipelineInputError(
+            f"No audio analysis below {folder}: no file ends in {endings(SOURCES)} ({found}).{unread}"
+        )
+    return listing
 
 
 def holds_analyses(place: str) -> bool:
     """Whether there is anything in a place that :func:`list_analyses` would list; raises as that does."""
     if not is_there(place, "data folder"):
         return False
-    return next(_walk(place), None) is not None if fileio.isdir(place) else source_for(place) is not None
+    return bool(_list(place).files) if fileio.isdir(place) else source_for(place) is not None
 
 
-def _walk(folder: str) -> Iterator[str]:
-    seen = set()
+def _list(folder: str) -> Listing:
+    if not is_remote(folder):
+        return list_local(folder)
     try:
-        for parent, folders, names in fileio.walk(folder):
-            real = os.path.realpath(parent)
-            if real in seen:
-                folders.clear()  # A link led back here.
-                continue
-            seen.add(real)
-            tracks = crawled_store.enter(folders, names)
-            folders.sort()
-            yield from (os.path.join(parent, name) for name in tracks if source_for(name) and not name.startswith("."))
-    except UnicodeDecodeError as error:
-        raise PipelineInputError(f"Below {folder} is a file name that is not UTF-8: {error.object!r}.") from error
+        return list_remote(fileio.walk(folder))
     except FILE_ERRORS as error:
         raise PipelineInputError(f"A folder below {folder} cannot be read: {error}.") from error
 
@@ -110,8 +106,11 @@ def fingerprint(folder: str, labels: str | None) -> str:
     if labels:
         _require_labels(labels)
     digest, moments = hashlib.blake2b(digest_size=16), Moments()
-    for path in [*list_analyses(folder), *([labels] if labels else [])]:
+    listing = list_analyses(folder)
+    for path in [*listing.files, *([labels] if labels else [])]:
         digest.update(os.path.relpath(path, folder).encode() + b"\0" + content_digest(path, moments))
+    for item in listing.rejections:
+        digest.update(f"\0{item.path}\0{item.reason}".encode())
     return digest.hexdigest()
 
 

@@ -24,7 +24,7 @@ from components.artifacts import IngestReport
 from components.storage.files import fileio
 from components.storage.json_files import write_json
 from components.track_example_gen.assignment import load_assignment, save_assignment, with_splits
-from components.track_example_gen.catalogue import FILE_ERRORS, LabelsReader
+from components.track_example_gen.catalogue import FILE_ERRORS, LabelsReader, list_analyses
 from components.track_example_gen.ingest import IngestConfig, ingest_shard, publish_shard
 from components.track_example_gen.other_genres import gathering
 from components.track_example_gen.outcomes import TrackOutcome, read_outcomes
@@ -101,7 +101,10 @@ class Executor(BaseBeamExecutor):
         by_shard = {shard: read_outcomes(store.folder_of(shard)) for shard in shards}
         unmatched = _settle_labels(by_shard, [span.data for span in spans])
         splits, split_by = exec_properties["splits"], exec_properties["split_by"]
-        decided = decide_repetitions(list(chain.from_iterable(by_shard.values())), config.several_genres)
+        listings = [list_analyses(span.data) for span in spans]
+        unread = [TrackOutcome(item.path, reason=item.reason) for each in listings for item in each.rejections]
+        read = [*chain.from_iterable(by_shard.values()), *unread]
+        decided = decide_repetitions(read, config.several_genres)
         if exec_properties["other_genres"] == "reject":
             decided = other_genres_rejected(decided)
         everything, assignment = with_splits(decided, split_by, load_assignment(splits, split_by))
@@ -128,7 +131,8 @@ class Executor(BaseBeamExecutor):
         _write_lines(os.path.join(report, IngestReport.NOTES_FILE), notes(everything))
         _write_lines(os.path.join(report, IngestReport.UNMATCHED_LABELS_FILE), unmatched)
         write_json(os.path.join(report, IngestReport.SHARDS_FILE), [shard.key for shard in shards])
-        for line in (*summary.lines(), *summary.gaps(config.genres)):
+        others = [line for listing in listings if (line := listing.of_other_kinds())]
+        for line in (*summary.lines(), *others, *summary.gaps(config.genres)):
             log.info("%s", line)
 
     def _ingest(self, shards: list[Shard], store: ShardStore, config: IngestConfig) -> None:

@@ -57,7 +57,7 @@ def plan_shards(spans: Iterable[Span], config: IngestConfig, code_version: str) 
             digest.update(b"\0" + path.encode() + b"\0" + content_digest(path, moments))
         return Shard(digest.hexdigest(), paths, span.labels)
 
-    return [shard(span, paths) for span in spans for paths in cut(span.data, list_analyses(span.data))]
+    return [shard(span, paths) for span in spans for paths in cut(span.data, list_analyses(span.data).files)]
 
 
 def _analyser_name() -> bytes:

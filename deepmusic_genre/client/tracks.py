@@ -6,9 +6,10 @@ import os
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
-from deepmusic_genre.tracks import crawled_store, registry
+from deepmusic_genre.tracks import registry
 from deepmusic_genre.tracks.source import endings
 from deepmusic_genre.tracks.track import Rejection, Track
+from deepmusic_genre.tracks.walk import list_local
 
 
 def read_tracks(paths: Iterable[str], known: Container[str] = ()) -> Iterator[tuple[str, Track | Rejection]]:
@@ -38,19 +39,12 @@ def _files(path: str) -> Iterator[str | Rejection]:
     if not _is_folder(path):
         yield path
         return
-    unreadable: list[OSError] = []
-    found = False
-    for folder, below, names in os.walk(path, onerror=unreadable.append):
-        tracks = crawled_store.enter(below, names)
-        below.sort()
-        for name in sorted(tracks):
-            if registry.source_for(name) and not name.startswith("."):
-                found = True
-                yield str(Path(folder, name))
-    for error in unreadable:
-        yield Rejection(str(error.filename), f"cannot be read: {error.strerror}")
-    if not found and not unreadable:
-        yield Rejection(path, f"no file below it ends in {endings(registry.SOURCES)}")
+    listing = list_local(path)
+    yield from listing.files
+    yield from listing.rejections
+    if not listing.files and not listing.rejections:
+        found = listing.of_other_kinds() or "it is empty"
+        yield Rejection(path, f"no file below it ends in {endings(registry.SOURCES)} ({found})")
 
 
 def _is_folder(path: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import BinaryIO, cast
 
+from deepmusic_genre.tracks.names import is_passed_over
 from deepmusic_genre.tracks.source import Source, endings, read_file, source_among
 from deepmusic_genre.tracks.streams import GZIP_ERRORS, decompressed, require_ratio, with_compressions
 from deepmusic_genre.tracks.track import InvalidTrack, Rejection, Track
@@ -183,7 +184,7 @@ def _name_fault(name: str) -> str:
 
 
 def _is_wanted(name: str, sources: Sequence[Source]) -> bool:
-    return source_among(name, sources) is not None and not PurePosixPath(name).name.startswith(".")
+    return source_among(name, sources) is not None and not any(map(is_passed_over, PurePosixPath(name).parts))
 
 
 def _nothing_in(path: str, sources: Sequence[Source]) -> Rejection:

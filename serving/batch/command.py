@@ -64,6 +64,8 @@ def _show(outcome: Outcome, out: str, terminal: Terminal) -> None:
         terminal.line(f"  {summary.files - outcome.tagged:,} of {summary.files:,} files had been tagged before")
     terminal.counts(summary.genres)
     terminal.line(f"{summary.tracks:,} tracks tagged, {summary.rejected:,} rejected")
+    if summary.others:
+        terminal.line(f"  {summary.others}")
     terminal.line(f"answers: {relative(out)}/{PARQUET_FILE}, {CSV_FILE}")
     if summary.rejected:
         terminal.line(f"tracks left out: {relative(out)}/{REJECTIONS_FILE}")

@@ -52,6 +52,7 @@ class Summary(msgspec.Struct, frozen=True):
         rejected: tracks and files left out, each with its reason in ``rejections.jsonl``.
         genres: tagged tracks by genre, in the order of the class index.
         work: changes when a file of the catalogue or the model does.
+        others: what there is beside the analyses, see :class:`deepmusic_genre.tracks.walk.Listing`.
     """
 
     job: Job
@@ -60,6 +61,7 @@ class Summary(msgspec.Struct, frozen=True):
     rejected: int
     genres: dict[str, int]
     work: str
+    others: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def tag(job: Job, model_folder: str, out: str, beam_args: Sequence[str], progres
     Raises:
         PipelineInputError: something cannot be read, used or written; see :func:`output_folder`.
     """
-    paths = list_analyses(job.data)
+    listing = list_analyses(job.data)
+    paths = listing.files
     with output_folder(out, job) as parts:
         require_workers(beam_args, parts, (job.data, model_folder), progress)
         progress(f"Looking at {len(paths):,} files")
@@ -97,7 +100,8 @@ def tag(job: Job, model_folder: str, out: str, beam_args: Sequence[str], progres
         missing = _missing(shards, parts)
         files = {shard.key: len(shard.paths) for shard in missing}
         tagged = sum(files.values())
-        work = hashlib.blake2b("".join(shard.key for shard in shards).encode(), digest_size=16).hexdigest()
+        state = [*(shard.key for shard in shards), *map(str, listing.rejections), listing.of_other_kinds()]
+        work = hashlib.blake2b("".join(state).encode(), digest_size=16).hexdigest()
         summary = _known(out, work)
         if missing or summary is None:
             with writing_to(out):
@@ -107,8 +111,10 @@ def tag(job: Job, model_folder: str, out: str, beam_args: Sequence[str], progres
                     _run_beam(missing, TagShard(job.model, model_folder, parts, job.middle), beam_args)
             progress("Putting the answers together")
             with writing_to(out):
-                counts = _join(shards, job, out, parts)
-                summary = Summary(job, len(paths), counts.tracks, counts.rejected, counts.genres, work)
+                counts = _join(shards, job, out, parts, listing.rejections)
+                summary = Summary(
+                    *(job, len(paths), counts.tracks, counts.rejected, counts.genres, work, listing.of_other_kinds())
+                )
                 with whole(os.path.join(out, SUMMARY_FILE), parts) as staging:
                     write_json(staging, summary)
     return Outcome(summary, tagged)
@@ -146,7 +152,7 @@ def _run_beam(shards: Sequence[Shard], step: TagShard, args: Sequence[str]) -> N
         raise PipelineInputError(told[1]) from error
 
 
-def _join(shards: Sequence[Shard], job: Job, out: str, parts: str) -> Counts:
+def _join(shards: Sequence[Shard], job: Job, out: str, parts: str, unread: Sequence[Rejection]) -> Counts:
     there = set(fileio.listdir(parts))
     names = (shard.key + (PART if shard.key + PART in there else UNFINISHED_PART) for shard in shards)
     with ExitStack() as stack:
@@ -154,4 +160,5 @@ def _join(shards: Sequence[Shard], job: Job, out: str, parts: str) -> Counts:
             stack.enter_context(whole(os.path.join(out, name), parts))
             for name in (PARQUET_FILE, CSV_FILE, REJECTIONS_FILE)
         )
-        return join_parts((os.path.join(parts, name) for name in names), job.model.genres, parquet, csv, jsonl)
+        paths = (os.path.join(parts, name) for name in names)
+        return join_parts(paths, job.model.genres, Destinations(parquet, csv, jsonl), unread)

@@ -113,7 +113,18 @@ class Counts:
         return sum(self.genres.values())
 
 
-def join_parts(parts: Iterable[str], genres: Sequence[str], parquet: str, csv: str, jsonl: str) -> Counts:
+@dataclass(frozen=True)
+class Destinations:
+    """The files that all answers, twice, and all rejections are written to."""
+
+    parquet: str
+    csv: str
+    rejections: str
+
+
+def join_parts(
+    parts: Iterable[str], genres: Sequence[str], to: Destinations, unread: Sequence[Rejection] = ()
+) -> Counts:
     """Writes all shards' answers as one Parquet file and one CSV file, and their rejections as JSON lines.
 
     Parts are read one after the other, so that memory does not grow with the catalogue.
@@ -121,19 +132,22 @@ def join_parts(parts: Iterable[str], genres: Sequence[str], parquet: str, csv: s
     Args:
         parts: files of :func:`part_table`.
         genres: names in the order of the class index.
-        parquet, csv, jsonl: the files to write.
+        to: the files to write.
+        unread: rejections that are in no part.
 
     Raises:
         PipelineInputError: a part is damaged.
     """
     schema = answer_schema(genres)
     counts = dict.fromkeys(genres, 0)
-    rejected = 0
+    rejected = len(unread)
     with ExitStack() as stack:
         parquet_file, csv_file, rejections = (
-            stack.enter_context(fileio.open(path, "wb")) for path in (parquet, csv, jsonl)
+            stack.enter_context(fileio.open(path, "wb")) for path in (to.parquet, to.csv, to.rejections)
         )
         rejections.write(b"")  # TensorFlow makes a file when it is first written to.
+        for item in unread:
+            rejections.write(msgspec.json.encode(item) + b"\n")
         writers = (
             stack.enter_context(pq.ParquetWriter(_Sink(parquet_file), schema)),
             stack.enter_context(pyarrow.csv.CSVWriter(_Sink(csv_file), schema)),
