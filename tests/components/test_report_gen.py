@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -398,7 +399,22 @@ def test_the_examples_are_counted(written: Written) -> None:
     }
     assert data["segments"][0]["minimum"] == 5
     assert data["segments"][0]["maximum"] == 22
-    assert "There is no track of Metal in test." in written.html
+    assert "There is no track of Metal in test: no score says how well it is recognised." in written.html
+
+
+def test_unknown_artists_are_not_said_to_be_in_one_split(
+    inputs: dict[str, list[Artifact]], written: Written, tmp_path: Path
+) -> None:
+    assert "Split by artist: no artist is in two splits." in " ".join(written.html.split())
+    summary = msgspec.json.decode(
+        (Path(inputs["ingest_report"][0].uri) / "summary.json").read_bytes(), type=IngestSummary
+    )
+    own = _artifact(IngestReport, tmp_path / "ingest")
+    shutil.copytree(inputs["ingest_report"][0].uri, own.uri, dirs_exist_ok=True)
+    Path(own.uri, "summary.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(summary, without_artist=2)))
+    html = " ".join(_write({**inputs, "ingest_report": [own]}, tmp_path / "report").html.split())
+    assert "no known artist is in two splits; those of 2 tracks are unknown, and may be." in html
+    assert "2 of 50 tracks lack the artist" in html
 
 
 def test_coefficients_are_told_by_genre(written: Written) -> None:

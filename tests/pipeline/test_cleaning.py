@@ -230,15 +230,21 @@ def test_live_version_and_the_newest_stay(
     assert home.there("model") == [1, 2, 3, 4]
 
 
-def test_shards_that_no_kept_run_uses_go_but_not_those_of_an_unfinished_ingestion(home: _Home) -> None:
+def test_shards_that_no_kept_run_uses_go_but_neither_those_of_an_unfinished_ingestion_nor_the_splits(
+    home: _Home,
+) -> None:
     for name in ("a", "b", "c"):
         home.shard(name, age=100)
     half, unfinished = home.shard("d.part", age=100), home.shard("e", age=-100)
+    splits = home.folder / "artifacts" / "splits" / "artist.json"
+    splits.parent.mkdir()
+    splits.touch()
     home.run(shard="a")
     home.run(shard="b")
     cleaned = home.clean(runs=1)
     assert cleaned.shards == 3
     assert sorted(path.name for path in half.parent.iterdir()) == ["b", unfinished.name]
+    assert splits.exists()
 
 
 def test_what_lies_elsewhere_is_left_alone(home: _Home, tmp_path: Path) -> None:
