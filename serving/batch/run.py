@@ -18,6 +18,7 @@ from components.storage.files import fileio
 from components.storage.json_files import read_json, write_json
 from components.track_example_gen.catalogue import list_analyses
 from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.tracks.track import Rejection
 from deepmusic_genre.process import received_stop
 from pipeline.checks.beam import require_workers
 from pipeline.code_version import code_version
@@ -36,7 +37,7 @@ from serving.batch.folder import (
 )
 from serving.batch.progress import Progress, watched
 from serving.batch.shards import Shard, plan_shards
-from serving.batch.tables import Counts, join_parts
+from serving.batch.tables import Counts, Destinations, join_parts
 from serving.batch.worker import PART, UNFINISHED_PART, TagShard
 
 _TOLD = re.compile(rf"{PipelineInputError.__name__}: (.*?)(?: \[while running .*)?$", re.MULTILINE)

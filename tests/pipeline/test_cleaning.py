@@ -230,7 +230,7 @@ def test_live_version_and_the_newest_stay(
     assert home.there("model") == [1, 2, 3, 4]
 
 
-def test_shards_that_no_kept_run_uses_go_but_neither_those_of_an_unfinished_ingestion_nor_the_splits(
+def test_shards_that_no_kept_run_uses_go_but_not_those_of_an_unfinished_ingestion_or_the_splits(
     home: _Home,
 ) -> None:
     for name in ("a", "b", "c"):
