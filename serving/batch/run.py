@@ -18,8 +18,8 @@ from components.storage.files import fileio
 from components.storage.json_files import read_json, write_json
 from components.track_example_gen.catalogue import list_analyses
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.tracks.track import Rejection
 from deepmusic_genre.process import received_stop
+from deepmusic_genre.tracks.track import Rejection
 from pipeline.checks.beam import require_workers
 from pipeline.code_version import code_version
 from serving.batch.folder import (

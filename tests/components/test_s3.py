@@ -71,8 +71,8 @@ def test_a_catalogue_on_s3_gives_the_examples_of_a_folder(store: fs.S3FileSystem
     (data / "broken.json").write_text('{"meta": ')
     there = put(store, data, "music")
     put(store, labels.parent, "labels")
-    assert [path.removeprefix(there) for path in list_analyses(there)] == [
-        path.removeprefix(str(data)) for path in list_analyses(str(data))
+    assert [path.removeprefix(there) for path in list_analyses(there).files] == [
+        path.removeprefix(str(data)) for path in list_analyses(str(data)).files
     ]
     local = execute(tmp_path / "local", data, labels, max_rejected_share=0.5)
     remote = execute(tmp_path / "remote", there, f"{BUCKET}/labels/{labels.name}", max_rejected_share=0.5)
@@ -127,7 +127,7 @@ def test_a_key_with_an_empty_part_is_left_out_and_cannot_be_named(store: fs.S3Fi
     boto = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
     for key in ("odd/a.json", "odd/sub//b.json", "odd/sub/c.json", "odd/"):
         boto.put_object(Bucket="deepmusic", Key=key, Body=b"{}")
-    assert list_analyses(f"{BUCKET}/odd") == [f"{BUCKET}/odd/a.json", f"{BUCKET}/odd/sub/c.json"]
+    assert list_analyses(f"{BUCKET}/odd").files == [f"{BUCKET}/odd/a.json", f"{BUCKET}/odd/sub/c.json"]
     for place in (f"{BUCKET}/odd//sub", "s3:///deepmusic/odd"):
         with pytest.raises(PipelineInputError, match=rf"{place} cannot be looked for: .* a part of it is empty"):
             list_analyses(place)
