@@ -16,7 +16,7 @@ from deepmusic_genre.tracks.labels import Labels, read_labels
 from deepmusic_genre.tracks.registry import SOURCES, source_for
 from deepmusic_genre.tracks.source import endings, read_bounded
 from deepmusic_genre.tracks.track import InvalidTrack
-from deepmusic_genre.tracks.walk import Listing, list_local, list_remote
+from deepmusic_genre.tracks.walk import Listing, list_local, list_remote, only_texts
 
 FILE_ERRORS = (OSError, tf.errors.OpError)
 """What a file that cannot be read or written raises, on a local disk or a remote file system."""
@@ -59,7 +59,7 @@ def holds_analyses(place: str) -> bool:
 
 def _list(folder: str) -> Listing:
     if not is_remote(folder):
-        return list_local(folder)
+        return only_texts(list_local(folder))
     try:
         return list_remote(fileio.walk(folder))
     except FILE_ERRORS as error:

@@ -139,7 +139,6 @@ def _usable(paths: Sequence[str], earlier: Earlier, messages: Messages, advance:
             for note in item.notes:
                 print(f"{printable(item.path)}: {printable(note)}", file=messages.notes)
             yield item
-            yield item
 
 
 def _predicted(answers: Iterable[Answer], faults: IO[str]) -> Iterator[tuple[Track, Prediction]]:

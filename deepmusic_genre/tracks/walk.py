@@ -57,6 +57,13 @@ def list_local(folder: str) -> Listing:
     return listing
 
 
+def only_texts(listing: Listing) -> Listing:
+    """The listing with names that are no text among its rejections: beside this machine's, programs take text alone."""
+    named = [path for path in listing.files if not _is_text(path)]
+    told = [Rejection(shown(path), "its name is not UTF-8: give it another one") for path in named]
+    return Listing([*filter(_is_text, listing.files)], [*listing.rejections, *told], listing.others)
+
+
 def list_remote(folders: Folders) -> Listing:
     """What a walk through a remote file system's folders finds."""
     listing = Listing()
@@ -87,12 +94,12 @@ def _files(folders: Folders, listing: Listing) -> Iterator[str]:
                 listing.others[PurePosixPath(shown(name)).suffix.lower() or "without an ending"] += 1
 
 
+def _is_text(path: str) -> bool:
+    return shown(path) == path
+
+
 def _fault(path: str) -> str:
     """Why a path is not read, empty if it is."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return "its name is not UTF-8: give it another one"
     try:
         mode = Path(path).stat().st_mode
     except OSError as error:

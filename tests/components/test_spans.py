@@ -18,6 +18,7 @@ from components.track_example_gen.executor import writing_to
 from components.track_example_gen.outcomes import read_outcomes
 from components.track_example_gen.spans import Span, find_spans, fingerprint_of
 from deepmusic_genre.errors import PipelineInputError
+from tests.conftest import without_rights
 from tests.support.ingestion import Run, execute
 from tests.support.tracks import analysis, write_analysis, write_catalogue
 
@@ -248,8 +249,9 @@ def test_data_that_change_while_they_are_read_end_the_run_and_only_they_are_read
 
 def test_file_that_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
     data, labels = write_catalogue(tmp_path / "catalogue", 80, tracks_per_artist=1)
-    (data / "track-003-link.json").symlink_to(tmp_path / "nowhere")
-    runs = [_again(tmp_path, data, labels) for _ in range(2)]
+    (data / "track-003-closed.json").touch(0o000)
+    with without_rights(tmp_path):
+        runs = [_again(tmp_path, data, labels) for _ in range(2)]
     assert [len(run.rejections) for run in runs] == [1, 1]
     assert 0 < _new(runs[1]) < 40
 

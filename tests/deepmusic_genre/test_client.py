@@ -479,19 +479,18 @@ def test_of_a_crawled_store_only_the_tracks_are_read(tmp_path: Path) -> None:
     assert [file for file, _ in read_tracks([str(tmp_path)])] == [str(track)]
 
 
-def test_a_folder_that_cannot_be_read_is_told_and_the_others_are_read(tmp_path: Path) -> None:
+def test_a_file_that_is_gone_is_told_and_the_others_are_read(tmp_path: Path) -> None:
     for name in ("top.json", "a/gone.json", "b/there.json"):
         write_analysis(tmp_path / name, analysis(1))
     found = read_tracks([str(tmp_path)])
     next(found)
     (tmp_path / "a" / "gone.json").unlink()
-    (tmp_path / "a").rmdir()
-    (_, there), (file, rejected) = found
+    (file, rejected), (_, there) = found
     assert isinstance(there, Track)
-    assert rejected == Rejection(str(tmp_path / "a"), "cannot be read: No such file or directory")
+    assert rejected == Rejection(str(tmp_path / "a" / "gone.json"), "cannot be read: No such file or directory")
     assert file == rejected.path
 
 
 def test_a_folder_without_tracks_is_told(tmp_path: Path) -> None:
     ((_, rejected),) = read_tracks([str(tmp_path)])
-    assert rejected == Rejection(str(tmp_path), f"no file below it ends in {endings(SOURCES)}")
+    assert rejected == Rejection(str(tmp_path), f"no file below it ends in {endings(SOURCES)} (it is empty)")

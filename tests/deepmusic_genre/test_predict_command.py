@@ -123,19 +123,19 @@ def test_answers_of_another_version_or_model_do_not_go_to_the_same_file(
         assert out.read_text() == content
         return capsys.readouterr().err.replace(str(out), "OUT").replace(endpoints.http, "URL")
 
-    header = "track_id,artist,title,genre,Jazz,model_version,file\n"
-    assert told(f"{header}a,,,Jazz,1,7,a.json\n") == (
+    header = "track_id,artist,title,genre,Jazz,sure,familiarity,model_version,file\n"
+    assert told(f"{header}a,,,Jazz,1,,,7,a.json\n") == (
         f"URL serves no version 7 of deepmusic; it serves {endpoints.version}.\nThe same command resumes in OUT.\n"
     )
-    assert told(f"{header}a,,,Jazz,1,{endpoints.version},a.json\n") == (
+    assert told(f"{header}a,,,Jazz,1,,,{endpoints.version},a.json\n") == (
         "OUT holds answers of another model: choose another file.\n"
     )
-    assert "several versions" in told(f"{header}a,,,Jazz,1,7,a.json\na,,,Jazz,1,8,b.json\n")
-    assert "2 columns instead of 7" in told(f"{header}a,b\na,,,Jazz,1,7,a.json\n")
+    assert "several versions" in told(f"{header}a,,,Jazz,1,,,7,a.json\na,,,Jazz,1,,,8,b.json\n")
+    assert "2 columns instead of 9" in told(f"{header}a,b\na,,,Jazz,1,,,7,a.json\n")
     for content in ("a,b\n1,2\n", "no line", "\n", '{"genre": 1}\n', "\x00\n"):
         assert told(content).startswith("OUT does not hold answers as csv (")
     assert call(*arguments[:-4], "--out", str(out)) == USAGE
-    out.write_text(f"{header}a,,,Jazz,1,7,a.json\n")
+    out.write_text(f"{header}a,,,Jazz,1,,,7,a.json\n")
     assert call(*arguments, "--version", "8") == 1
     assert "holds answers of version 7: choose another file." in capsys.readouterr().err
 
@@ -204,7 +204,7 @@ def test_bad_files_are_told_at_the_end_and_the_others_are_answered(
     assert faults[0].startswith(f"{tmp_path / 'bad.json'}: ")
     assert faults[1].endswith("none.json: cannot be read: No such file or directory")
     assert faults[2].endswith(f"x.txt: its name does not end in {ENDINGS}")
-    assert faults[3].endswith(f"empty: no file below it ends in {ENDINGS}")
+    assert faults[3].endswith(f"empty: no file below it ends in {ENDINGS} (it is empty)")
     assert faults[4].endswith("x.json: cannot be read: File name too long")
     assert len(faults) == 5
 
@@ -243,7 +243,7 @@ def test_a_full_disk_is_one_line(endpoints: Endpoints, tmp_path: Path) -> None:
 def test_ctrl_c_ends_quietly(endpoints: Endpoints, tmp_path: Path) -> None:
     fifo = tmp_path / "z.json"  # Read after the others, and nobody writes to it.
     os.mkfifo(fifo)
-    command = [*COMMAND, str(_folder(tmp_path, MAX_TOGETHER)), str(fifo), "--url", endpoints.http, "--format", "csv"]
+    command = [*COMMAND, str(_folder(tmp_path / "tracks", MAX_TOGETHER)), str(fifo), "--url", endpoints.http, "--format", "csv"]
     # A shell's background job, which the tests may be, hands on a SIGINT that is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -70,8 +70,9 @@ def test_what_cannot_be_read_costs_itself_alone(folder: Path, monkeypatch: pytes
     listing = list_analyses(str(folder))
     assert listing.files == [str(folder / "Album" / "a.json")]
     assert {item.path: item.reason for item in listing.rejections} == expected
-    items = list(read_tracks([str(folder)]))
-    assert [isinstance(item, Track) for _, item in items] == [True, False, False, False, False]
+    # The file whose name is no text can be read here, and is no analysis.
+    items = [item for _, item in read_tracks([str(folder)])]
+    assert (len(items), sum(isinstance(item, Track) for item in items)) == (5, 1)
 
 
 def test_a_folder_without_rights_costs_itself_alone(folder: Path) -> None:

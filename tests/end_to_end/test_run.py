@@ -80,7 +80,7 @@ def test_data_against_the_schema_stop_the_run_until_either_is_mended(tmp_path: P
     for number in range(40):
         track = analysis(number)
         for segment in track["segments"]:
-            segment["timbre"][6] *= 1000
+            segment["timbre"][6] = 700.0
         write_analysis(data / f"track-{number:03d}.json.gz", track)
     schema = tmp_path / "track.pbtxt"
     schema.write_text(Path(load_settings().schema_file).read_text())

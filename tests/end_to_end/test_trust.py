@@ -46,7 +46,7 @@ class Runs:
 
     def trained_on(self, shown: str) -> tuple[int, int]:
         """How many training tracks the examples have by their report, and how many the kernel has."""
-        examples, kernel = (re.search(pattern, shown) for pattern in (r"tracks: (\d+) train", r"over (\d+) training"))
+        examples, kernel = (re.search(pattern, shown) for pattern in (r"tracks: (\d+) train", r"of all (\d+) training"))
         assert examples is not None, shown
         assert kernel is not None, shown
         return int(examples[1]), int(kernel[1])
