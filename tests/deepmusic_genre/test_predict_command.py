@@ -243,7 +243,8 @@ def test_a_full_disk_is_one_line(endpoints: Endpoints, tmp_path: Path) -> None:
 def test_ctrl_c_ends_quietly(endpoints: Endpoints, tmp_path: Path) -> None:
     fifo = tmp_path / "z.json"  # Read after the others, and nobody writes to it.
     os.mkfifo(fifo)
-    command = [*COMMAND, str(_folder(tmp_path / "tracks", MAX_TOGETHER)), str(fifo), "--url", endpoints.http, "--format", "csv"]
+    tracks = _folder(tmp_path / "tracks", MAX_TOGETHER)
+    command = [*COMMAND, str(tracks), str(fifo), "--url", endpoints.http, "--format", "csv"]
     # A shell's background job, which the tests may be, hands on a SIGINT that is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -319,9 +320,10 @@ def test_the_installed_package_imports_what_is_declared_for_it_alone() -> None:
     there = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files}
     assert own <= there
     packages = {name.split(".")[0] for name in imported - own} - set(sys.stdlib_module_names)
-    grpc_only = {"grpc", "tensorflow", "tensorflow_serving"}
+    # For gRPC, and for files compressed by zstd: whoever wants these is told what to install.
+    if_asked_for = {"grpc", "tensorflow", "tensorflow_serving", "pyarrow"}
     distributions = {"google": "protobuf"}
-    needed = {distributions.get(name, name) for name in packages - grpc_only}
+    needed = {distributions.get(name, name) for name in packages - if_asked_for}
     asked = (*declared["project"]["dependencies"], *declared["project"]["optional-dependencies"]["audio"])
     assert needed == {re.split("[<>=]", each)[0] for each in asked}
 
