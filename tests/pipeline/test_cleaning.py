@@ -349,6 +349,7 @@ def test_what_kept_runs_need_is_never_removed(finished_run: FinishedRun) -> None
     with metadata.Metadata(connection) as handle:
         # Other tests' runs are there too, if they were first.
         runs = len(History(handle, "small").runs)
-    before = sorted(finished_run.home.rglob("*"))
+    # A run that took all from the cache has left a folder without any file.
+    before = sorted(path for path in finished_run.home.rglob("*") if path.is_file())
     assert clean(_settings(finished_run.home, runs, 1)) == Cleaned()
-    assert sorted(finished_run.home.rglob("*")) == before
+    assert sorted(path for path in finished_run.home.rglob("*") if path.is_file()) == before

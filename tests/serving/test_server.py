@@ -514,7 +514,8 @@ def pushed(finished_run: FinishedRun) -> Iterator[Running]:
 def test_the_pushed_model(pushed: Running) -> None:
     with pushed.rest as client:
         answer = client.post("/m:predict", json={"instances": [instance(0.5, 30)]}).json()
-        assert set(answer["predictions"][0]) == {"genre", "probability", "genres", "probabilities", "analyser"}
+        expected = {"genre", "probability", "genres", "probabilities", "analyser", "sure", "familiarity"}
+        assert set(answer["predictions"][0]) == expected
         assert sum(answer["predictions"][0]["probabilities"]) == pytest.approx(1, abs=1e-5)
         many = client.post("/m:predict", json={"instances": [instance(0.5, 30)] * 100})
         assert len(many.json()["predictions"]) == 100
