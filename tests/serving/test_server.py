@@ -514,8 +514,8 @@ def pushed(finished_run: FinishedRun) -> Iterator[Running]:
 def test_the_pushed_model(pushed: Running) -> None:
     with pushed.rest as client:
         answer = client.post("/m:predict", json={"instances": [instance(0.5, 30)]}).json()
-        expected = {"genre", "probability", "genres", "probabilities", "analyser", "sure", "familiarity"}
-        assert set(answer["predictions"][0]) == expected
+        named = set(answer["predictions"][0]) - {"familiarity"}  # A network does not tell.
+        assert named == {"genre", "probability", "genres", "probabilities", "analyser", "sure"}
         assert sum(answer["predictions"][0]["probabilities"]) == pytest.approx(1, abs=1e-5)
         many = client.post("/m:predict", json={"instances": [instance(0.5, 30)] * 100})
         assert len(many.json()["predictions"]) == 100
