@@ -6,6 +6,7 @@ import math
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import repeat
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -20,6 +21,7 @@ _PARTS = ("Train", "Val", "Test")
 class NumpyArrays:
     """Reads arrays of shape ``[tracks, segments, 12]``, track by track; zeros after a track's last segment are padding.
 
+    Where ``X_Train`` holds the same ``[tracks, segments, 12, 2]`` once more, a track ends where the two begin to differ.
     They hold no ids and no durations: a track is called by its content's hash.
     """
 
@@ -43,14 +45,26 @@ class NumpyArrays:
 
     def _part(self, path: str, archive: zipfile.ZipFile, part: str) -> Iterator[Track | Rejection]:
         columns = [_rows(archive, f"{name}_{part}") for name in ("Xt", "Xp", "Y")]
+        twice = f"X_{part}.npy" in archive.namelist()
+        both = _rows(archive, f"X_{part}") if twice else repeat(None)
         for index, (timbre, pitches, genre) in enumerate(zip(*columns, strict=True)):
             place = f"{path}[{part}][{index}]"
+            end = _end(timbre, pitches, next(both, None))
             try:
-                matrix = segment_matrix(timbre, pitches, None)
+                matrix = segment_matrix(timbre[:end], pitches[:end], None)
                 track = Track("", self.name, 0.0, matrix, ECHO_NEST, genre=_text(genre), path=place)
                 yield replace(track, track_id=track.content_digest())
             except InvalidTrack as error:
                 yield Rejection(place, str(error))
+
+
+def _end(timbre: Any, pitches: Any, both: Any) -> int:
+    """How many segments a track has, where it is kept twice: behind it, each array has what was in memory before."""
+    if both is None or both.shape != (*timbre.shape, 2):
+        return len(timbre)
+    differs = ((both[..., 0] != timbre) | (both[..., 1] != pitches)).any(axis=1)
+    # Where nothing is alike, the second array is of other values.
+    return int(differs.argmax()) or len(timbre) if differs.any() else len(timbre)
 
 
 def _rows(archive: zipfile.ZipFile, name: str) -> Iterator[Any]:

@@ -78,3 +78,20 @@ def test_file_that_is_no_archive_is_rejected(content: bytes) -> None:
     (item,) = read("a.npz", io.BytesIO(content))
     assert isinstance(item, Rejection)
     assert "not a readable NumPy archive" in item.reason
+
+
+def test_a_track_that_is_kept_twice_ends_where_the_two_begin_to_differ(tmp_path: Path) -> None:
+    arrays = _arrays(2, 0, "Train")
+    rng = np.random.default_rng(0)
+    both = np.stack([arrays["Xt_Train"], arrays["Xp_Train"]], axis=-1)
+    # Arrays that were made without being filled hold what was in memory before, each something else.
+    for values in (arrays["Xt_Train"], arrays["Xp_Train"], both):
+        values[0, 20:] = rng.random(values[0, 20:].shape)
+    items = _read(tmp_path / "a.npz", **arrays, X_Train=both)
+    assert [len(item.segments) for item in items if isinstance(item, Track)] == [20, 20]
+
+
+def test_another_array_of_that_name_changes_nothing(tmp_path: Path) -> None:
+    for other in (np.ones((2, LENGTH, 12, 2)), np.ones((2, 5))):
+        items = _read(tmp_path / "a.npz", **_arrays(2, 0, "Train"), X_Train=other)
+        assert [len(item.segments) for item in items if isinstance(item, Track)] == [20, 20]
