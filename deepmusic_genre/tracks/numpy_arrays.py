@@ -21,8 +21,8 @@ _PARTS = ("Train", "Val", "Test")
 class NumpyArrays:
     """Reads arrays of shape ``[tracks, segments, 12]``, track by track; zeros after a track's last segment are padding.
 
-    Where ``X_Train`` holds the same ``[tracks, segments, 12, 2]`` once more, a track ends where the two begin to differ.
-    They hold no ids and no durations: a track is called by its content's hash.
+    Where ``X_Train`` holds the same once more, ``[tracks, segments, 12, 2]``, a track ends where the two begin to
+    differ. They hold no ids and no durations: a track is called by its content's hash.
     """
 
     name = "numpy_arrays"
