@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import BinaryIO, cast
 
-from deepmusic_genre.tracks.names import is_passed_over
+from deepmusic_genre.tracks.passed_over import is_passed_over
 from deepmusic_genre.tracks.source import Source, endings, read_file, source_among
 from deepmusic_genre.tracks.streams import GZIP_ERRORS, decompressed, require_ratio, with_compressions
 from deepmusic_genre.tracks.track import InvalidTrack, Rejection, Track

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from deepmusic_genre.tracks import crawled_store
-from deepmusic_genre.tracks.names import is_passed_over
+from deepmusic_genre.tracks.passed_over import is_passed_over
 from deepmusic_genre.tracks.registry import source_for
 from deepmusic_genre.tracks.track import Rejection, Unreadable
 
