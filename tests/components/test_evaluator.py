@@ -66,6 +66,11 @@ def test_lengths_have_names() -> None:
     assert names == ["0 to ", "0 to ", "300 t", "300 t", "600 t", "900 s", "900 s"]
 
 
+def test_tempos_have_names() -> None:
+    names = [SLICES["tempo"]({"tempo": tempo}) for tempo in (None, 1.0, 99.9, 100.0, 129.9, 130.0, 300.0)]
+    assert names == ["unknown", *["below 100 BPM"] * 2, *["100 to below 130 BPM"] * 2, *["130 BPM and more"] * 2]
+
+
 def test_answers_have_the_slices_that_are_asked_for(tmp_path: Path) -> None:
     facts = {"track_id": "A", "artist": "Band", "genre": "Jazz", "num_segments": 400}
     tracks = pa.Table.from_pylist([facts], pa.schema(list(TRACK_COLUMNS.items())))
