@@ -149,9 +149,11 @@ class SpotifyApi:
 
     def audio_features(self, tracks: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Audio features of up to :data:`MOST_AUDIO_FEATURES` tracks, as they come, by id, of those that have any."""
-        answer = self._ask(ManyAudioFeatures, _ATTEMPTS, "audio-features", ids=",".join(tracks))
-        found = {item.get("id"): item for item in answer.audio_features if isinstance(item, dict)}
-        return {track: found[track] for track in tracks if track in found}
+        answers = self._ask(ManyAudioFeatures, _ATTEMPTS, "audio-features", ids=",".join(tracks)).audio_features
+        if len(answers) != len(tracks):
+            raise Unreachable(f"Spotify answers with {len(answers)} audio features for {len(tracks)} tracks")
+        features = {item["id"]: item for item in answers if isinstance(item, dict) and isinstance(item.get("id"), str)}
+        return {track: features[track] for track in tracks if track in features}
 
     def _ask(self, of_type: type[Answer], attempts: int, path: str, **parameters: Any) -> Answer:
         faults = pauses = refusals = 0

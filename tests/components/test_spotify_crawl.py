@@ -569,12 +569,23 @@ def test_audio_features_that_always_fail_keep_no_crawl_incomplete(crawls: Crawls
     assert crawls.run(Jazz=[playlist]).audio_features == 10
 
 
-@pytest.mark.parametrize("answer", [[None] * 3, ["none", {"energy": 0.5}, 7], []])
+@pytest.mark.parametrize("answer", [[None] * 3, ["none", {"energy": 0.5}, {"id": [], "energy": 0.5}]])
 def test_audio_features_of_another_form_are_none(answer: list[Any], crawls: Crawls) -> None:
     playlist = crawls.spotify.add_playlist("A", _items(0, 3))
     crawls.spotify.statuses = {"/v1/audio-features": (200, json.dumps({"audio_features": answer}).encode())}
     report = crawls.run(Jazz=[playlist])
     assert (report.stored, report.audio_features, report.no_audio_features) == (3, 0, "")
+
+
+def test_an_answer_with_fewer_audio_features_than_tracks_is_none(crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 3))
+    features = crawls.spotify.features[spotify_id("0")]
+    crawls.spotify.statuses = {"/v1/audio-features": (200, json.dumps({"audio_features": [features]}).encode())}
+    report = crawls.run(Jazz=[playlist])
+    assert (report.complete, report.stored, report.audio_features) == (True, 3, 0)
+    assert report.no_audio_features == "Spotify answers with 1 audio features for 3 tracks"
+    crawls.spotify.statuses = {}
+    assert crawls.run(Jazz=[playlist]).audio_features == 3
 
 
 def test_a_damaged_analysis_that_should_get_audio_features_is_named(crawls: Crawls) -> None:
