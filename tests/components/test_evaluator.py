@@ -55,6 +55,11 @@ def test_tfma_slices_by_genre_source_and_length(slices: Slices, finished_run: Fi
     assert short[ACCURACY]["doubleValue"] == pytest.approx(float(accuracy(part)))
 
 
+def test_predictions_keep_the_audio_features_that_are_known(finished_run: FinishedRun) -> None:
+    tracks = _predictions(finished_run, "tangent").tracks
+    assert (set(tracks["tempo"].to_pylist()), set(tracks["energy"].to_pylist())) == ({120.0}, {None})
+
+
 @pytest.mark.parametrize("name", SLICES)
 def test_every_slice_is_a_text_of_what_is_known_of_a_track(name: str) -> None:
     texts = {fact: "" for fact, of_type in TRACK_COLUMNS.items() if of_type == pa.string()}
