@@ -1,6 +1,7 @@
 """The curated schema against what the pipeline writes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_tracks_with_and_without_audio_features_are_no_anomaly(schema: schema_pb
 
 def _anomalies(schema: schema_pb2.Schema, features: dict[str, float]) -> list[str]:
     segments = np.full((3, 24), 0.5, np.float32)
-    texts = {"artist": "Ann", "artist_id": "1", "title": "Song", "genre": "Jazz"}
+    texts: dict[str, Any] = {"artist": "Ann", "artist_id": "1", "title": "Song", "genre": "Jazz"}
     track = Track("A", "audio_analysis", 12.5, segments, ECHO_NEST, **texts, audio_features=features)
     records = ExamplesToRecordBatchDecoder(schema.SerializeToString()).DecodeBatch([encode_track(track)])
     statistics = generate_statistics_in_memory(records, tfdv.StatsOptions(schema=schema))
