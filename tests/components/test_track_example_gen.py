@@ -273,7 +273,7 @@ def test_component_hands_its_settings_to_the_executor() -> None:
         "store": "/store",
         "splits": "/splits",
         "other_genres": "leave_out",
-        "genre_names": {},
+        "genre_names": "{}",
         "unknown_artists": '["?"]',
         "split_by": "track",
         "middle": None,

@@ -216,6 +216,8 @@ def test_tags_of_which_nothing_can_be_read_are_a_note_and_the_sound_is_there() -
     (track,) = read("a.flac", io.BytesIO(bytes(damaged)))
     assert isinstance(track, Track)
     assert track.num_segments > 3
+    (note,) = track.notes
+    assert note.startswith("unreadable tags: ")
 
 
 def test_a_track_has_what_its_tags_say() -> None:
