@@ -31,7 +31,7 @@ endef
 help:
 	@echo "make run-local   train on DATA and push the best model; without DATA, on a synthetic demo catalogue"
 	@echo "                   DATA=folder       your audio analyses or sound files, searched recursively; a dump or archive, too"
-	@echo "                   LABELS=file.csv   track_id or file, genre[, artist_id,artist,title], or .cls; else genres are folder names"
+	@echo "                   LABELS=file.csv   track_id or file, genre[, artist_id,artist,title], or .cls; else tags and folders name genres"
 	@echo "                   SETTINGS=my.yaml  what differs from pipeline/defaults.yaml"
 	@echo "                   SET='training.seed=1 training.epochs=20'   single settings"
 	@echo "                   NAME=mine         keep runs, cache and pushed models apart from others'"

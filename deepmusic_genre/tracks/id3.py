@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from itertools import islice
 
 _HEADER = re.compile(rb"ID3([\x02-\x04])[^\xff]([\x00-\xff])([\x00-\x7f]{4})", re.DOTALL)
-_CHUNK = re.compile(rb"[iI][dD]3[ \0].{4}(?=ID3[\x02-\x04])", re.DOTALL)
+_CHUNK_NAMES = (b"id3 ", b"id3\0")
 _NAME = re.compile(rb"[A-Z0-9]{3,4}")
 _UNSYNCHRONISED, _EXTENDED = 0x80, 0x40
 _MAX_FRAME_BYTES = 1 << 16
@@ -48,11 +48,18 @@ def short_tag(content: bytes, names: Collection[bytes]) -> bytes:
 
 def _place(content: bytes) -> int:
     if content.startswith((b"RIFF", b"RF64", b"FORM")):
-        chunk = _CHUNK.search(content)
-        return chunk.end() if chunk else len(content)
+        return _place_in_chunk(content)
     if content.startswith(b"DSD "):
         return min(_integer(content[20:28][::-1], 8), len(content))
     return len(content) - len(content.lstrip(b"\0")) if content.startswith(b"\0") else 0
+
+
+def _place_in_chunk(content: bytes) -> int:
+    """Where a chunk with a tag has it, behind its own name and size; the content's end if there is none."""
+    place = content.find(b"ID3")
+    while place >= 0 and content[max(place - 8, 0) : max(place - 4, 0)].lower() not in _CHUNK_NAMES:
+        place = content.find(b"ID3", place + 1)
+    return place if place >= 0 else len(content)
 
 
 def _frames(body: bytes, version: int) -> Iterator[tuple[bytes, bytes, bytes]]:
