@@ -29,6 +29,7 @@ from components.model_selector.component import ModelSelector
 from components.model_validator.component import ModelValidator
 from components.predictor.component import Predictor
 from components.pusher.component import Pusher
+from components.refitter.component import Refitter
 from components.report_gen.component import ReportGen
 from components.sampler.component import Sampler
 from components.schema_import.component import SchemaImport
@@ -158,13 +159,28 @@ def create_pipeline(
         predictions=predictor.outputs["predictions"],
         limits=settings.evaluation.limits,
     )
+    refitter = (
+        Refitter(
+            examples=examples,
+            transform_graph=transform.outputs["transform_graph"],
+            evaluated=selector.outputs["model"],
+            model_runs=model_runs,
+            model_blessing=validator.outputs["blessing"],
+            balance=settings.training.balance,
+            sure_accuracy=settings.training.sure_accuracy,
+            encloses_evaluated=not resolves,
+        )
+        if settings.training.refits
+        else None
+    )
+    final_model = refitter.outputs["model"] if refitter else selector.outputs["model"]
     model_check = ModelCheck(
-        model=selector.outputs["model"],
-        model_runs=model_runs,
+        model=final_model,
+        model_runs=refitter.outputs["model_run"] if refitter else model_runs,
         genres=genres,
     )
     pusher = Pusher(
-        model=selector.outputs["model"],
+        model=final_model,
         model_blessing=validator.outputs["blessing"],
         infra_blessing=model_check.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
@@ -182,12 +198,14 @@ def create_pipeline(
         evaluation=evaluator.outputs["evaluation"],
         verdict=validator.outputs["verdict"],
         infra_blessing=model_check.outputs["blessing"],
+        refitted_run=refitter.outputs["model_run"] if refitter else None,
         settings=settings.model_dump_json(),
         synthetic=synthetic,
         # Of everything that is wired here: the report names the code that the run was made with.
         code_version=code_version(__name__),
     )
-    nodes += [selector, baseline, predictor, evaluator, validator, model_check, pusher, report]
+    judging = [selector, baseline, predictor, evaluator, validator]
+    nodes += [*judging, *([refitter] if refitter else []), model_check, pusher, report]
     for node in nodes:
         _note_what_it_is_made_with(node)
     return Pipeline(

@@ -207,6 +207,7 @@ class TrainingSettings(_Section):
     sampling: Sampling
     balance: Balance
     warm_start: bool
+    refit: bool
     sure_accuracy: Share
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -218,6 +219,11 @@ class TrainingSettings(_Section):
         if len(set(models)) < len(models):
             raise ValueError("a model is listed twice")
         return models
+
+    @property
+    def refits(self) -> bool:
+        """Whether a model may be fitted to every track in the end; who leaves tracks out does not want that."""
+        return self.refit and self.sampling == "natural" and not all(MODELS[name].in_epochs for name in self.models)
 
 
 class TuningSettings(_Section):

@@ -12,7 +12,7 @@ from tfx.utils import io_utils, path_utils
 
 from components.pusher.folder import is_whole, versions
 from components.storage.files import fileio
-from components.trainer.description import is_described, read_description
+from components.trainer.description import evaluated_in, is_described, read_description
 
 _WEIGHTS = os.path.join("variables", "variables.data-00000-of-00001")
 
@@ -35,7 +35,9 @@ class Executor(BaseExecutor):
         if baseline is None:
             log.info("no earlier version to compare with")
             return
-        io_utils.copy_dir(baseline, path_utils.serving_model_path(artifact_utils.get_single_uri(output_dict["model"])))
+        # The version itself may have learned from the tracks that the candidate is compared by.
+        model = path_utils.serving_model_path(artifact_utils.get_single_uri(output_dict["model"]))
+        io_utils.copy_dir(evaluated_in(baseline), model)
         log.info("version %s is the baseline", os.path.basename(baseline))
 
 
@@ -52,11 +54,12 @@ def find_baseline(candidate: str, push_folder: str) -> str | None:
     own = read_description(candidate)
     names = [name.rstrip("/") for name in fileio.listdir(push_folder)] if fileio.exists(push_folder) else []
     for name in reversed(versions(names).values()):
-        folder = os.path.join(push_folder, name)
-        if not is_whole(folder) or not is_described(folder) or not read_description(folder).comparable_with(own):
+        version = os.path.join(push_folder, name)
+        if not is_whole(version) or not is_described(version):
             continue
-        if _weights(folder) != _weights(candidate):
-            return folder
+        evaluated = evaluated_in(version)
+        if read_description(evaluated).comparable_with(own) and _weights(evaluated) != _weights(candidate):
+            return version
     return None
 
 

@@ -14,7 +14,7 @@ from tfx.utils import path_utils
 from components.model_check.check import check_model
 from components.storage.files import fileio
 from components.trainer.description import load_description
-from components.trainer.record import load_training
+from components.trainer.record import run_of
 from components.trainer.reference import load_reference
 
 FAULTS_FILE = "faults.txt"
@@ -37,7 +37,8 @@ class Executor(BaseExecutor):
         """Blesses a model without faults; never fails because of the model."""
         self._log_startup(input_dict, output_dict, exec_properties)
         model = artifact_utils.get_single_instance(input_dict["model"])
-        examples, expected = load_reference(_run_of(model, input_dict["model_runs"]))
+        runs = [run.uri for run in input_dict["model_runs"]]
+        examples, expected = load_reference(run_of(load_description(model).name, runs))
         faults = check_model(
             path_utils.serving_model_path(model.uri), examples, expected, json.loads(exec_properties["genres"])
         )
@@ -46,11 +47,6 @@ class Executor(BaseExecutor):
             log.error("the model cannot be served: %s", fault)
         if not faults:
             log.info("every signature answers as the trainer did, on %d tracks", len(examples))
-
-
-def _run_of(model: Artifact, runs: list[Artifact]) -> str:
-    name = load_description(model).name
-    return next(run.uri for run in runs if load_training(run.uri).model == name)
 
 
 def _write_blessing(blessing: Artifact, faults: list[str]) -> None:

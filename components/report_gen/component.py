@@ -35,6 +35,7 @@ class ReportGenSpec(ComponentSpec):
         "predictions": ChannelParameter(type=TestPredictions),
         "verdict": ChannelParameter(type=ModelVerdict),
         "infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing),
+        "refitted_run": ChannelParameter(type=standard_artifacts.ModelRun, optional=True),
     }
     OUTPUTS = {"report": ChannelParameter(type=RunReport)}
 
@@ -63,6 +64,7 @@ class ReportGen(BaseComponent):
         predictions: BaseChannel,
         verdict: BaseChannel,
         infra_blessing: BaseChannel,
+        refitted_run: BaseChannel | None,
         settings: str,
         synthetic: bool,
         code_version: str,
@@ -80,6 +82,7 @@ class ReportGen(BaseComponent):
             predictions: the candidates' and the baseline's answers to the test split.
             verdict: whether the selected model is good enough to be pushed.
             infra_blessing: whether it can be served.
+            refitted_run: of what is pushed, where that was trained after the evaluation.
             settings: all of them, as JSON.
             synthetic: whether the data are the generated demo catalogue.
             code_version: changes when the report's code does.
@@ -96,6 +99,7 @@ class ReportGen(BaseComponent):
                 predictions=predictions,
                 verdict=verdict,
                 infra_blessing=infra_blessing,
+                refitted_run=refitted_run,
                 settings=settings,
                 synthetic=int(synthetic),
                 code_version=code_version,

@@ -216,6 +216,7 @@ class Report(msgspec.Struct, frozen=True):
         selected: that model's name.
         faults: why TF Serving could not serve it; empty if it can.
         models: the candidates in the order of the settings.
+        refitted: the training on every track after the evaluation; None where the evaluated model goes on.
         baseline: the latest blessed model's scores, None where there is none.
         notes: where the numbers mislead, a sentence each.
         timings: empty where the runner does not record them.
@@ -230,6 +231,7 @@ class Report(msgspec.Struct, frozen=True):
     notes: list[str]
     data: DataReport
     models: list[ModelReport]
+    refitted: TrainingRecord | None
     baseline: Scores | None
     timings: list[Timing]
     lineage: Lineage

@@ -46,7 +46,8 @@ from components.scoring.scores import Bootstrap, Floats
 from components.storage.files import fileio
 from components.storage.json_files import Struct, read_json
 from components.track_example_gen.report import GenresOfTrack, IngestSummary
-from components.trainer.record import load_training
+from components.track_example_gen.splits import TEST
+from components.trainer.record import TrainingRecord, load_training
 from deepmusic_genre.tracks.track import SEGMENT_FEATURES, Rejection
 
 _INPUTS = (
@@ -59,6 +60,7 @@ _INPUTS = (
     "predictions",
     "evaluation",
     "verdict",
+    "refitted_run",
     "infra_blessing",
 )
 """In the order in which a run makes them."""
@@ -98,6 +100,7 @@ def gather(artifacts: Mapping[str, Sequence[Artifact]], run: Run) -> Report:
         notes=notes(data, models, run.synthetic),
         data=data,
         models=models,
+        refitted=_refitted(artifacts.get("refitted_run", ())),
         baseline=score(TestPredictions.BASELINE, baseline, bootstrap) if baseline else None,
         timings=_timings(artifacts),
         lineage=_lineage(artifacts["examples"], run),
@@ -123,13 +126,19 @@ def _models(
                 training=training,
                 validation=candidate,
                 test=score(candidate.model, predictions, bootstrap),
-                uncalibrated=uncalibrated(predictions, training.temperature, bootstrap.confidence),
+                uncalibrated=uncalibrated(predictions, training, bootstrap.confidence),
                 change=change(predictions, baseline, bootstrap) if baseline else None,
                 mistakes=mistakes(predictions, _MISTAKES),
                 slices=slices.get(candidate.model, {}),
             )
         )
     return models
+
+
+def _refitted(runs: Sequence[Artifact]) -> TrainingRecord | None:
+    """What is known of the training after the evaluation; None where the evaluated model was handed on."""
+    record = load_training(runs[0].uri) if runs else None
+    return record if record and TEST in record.learned_from else None
 
 
 def _baseline(predictions_uri: str) -> Predictions | None:
@@ -211,7 +220,7 @@ def _timings(artifacts: Mapping[str, Sequence[Artifact]]) -> list[Timing]:
     found = {
         artifact.get_string_custom_property(COMPONENT_PROPERTY): artifact.get_float_custom_property(SECONDS_PROPERTY)
         for key in _INPUTS
-        for artifact in artifacts[key]
+        for artifact in artifacts.get(key, ())
         if artifact.has_custom_property(COMPONENT_PROPERTY) and artifact.has_custom_property(SECONDS_PROPERTY)
     }
     return [Timing(component, seconds) for component, seconds in found.items()]

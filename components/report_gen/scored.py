@@ -37,6 +37,7 @@ from components.scoring.scores import (
     macro_f1,
     majority_share,
 )
+from components.trainer.record import TrainingRecord
 
 _COVERAGES = (1.0, 0.75, 0.5, 0.25)
 
@@ -60,9 +61,10 @@ def score(model: str, predictions: Predictions, bootstrap: Bootstrap) -> Scores:
     )
 
 
-def uncalibrated(predictions: Predictions, temperature: float, confidence: float) -> Calibration:
-    """The calibration of the probabilities before they were scaled by ``temperature``."""
-    raw = with_temperature(predictions.probabilities, 1 / temperature)
+def uncalibrated(predictions: Predictions, training: TrainingRecord, confidence: float) -> Calibration:
+    """The calibration of the probabilities before they were shifted, and scaled by the temperature."""
+    unshifted = with_temperature(predictions.probabilities, 1, tuple(-shift for shift in training.prior_shift))
+    raw = with_temperature(unshifted, 1 / training.temperature)
     return _calibration(raw, predictions.actual, confidence)
 
 

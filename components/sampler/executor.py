@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from typing import Any
 
 import tensorflow as tf
@@ -11,9 +12,11 @@ from tfx.components.example_gen.utils import FINGERPRINT_PROPERTY_NAME
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import Artifact, artifact_utils
 
+from components.sampler.natural import save_natural_counts
 from components.sampler.sampling import Sampling, downsample, is_sampled
 from components.scoring.tracks import track_table
 from components.storage.files import fileio
+from components.track_example_gen.splits import TRAIN
 
 log = logging.getLogger("deepmusic.Sampler")
 
@@ -40,7 +43,10 @@ class Executor(BaseExecutor):
         for split in artifact_utils.decode_split_names(examples.split_names):
             folders = [artifact_utils.get_split_uri([artifact], split) for artifact in (examples, sampled)]
             sample_split(*folders, sampled=is_sampled(split, sampling))
-            log.info("%s: %s", split, _counts(folders[1]))
+            log.info("%s: %s", split, _in_words(_genres(folders[1])))
+            # Those that are tested on, and those that will be asked for, are as frequent as before.
+            if split == TRAIN and sampling == "downsampled":
+                save_natural_counts(sampled.uri, _genres(folders[0]))
 
 
 def sample_split(source: str, target: str, *, sampled: bool) -> None:
@@ -64,7 +70,10 @@ def sample_split(source: str, target: str, *, sampled: bool) -> None:
                     writer.write(record)
 
 
-def _counts(folder: str) -> str:
+def _genres(folder: str) -> Counter[str]:
     files = [os.path.join(folder, name) for name in sorted(fileio.listdir(folder))]
-    genres = track_table(tf.data.TFRecordDataset(files))["genre"].to_pylist()
-    return f"{len(genres):,} tracks, " + ", ".join(f"{genre} {genres.count(genre):,}" for genre in sorted(set(genres)))
+    return Counter(track_table(tf.data.TFRecordDataset(files))["genre"].to_pylist())
+
+
+def _in_words(genres: Counter[str]) -> str:
+    return f"{genres.total():,} tracks, " + ", ".join(f"{genre} {genres[genre]:,}" for genre in sorted(genres))

@@ -29,21 +29,76 @@ class Calibration:
 
     Attributes:
         temperature: what the logits are divided by.
-        sure_from: the probability, thereafter, from which an answer is called sure.
+        sure_from: the probability, in the end, from which an answer is called sure.
+        prior_shift: what is added to the logits ``[genres]`` then, see :func:`prior_shift`; 0 for all if empty.
     """
 
     temperature: float = 1.0
     sure_from: float = 0.0
+    prior_shift: tuple[float, ...] = ()
+
+    def of(self, probabilities: npt.NDArray[Any]) -> Floats:
+        """Calibrated probabilities ``[tracks, genres]``."""
+        return with_temperature(probabilities, self.temperature, self.prior_shift)
 
 
-def with_temperature(probabilities: npt.NDArray[Any], temperature: float) -> Floats:
-    """Probabilities ``[tracks, genres]`` as the softmax of the logits divided by the temperature (> 0)."""
-    logits = np.log(np.maximum(probabilities, SMALLEST_PROBABILITY)) / temperature
+@dataclass(frozen=True, eq=False)
+class Unseen:
+    """Answers to tracks that a model was not trained on.
+
+    Attributes:
+        probabilities: ``[tracks, genres]``.
+        actual: class indices ``[tracks]``.
+        prior_shift: what the answers are to be shifted by.
+        weights: how many tracks each stands for ``[tracks]``; None for one each.
+    """
+
+    probabilities: npt.NDArray[Any]
+    actual: Indices
+    prior_shift: tuple[float, ...] = ()
+    weights: Floats | None = None
+
+
+def with_temperature(
+    probabilities: npt.NDArray[Any], temperature: float, prior_shift: tuple[float, ...] = ()
+) -> Floats:
+    """Probabilities ``[tracks, genres]`` as the softmax of the logits divided by the temperature (> 0) and shifted."""
+    logits = np.log(np.maximum(probabilities, SMALLEST_PROBABILITY)) / temperature + np.array(prior_shift or 0)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def fit_temperature(probabilities: npt.NDArray[Any], actual: Indices) -> float:
+def prior_shift(natural: Indices, trained: Indices) -> tuple[float, ...]:
+    """What puts right the probabilities of a model that learned from other shares of genres than there are.
+
+    The logarithm of how much more frequent each genre is than it was in training (Saerens, Latinne, Decaestecker,
+    Neural Computation 14, 2002).
+
+    Args:
+        natural: tracks by class index, as they are.
+        trained: those that the model learned from.
+
+    Returns:
+        By class index; 0 for a genre without tracks.
+    """
+    there = (natural > 0) & (trained > 0)
+    shares = np.where(there, natural, 1) / natural.sum() / np.where(there, trained, 1) * trained.sum()
+    return tuple(np.where(there, np.log(shares), 0.0).tolist())
+
+
+def calibrate(unseen: Unseen, wanted: float) -> Calibration:
+    """Finds the temperature and the threshold; ``wanted`` is how often a sure answer has to be right, 0..1."""
+    temperature = fit_temperature(unseen.probabilities, unseen.actual, unseen.prior_shift, unseen.weights)
+    calibrated = with_temperature(unseen.probabilities, temperature, unseen.prior_shift)
+    return Calibration(temperature, sure_from(calibrated, unseen.actual, wanted, unseen.weights), unseen.prior_shift)
+
+
+def fit_temperature(
+    probabilities: npt.NDArray[Any],
+    actual: Indices,
+    prior_shift: tuple[float, ...] = (),
+    weights: Floats | None = None,
+) -> float:
     """The temperature under which the tracks' genres are most likely (Guo et al., On Calibration, ICML 2017).
 
     A handful of tracks that are all right would ask for boundless certainty: a temperature is taken to be within a
@@ -52,6 +107,7 @@ def fit_temperature(probabilities: npt.NDArray[Any], actual: Indices) -> float:
     Args:
         probabilities: shape ``[tracks, genres]``, at least one track that the model was not trained on.
         actual: class indices ``[tracks]``.
+        prior_shift, weights: see :class:`Unseen`.
 
     Returns:
         Between 1/20 and 20: one number does not change which genre is the most probable.
@@ -59,21 +115,26 @@ def fit_temperature(probabilities: npt.NDArray[Any], actual: Indices) -> float:
     rows = np.arange(len(actual))
 
     def loss(log_temperature: float) -> float:
-        own = with_temperature(probabilities, float(np.exp(log_temperature)))[rows, actual]
-        surprise = -np.log(np.maximum(own, SMALLEST_PROBABILITY)).sum()
+        own = with_temperature(probabilities, float(np.exp(log_temperature)), prior_shift)[rows, actual]
+        surprise = -(_weights(weights, rows) * np.log(np.maximum(own, SMALLEST_PROBABILITY))).sum()
         return float(surprise + (log_temperature / _PRIOR_DEVIATION) ** 2 / 2)
 
     bound = np.log(_LARGEST)
     return float(np.exp(minimize_scalar(loss, bounds=(-bound, bound), method="bounded").x))
 
 
-def sure_from(probabilities: npt.NDArray[Any], actual: Indices, wanted: float) -> float:
+def _weights(weights: Floats | None, tracks: Indices) -> Floats:
+    return np.ones(len(tracks)) if weights is None else weights
+
+
+def sure_from(probabilities: npt.NDArray[Any], actual: Indices, wanted: float, weights: Floats | None = None) -> float:
     """The lowest probability from which answers are right as often as is wanted.
 
     Args:
         probabilities: calibrated, ``[tracks, genres]``, of tracks that the model was not trained on.
         actual: class indices ``[tracks]``.
         wanted: share of the answers from there on that has to be right, 0..1.
+        weights: see :class:`Unseen`.
 
     Returns:
         0..1; above 1 if not even the surest answers are right so often.
@@ -81,7 +142,8 @@ def sure_from(probabilities: npt.NDArray[Any], actual: Indices, wanted: float) -
     sure = probabilities.max(axis=1)
     order = np.argsort(-sure, kind="stable")
     right = (probabilities.argmax(axis=1) == actual)[order]
-    shares = right.cumsum() / np.arange(1, len(right) + 1)
+    counted = _weights(weights, order)[order]
+    shares = (right * counted).cumsum() / counted.cumsum()
     # The share of a handful is chance.
     enough = np.flatnonzero((shares >= wanted) & (np.arange(len(right)) + 1 >= min(_HANDFUL, len(right))))
     return float(sure[order][enough[-1]]) if len(enough) else 2.0

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 from tfx.types import Artifact
-from tfx.utils import path_utils
+from tfx.utils import io_utils, path_utils
 
 from components.storage.files import fileio
 from components.storage.json_files import read_json, write_json
@@ -17,6 +17,7 @@ from deepmusic_genre.tracks.track import ECHO_NEST
 _EXTRA = "assets.extra"
 _FILE = os.path.join(_EXTRA, "description.json")
 _TRAINED_ON = os.path.join(_EXTRA, "trained_on")
+_EVALUATED = os.path.join(_EXTRA, "evaluated")
 _HASH_BYTES = 8
 
 
@@ -75,6 +76,17 @@ def read_description(folder: str) -> ModelDescription:
         msgspec.DecodeError: it is not what :meth:`ModelDescription.save` writes.
     """
     return read_json(os.path.join(folder, _FILE), ModelDescription)
+
+
+def enclose_evaluated(evaluated: str, folder: str) -> None:
+    """Puts the SavedModel that was evaluated into that of the model which then learned from every track."""
+    io_utils.copy_dir(evaluated, os.path.join(folder, _EVALUATED))
+
+
+def evaluated_in(folder: str) -> str:
+    """The folder of the model that was evaluated before the one in a folder was pushed: inside, or the same."""
+    enclosed = os.path.join(folder, _EVALUATED)
+    return enclosed if is_described(enclosed) else folder
 
 
 def not_trained_on(model: Artifact, track_ids: Iterable[str]) -> set[str]:

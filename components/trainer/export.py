@@ -68,7 +68,7 @@ class ServingModule(tf.Module):
             outputs = model({name: transformed[name] for name in inputs}, training=False)
             outputs = outputs if isinstance(outputs, dict) else {PROBABILITIES: outputs}
             logits = tf.math.log(tf.maximum(outputs[PROBABILITIES], SMALLEST_PROBABILITY))
-            probabilities = tf.nn.softmax(logits / calibration.temperature)
+            probabilities = tf.nn.softmax(logits / calibration.temperature + (calibration.prior_shift or 0.0))
             return self._answer(usable, probabilities, outputs.get(FAMILIARITY), calibration.sure_from)
 
         @tf.function(autograph=False, input_signature=[_segments_spec("timbre"), _segments_spec("pitches")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -28,6 +29,10 @@ class TrainingRecord(msgspec.Struct, frozen=True):
             trained in epochs.
         sure_from: the probability from which an answer is called sure.
         started_from: the folder of the earlier model whose weights it began with; None if it began with random ones.
+        learned_from: tracks by split.
+        prior_shift: what is added to the logits thereafter, by class index; nothing if empty.
+        unseen_accuracy: how often it would be right on the tracks that it learned from, had the artist of each been
+            left out, 0..1; None where that would take many trainings.
     """
 
     model: str
@@ -39,10 +44,18 @@ class TrainingRecord(msgspec.Struct, frozen=True):
     history: dict[str, list[float]]
     sure_from: float = 0.0
     started_from: str | None = None
+    learned_from: dict[str, int] = {}
+    prior_shift: tuple[float, ...] = ()
+    unseen_accuracy: float | None = None
 
     def save(self, folder: str) -> None:
         """Writes the file into the folder of a model run."""
         write_json(os.path.join(folder, TRAINING_FILE), self)
+
+
+def run_of(name: str, folders: Iterable[str]) -> str:
+    """That of several model runs' folders whose model has this name."""
+    return next(folder for folder in folders if load_training(folder).model == name)
 
 
 def load_training(folder: str) -> TrainingRecord:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components.scoring.calibration import Calibration, fit_temperature, sure_from, with_temperature
+from components.sampler.natural import load_natural_counts
+from components.scoring.calibration import Calibration, Unseen, calibrate, prior_shift
 from components.scoring.predictions import Predictions, require_finite
+from components.scoring.scores import Indices
 from components.scoring.tracks import artist_keys, track_table
 from components.storage.files import fileio
-from components.track_example_gen.splits import TEST, TRAIN, VALIDATION
+from components.track_example_gen.splits import SPLITS, TEST, TRAIN, VALIDATION
 from components.trainer.description import ModelDescription
 from components.trainer.export import ServingModule, save
-from components.trainer.fitting import PROBABILITIES, EpochLog, Task
+from components.trainer.fitting import PROBABILITIES, EpochLog, Fit, Task
+from components.trainer.hyperparameters import Balance
 from components.trainer.input_pipeline import TransformedReader, TransformGraph, cached_tracks, labels_of, raw_examples
 from components.trainer.record import VALIDATION_FILE, TrainingRecord
 from components.trainer.reference import REFERENCE_TRACKS, save_reference
@@ -29,6 +36,34 @@ from components.trainer.warmup import save_warmup
 
 _PREDICTED_TOGETHER = 64
 _WARMUP_TRACKS = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is fitted, and how.
+
+    Attributes:
+        genres: in the order of the class index.
+        hyperparameters: by name.
+        seed: of all random draws.
+        sure_accuracy: how often an answer that is called sure has to be right, 0..1.
+    """
+
+    model: ModelName
+    genres: Sequence[str]
+    hyperparameters: Mapping[str, Any]
+    balance: Balance
+    seed: int
+    sure_accuracy: float
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders: of the transform graph, and where the SavedModel and what is known of the training go."""
+
+    transform_graph: str
+    model: str
+    run: str
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -42,59 +77,140 @@ def run_fn(fn_args: FnArgs) -> None:
         PipelineInputError: the loss became NaN or infinite.
     """
     config = fn_args.custom_config
-    name: ModelName = config["model"]
-    genres: list[str] = config["genres"]
-    make_deterministic(config["seed"])
-    graph = TransformGraph(fn_args.transform_graph_path)
-    reader = TransformedReader(graph, MODELS[name].inputs)
-    folder = fn_args.model_run_dir
-    fileio.makedirs(folder)
-    hyperparameters = {**config["hyperparameters"], **_tuned(fn_args)}
-    trained_on = track_table(raw_examples(fn_args.train_files))
-    description = ModelDescription(name, genres, tuple(sorted(set(trained_on["analyser"].to_pylist()))))
-    begin = _start(fn_args, description) if config["warm_start"] else None
+    plan = Plan(
+        model=config["model"],
+        genres=config["genres"],
+        hyperparameters={**config["hyperparameters"], **_tuned(fn_args)},
+        balance=config["balance"],
+        seed=config["seed"],
+        sure_accuracy=config["sure_accuracy"],
+    )
+    places = Places(fn_args.transform_graph_path, fn_args.serving_model_dir, fn_args.model_run_dir)
+    make_deterministic(plan.seed)
+    held_out = raw_examples(fn_args.eval_files)
+    tables = {TRAIN: track_table(raw_examples(fn_args.train_files))}
+    begin = _start(fn_args, _description(plan, tables)) if config["warm_start"] else None
+    graph = TransformGraph(places.transform_graph)
+    reader = TransformedReader(graph, MODELS[plan.model].inputs)
+    fileio.makedirs(places.run)
     with TemporaryDirectory() as cache:
         train = cached_tracks(reader, fn_args.train_files, f"{cache}/train")
         validation = cached_tracks(reader, fn_args.eval_files, f"{cache}/validation")
-        callbacks = (EpochLog(), keras.callbacks.TensorBoard(folder))
+        callbacks = (EpochLog(), keras.callbacks.TensorBoard(places.run))
         task = Task(
-            *(train, validation, len(genres), config["balance"], config["seed"], cache, callbacks),
-            artists=artist_keys(trained_on),
+            *(train, validation, len(plan.genres), plan.balance, plan.seed, cache, callbacks),
+            artists=artist_keys(tables[TRAIN]),
             start=begin,
         )
-        start = time.monotonic()
-        fit = fit_model(name, task, hyperparameters)
-        seconds = time.monotonic() - start
-        probabilities = require_finite(predict(fit.model, validation), name)
-        labels = labels_of(train)
-    examples = raw_examples(fn_args.eval_files)
-    predictions = Predictions(tuple(genres), track_table(examples), probabilities)
-    predictions.save(f"{folder}/{VALIDATION_FILE}")
+        trained = _fit(plan, task, tables)
+        probabilities = require_finite(predict(trained.fit.model, validation), plan.model)
+    predictions = Predictions(tuple(plan.genres), track_table(held_out), probabilities)
+    predictions.save(f"{places.run}/{VALIDATION_FILE}")
+    unseen = _unseen(trained, predictions, load_natural_counts(_examples_folder(fn_args)))
+    _export(trained, places, graph, calibrate(unseen, plan.sure_accuracy), (held_out, probabilities))
+
+
+def refit(plan: Plan, places: Places, examples: str) -> TrainingRecord:
+    """Fits a model to every track, calibrates it and exports it.
+
+    Args:
+        plan: of a model that is not trained in epochs, and so needs no held-out tracks.
+        places: where from and where to.
+        examples: the folder of an Examples artifact.
+
+    Returns:
+        What is known of the training.
+    """
+    make_deterministic(plan.seed)
+    files = {split: [f"{examples}/Split-{split}/*"] for split in SPLITS}
+    tables = {split: track_table(raw_examples(patterns)) for split, patterns in files.items()}
+    graph = TransformGraph(places.transform_graph)
+    reader = TransformedReader(graph, MODELS[plan.model].inputs)
+    with TemporaryDirectory() as cache:
+        splits = {split: cached_tracks(reader, patterns, f"{cache}/{split}") for split, patterns in files.items()}
+        everything = reduce(tf.data.Dataset.concatenate, splits.values())
+        task = Task(
+            *(everything, everything.take(0), len(plan.genres), plan.balance, plan.seed, cache),
+            artists=artist_keys(pa.concat_tables(tables.values())),
+        )
+        trained = _fit(plan, task, tables)
+        answers = predict(trained.fit.model, splits[TRAIN].take(REFERENCE_TRACKS))
+    if trained.fit.unseen is None:
+        raise ValueError(f"{plan.model} cannot be calibrated without held-out tracks")
+    fileio.makedirs(places.run)
+    calibration = calibrate(Unseen(trained.fit.unseen, trained.labels), plan.sure_accuracy)
+    reference = raw_examples(files[TRAIN]), require_finite(answers, plan.model)
+    return _export(trained, places, graph, calibration, reference)
+
+
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """A fitted model, how long that took in seconds, and what it learned from: class indices, and tables by split."""
+
+    plan: Plan
+    fit: Fit
+    seconds: float
+    labels: Indices
+    tables: dict[str, pa.Table]
+
+
+def _fit(plan: Plan, task: Task, tables: dict[str, pa.Table]) -> _Trained:
+    start = time.monotonic()
+    fit = fit_model(plan.model, task, dict(plan.hyperparameters))
+    return _Trained(plan, fit, time.monotonic() - start, labels_of(task.train), tables)
+
+
+def _unseen(trained: _Trained, validation: Predictions, natural: Mapping[str, int] | None) -> Unseen:
+    """Answers to tracks of artists that the model does not know."""
+    genres = trained.plan.genres
+    learned = np.bincount(trained.labels, minlength=len(genres))
+    shift = prior_shift(np.array([natural.get(genre, 0) for genre in genres]), learned) if natural else ()
+    if trained.fit.unseen is None:
+        return Unseen(validation.probabilities, validation.actual, shift)
     # Answers to training tracks as if their artists were not known tell more than a tenth as many of other artists.
-    judged, actual = (probabilities, predictions.actual) if fit.unseen is None else (fit.unseen, labels)
-    temperature = fit_temperature(judged, actual)
-    sure = sure_from(with_temperature(judged, temperature), actual, config["sure_accuracy"])
-    module = ServingModule(fit.model, MODELS[name].inputs, graph, description, Calibration(temperature, sure))
-    save(module, fn_args.serving_model_dir)
-    description.save(
-        fn_args.serving_model_dir, trained_on["track_id"].to_pylist(), fit.start.trained_on if fit.start else ()
-    )
+    weights = np.exp(shift)[trained.labels] if shift else None
+    return Unseen(trained.fit.unseen, trained.labels, shift, weights)
+
+
+def _export(
+    trained: _Trained,
+    places: Places,
+    graph: TransformGraph,
+    calibration: Calibration,
+    reference: tuple[tf.data.Dataset, npt.NDArray[np.float32]],
+) -> TrainingRecord:
+    """Writes the SavedModel and the record; ``reference`` are serialized tracks and the model's answers to them."""
+    plan, fit = trained.plan, trained.fit
+    description = _description(plan, trained.tables)
+    save(ServingModule(fit.model, MODELS[plan.model].inputs, graph, description, calibration), places.model)
+    ids = [track_id for table in trained.tables.values() for track_id in table["track_id"].to_pylist()]
+    description.save(places.model, ids, fit.start.trained_on if fit.start else ())
+    right = None if fit.unseen is None else fit.unseen.argmax(axis=1) == trained.labels
     record = TrainingRecord(
-        model=name,
+        model=plan.model,
         parameters=fit.model.count_params(),
-        seconds=seconds,
-        seed=config["seed"],
-        hyperparameters=hyperparameters,
-        temperature=temperature,
-        sure_from=sure,
+        seconds=trained.seconds,
+        seed=plan.seed,
+        hyperparameters=dict(plan.hyperparameters),
+        temperature=calibration.temperature,
+        sure_from=calibration.sure_from,
+        prior_shift=calibration.prior_shift,
         history=fit.history,
         started_from=fit.start.origin if fit.start else None,
+        learned_from={split: table.num_rows for split, table in trained.tables.items()},
+        unseen_accuracy=None if right is None else float(right.mean()),
     )
-    record.save(folder)
-    reference = list(examples.take(REFERENCE_TRACKS).as_numpy_iterator())
-    save_warmup(fn_args.serving_model_dir, reference[:_WARMUP_TRACKS])
-    answers = with_temperature(probabilities[:REFERENCE_TRACKS], temperature).astype(np.float32)
-    save_reference(folder, reference, answers)
+    record.save(places.run)
+    tracks, probabilities = reference
+    examples = list(tracks.take(REFERENCE_TRACKS).as_numpy_iterator())
+    save_warmup(places.model, examples[:_WARMUP_TRACKS])
+    save_reference(places.run, examples, calibration.of(probabilities[:REFERENCE_TRACKS]).astype(np.float32))
+    return record
+
+
+def _description(plan: Plan, tables: Mapping[str, pa.Table]) -> ModelDescription:
+    analysers = {analyser for table in tables.values() for analyser in table["analyser"].to_pylist()}
+    return ModelDescription(plan.model, list(plan.genres), tuple(sorted(analysers)))
 
 
 def make_deterministic(seed: int) -> None:
@@ -103,10 +219,14 @@ def make_deterministic(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def _start(fn_args: FnArgs, wanted: ModelDescription) -> Start | None:
+def _examples_folder(fn_args: FnArgs) -> str:
     # TFX names the splits to train on and to validate by; the test split lies beside them.
     (train,) = fn_args.train_files
-    examples = train.removesuffix(f"/Split-{TRAIN}/*")
+    return str(train.removesuffix(f"/Split-{TRAIN}/*"))
+
+
+def _start(fn_args: FnArgs, wanted: ModelDescription) -> Start | None:
+    examples = _examples_folder(fn_args)
     held_out = raw_examples([f"{examples}/Split-{split}/*" for split in (VALIDATION, TEST)])
     return start_from(fn_args.base_model, wanted, track_table(held_out)["track_id"].to_pylist())
 

@@ -31,7 +31,7 @@ FAILURE = 75
 """Exit code of what may go better at the next try."""
 
 _HEAVY_POOL = "deepmusic_heavy"
-_HEAVY = ("TrackExampleGen", "StatisticsGen", "Transform", "Tuner-", "Trainer-")
+_HEAVY = ("TrackExampleGen", "StatisticsGen", "Transform", "Tuner-", "Trainer-", "Refitter")
 """What starts the names of components that need gigabytes of memory or all cores."""
 
 

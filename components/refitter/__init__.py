@@ -1,0 +1,1 @@
+"""Fits the selected model to every track."""
