@@ -7,7 +7,7 @@ from tfx.types import Artifact, standard_artifacts
 
 from components.baseline_resolver.executor import Executor, find_baseline
 from components.baseline_resolver.strategy import BaselineModelStrategy
-from components.trainer.description import ModelDescription, has_description, load_description
+from components.trainer.description import ModelDescription, enclose_evaluated, has_description, load_description
 from tests.support.tracks import GENRES
 
 pytestmark = pytest.mark.fast
@@ -94,6 +94,20 @@ def test_a_version_of_the_candidates_weights_is_passed_over(tmp_path: Path) -> N
     Executor().Do({"candidate": [candidate]}, {"model": [output]}, {"push_folder": str(tmp_path / "pushed")})
     copied = Path(output.uri) / "Format-Serving" / "variables" / "variables.data-00000-of-00001"
     assert copied.read_text() == "other"
+
+
+def test_a_version_is_compared_by_the_model_that_was_evaluated(tmp_path: Path) -> None:
+    _push(tmp_path, "candidate/Format-Serving", CANDIDATE, "new")
+    _push(tmp_path, "evaluated", CANDIDATE, "evaluated")
+    _push(tmp_path / "pushed", "1", CANDIDATE, "learned from all")
+    enclose_evaluated(str(tmp_path / "evaluated"), str(tmp_path / "pushed" / "1"))
+    candidate, output = standard_artifacts.Model(), standard_artifacts.Model()
+    candidate.uri, output.uri = str(tmp_path / "candidate"), str(tmp_path / "baseline")
+    Executor().Do({"candidate": [candidate]}, {"model": [output]}, {"push_folder": str(tmp_path / "pushed")})
+    copied = Path(output.uri) / "Format-Serving" / "variables" / "variables.data-00000-of-00001"
+    assert copied.read_text() == "evaluated"
+    # Where a run is repeated, its candidate is the one that the version holds.
+    assert find_baseline(str(tmp_path / "evaluated"), str(tmp_path / "pushed")) is None
 
 
 def test_a_version_that_is_not_whole_is_passed_over(tmp_path: Path) -> None:

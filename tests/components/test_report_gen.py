@@ -481,6 +481,28 @@ def test_a_model_that_cannot_be_served_is_not_said_to_be_pushed(
     assert "may be pushed" not in written.html
 
 
+def test_the_card_says_what_the_refitted_model_learned_from(inputs: dict[str, list[Artifact]], tmp_path: Path) -> None:
+    run = _artifact(standard_artifacts.ModelRun, tmp_path / "refitted")
+    learned_from = {"train": 1800, "validation": 210, "test": 220}
+    TrainingRecord(
+        "c1m1", 123456, 7.5, 0, {}, 0.75, {}, sure_from=0.625, learned_from=learned_from, unseen_accuracy=0.5
+    ).save(run.uri)
+    written = _write({**inputs, "refitted_run": [run]}, tmp_path / "report")
+    assert written.numbers["refitted"]["learned_from"] == learned_from
+    text = " ".join(written.html.split())
+    assert "fitted again to 2,230 tracks: 1,800 of train, 210 of validation, 220 of test." in text
+    assert "With the artist of each track left out in turn, the new model is right on 0.500 of the tracks" in text
+    assert "its temperature, 0.75, and its probability of being sure, 0.625." in text
+
+
+def test_a_model_that_was_handed_on_as_it_is_was_not_refitted(
+    inputs: dict[str, list[Artifact]], tmp_path: Path
+) -> None:
+    written = _write({**inputs, "refitted_run": [inputs["model_runs"][1]]}, tmp_path / "report")
+    assert written.numbers["refitted"] is None
+    assert "fitted again" not in written.html
+
+
 def test_the_component_takes_channels() -> None:
     spec = ReportGen.SPEC_CLASS.INPUTS
     channels = {key: Channel(type=parameter.type) for key, parameter in spec.items()}

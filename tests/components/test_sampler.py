@@ -8,6 +8,7 @@ from tfx.types.channel import Channel
 
 from components.sampler.component import Sampler
 from components.sampler.executor import Executor
+from components.sampler.natural import load_natural_counts
 from components.sampler.sampling import Sampling, downsample
 from components.scoring.tracks import track_table
 from tests.conftest import FinishedRun
@@ -46,6 +47,8 @@ def test_the_executor_samples_the_splits_that_it_is_told_to(
             assert set(after) <= set(before)
         else:
             assert after == before
+    natural = _genres(_records(Path(examples.uri) / "Split-train"))
+    assert load_natural_counts(sampled.uri) == (natural if sampling == "downsampled" else None)
 
 
 def test_the_component_hands_on_examples() -> None:

@@ -9,13 +9,16 @@ import tensorflow as tf
 from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support
 
 from components.scoring.calibration import (
+    Unseen,
     accuracy_of_surest,
+    calibrate,
     calibration_bins,
     confidence_gap,
     error_by_chance,
     expected_calibration_error,
     fit_temperature,
     log_loss,
+    prior_shift,
     sure_from,
     with_temperature,
 )
@@ -245,3 +248,36 @@ def test_sure_is_from_where_answers_are_right_as_often_as_is_wanted() -> None:
     actual = np.where(np.arange(200) < 100, 0, 1)  # The surer half is right.
     assert sure_from(probabilities, actual, 0.8) == pytest.approx(sure[124])
     assert sure_from(probabilities, np.ones(200, np.int64), 0.8) > 1
+
+
+def test_a_prior_shift_gives_the_probabilities_of_the_natural_genres() -> None:
+    # Two genres as normal distributions: what is right is known in closed form.
+    rng = np.random.default_rng(0)
+    natural = np.array([900, 100])
+    actual = np.repeat([0, 1], natural * 20)
+    values = rng.normal(actual * 1.5, 1)
+    ratio = np.exp(1.5 * values - 1.5**2 / 2)
+    learned_from_equal_genres = np.stack([1 / (1 + ratio), ratio / (1 + ratio)], axis=1)
+    shift = prior_shift(natural, np.array([50, 50]))
+    shifted = with_temperature(learned_from_equal_genres, 1, shift)
+    np.testing.assert_allclose(shifted[:, 1], 0.1 * ratio / (0.9 + 0.1 * ratio))
+    assert learned_from_equal_genres[:, 1].mean() > 0.2
+    assert shifted[:, 1].mean() == pytest.approx(0.1, abs=0.005)
+    assert np.mean(shifted.argmax(axis=1) == actual) > np.mean(learned_from_equal_genres.argmax(axis=1) == actual)
+
+
+def test_equal_shares_need_no_shift_and_a_genre_without_tracks_gets_none() -> None:
+    assert prior_shift(np.array([30, 10, 0]), np.array([3, 1, 0])) == pytest.approx((0, 0, 0))
+    assert prior_shift(np.array([30, 10, 5]), np.array([10, 10, 0]))[2] == 0
+
+
+def test_tracks_of_a_sample_stand_for_those_that_were_left_out() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+    actual = np.array([0, 1, 1])
+    many = [0, 0, 0, 1, 2]
+    weights = np.array([3.0, 1.0, 1.0])
+    found = calibrate(Unseen(probabilities, actual, (1.0, 0.0), weights), 0.8)
+    repeated = calibrate(Unseen(probabilities[many], actual[many], (1.0, 0.0)), 0.8)
+    assert found.temperature == pytest.approx(repeated.temperature, rel=1e-3)
+    assert found.prior_shift == (1.0, 0.0)
+    np.testing.assert_allclose(found.of(probabilities), with_temperature(probabilities, found.temperature, (1.0, 0.0)))

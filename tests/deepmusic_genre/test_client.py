@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.model_selector.selection import load_selection
-from components.scoring.predictions import load_predictions
 from deepmusic_genre import Client, EndpointError, Prediction, read_tracks
 from deepmusic_genre.client.client import MAX_REQUEST_BYTES, MAX_TOGETHER
 from deepmusic_genre.tracks.registry import SOURCES
@@ -24,9 +22,10 @@ from deepmusic_genre.tracks.track import ECHO_NEST, Rejection, Track
 from serving.server.flags import ServerOptions
 from serving.server.manager import LoadSettings
 from tests.conftest import FinishedRun, free_port, predicted
+from tests.support.answers import own_answers
 from tests.support.endpoints import BROKEN, EMPTY, OTHER, TEXTS, Endpoints, grpc_server, http_server, outputs_json
 from tests.support.serving import running, save_genres, wait_for
-from tests.support.tracks import analysis, write_analysis
+from tests.support.tracks import GENRES, analysis, write_analysis
 
 SCHEMES = ("http", "grpc")
 TRACK = Track("A", "audio_analysis", 1.0, np.full((3, 24), 0.5, np.float32), ECHO_NEST, artist="Ann", title="Song")
@@ -73,12 +72,10 @@ def _fault(url: str, **arguments: Any) -> str:
 
 
 def test_the_answer_is_the_pipelines_own(finished_run: FinishedRun, url: str) -> None:
-    selected = load_selection(str(finished_run.artifact("ModelSelector", "selection"))).selected
-    expected = load_predictions(str(finished_run.artifact("Predictor", "predictions") / f"{selected}.parquet"))
-    ids = expected.tracks["track_id"].to_pylist()
+    ids, expected = own_answers(finished_run.artifact("Refitter", "model_run"))
     answers = predicted(_tracks(*(finished_run.data / f"{track_id}.json.gz" for track_id in ids)), url)
-    np.testing.assert_allclose(_probabilities(answers), expected.probabilities, atol=1e-5)
-    assert [answer.genre for answer in answers] == [expected.genres[index] for index in expected.predicted]
+    np.testing.assert_allclose(_probabilities(answers), expected, atol=1e-5)
+    assert [answer.genre for answer in answers] == [GENRES[index] for index in expected.argmax(axis=1)]
 
 
 def test_tracks_of_any_length_go_together(url: str, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def trained(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Traine
     result = run_local(
         (
             *("--data", str(data), "--labels", str(labels), "--name", "parity"),
-            *(f"output={folder}", "training.models=[tangent]", "data.split_by=track"),
+            *(f"output={folder}", "training.models=[tangent]", "training.refit=false", "data.split_by=track"),
         )
     )
     assert result.returncode == 0, result.stdout

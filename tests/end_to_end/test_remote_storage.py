@@ -15,7 +15,6 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
 from components.pusher.folder import INCOMING, WITHDRAWN, Place, place, roll_back
-from components.scoring.predictions import decode_predictions
 from components.track_example_gen.catalogue import list_analyses
 from deepmusic_genre.errors import PipelineInputError
 from pipeline.checks.storage import require_storage
@@ -28,10 +27,11 @@ from serving.batch.model import identify
 from serving.batch.run import tag
 from tests.components.test_pusher import FILES, push
 from tests.conftest import run_local
+from tests.support.answers import own_answers
 from tests.support.command import call
 from tests.support.gcs_server import BUCKET, Bucket, gcs_server
 from tests.support.ingestion import IN_PROCESS
-from tests.support.tracks import write_catalogue
+from tests.support.tracks import GENRES, write_catalogue
 
 pytestmark = pytest.mark.slow
 
@@ -122,16 +122,17 @@ def test_a_server_of_this_machines_folders_says_who_reads_the_bucket(remote_run:
         pushed_models(remote_run.settings)
 
 
-def test_a_catalogue_in_the_bucket_is_tagged_into_it(bucket: Bucket, remote_run: RemoteRun) -> None:
+def test_a_catalogue_in_the_bucket_is_tagged_into_it(bucket: Bucket, remote_run: RemoteRun, tmp_path: Path) -> None:
     model, out = pushed_version(remote_run.settings.pushed, None), f"gs://{BUCKET}/answers"
     job = Job(f"gs://{BUCKET}/music", identify(model))
     assert tag(job, model, out, IN_PROCESS, lambda _: None).tagged == 60
     assert tag(job, model, out, IN_PROCESS, lambda _: None).tagged == 0
-    expected = decode_predictions(remote_run.artifact(bucket, "Predictor", "predictions", "tangent.parquet"))
+    reference = remote_run.artifact(bucket, "Refitter", "model_run", "reference.npz")
+    (tmp_path / "reference.npz").write_bytes(reference)
+    ids, expected = own_answers(tmp_path)
     answers = pd.read_parquet(pa.BufferReader(bucket.objects["answers/predictions.parquet"][0])).set_index("track_id")
     assert len(answers) == 60
-    found = answers.loc[expected.tracks["track_id"].to_pylist()]
-    assert found["genre"].tolist() == [expected.genres[index] for index in expected.predicted]
+    assert answers.loc[ids]["genre"].tolist() == [GENRES[index] for index in expected.argmax(axis=1)]
     with pytest.raises(PipelineInputError, match=r"is inside of gs://"):
         tag(job, model, f"gs://{BUCKET}/music/answers", IN_PROCESS, lambda _: None)
 

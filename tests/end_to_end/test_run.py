@@ -34,6 +34,7 @@ COMPONENTS = (
     "Predictor",
     "Evaluator",
     "ModelValidator",
+    "Refitter",
     "Pusher",
     "ReportGen",
 )

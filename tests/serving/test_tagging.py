@@ -19,14 +19,14 @@ import pytest
 
 from components.artifacts import IngestReport
 from components.model_selector.selection import load_selection
-from components.scoring.predictions import load_predictions
 from components.storage.locks import exclusive
 from serving.batch.model import identify
 from serving.batch.shards import Shard
 from serving.batch.worker import PART, UNFINISHED_PART, TagShard
 from tests.conftest import FinishedRun
+from tests.support.answers import own_answers
 from tests.support.command import call
-from tests.support.tracks import analysis, write_analysis, write_h5
+from tests.support.tracks import GENRES, analysis, write_analysis, write_h5
 
 # Every call is a process of its own, forked from one that has imported what takes seconds.
 _FORKS = multiprocessing.get_context("forkserver")
@@ -98,13 +98,13 @@ def test_the_answers_are_the_pipelines_own(finished_run: FinishedRun, tagging: T
     code, shown = tagging.run(finished_run.data)
     assert code == 0, shown
     selected = load_selection(str(finished_run.artifact("ModelSelector", "selection"))).selected
-    expected = load_predictions(str(finished_run.artifact("Predictor", "predictions") / f"{selected}.parquet"))
+    ids, expected = own_answers(finished_run.artifact("Refitter", "model_run"))
     answers = pd.read_parquet(tagging.out / "predictions.parquet").set_index("track_id")
     assert len(answers) == 60
-    rows = answers.loc[expected.tracks["track_id"].to_pylist()]
-    columns = [f"probability_{genre}" for genre in expected.genres]
-    np.testing.assert_allclose(rows[columns], expected.probabilities, atol=1e-5)
-    assert rows["genre"].tolist() == [expected.genres[index] for index in expected.predicted]
+    rows = answers.loc[ids]
+    columns = [f"probability_{genre}" for genre in GENRES]
+    np.testing.assert_allclose(rows[columns], expected, atol=1e-5)
+    assert rows["genre"].tolist() == [GENRES[index] for index in expected.argmax(axis=1)]
     np.testing.assert_array_equal(answers["probability"], answers[columns].max(axis=1))
 
     (version,) = tagging.models.iterdir()
@@ -113,7 +113,7 @@ def test_the_answers_are_the_pipelines_own(finished_run: FinishedRun, tagging: T
     assert set(answers["model_version"]) == {int(version.name)}
     assert Path(answers["file"]["track-007"]) == finished_run.data / "track-007.json.gz"
     summary = json.loads((tagging.out / "summary.json").read_text())
-    assert summary["genres"] == {genre: int((answers["genre"] == genre).sum()) for genre in expected.genres}
+    assert summary["genres"] == {genre: int((answers["genre"] == genre).sum()) for genre in GENRES}
     assert "60 tracks tagged, 0 rejected" in shown
 
 
