@@ -112,6 +112,17 @@ class IngestSummary(msgspec.Struct, frozen=True):
             " and scores are also of tracks of artists that a model may have learned from"
         )
 
+    def on_splits(self, split_by: SplitBy) -> str:
+        """How many tracks there are to be split, what keeps them together, and what would give every split some."""
+        tracks, artists = sum(self.tracks.values()), sum(self.artists.values())
+        if split_by == "track" or self.without_artist == tracks:
+            return f"there are {tracks:,} tracks. Bring more: a genre needs three to be in every split"
+        known = f"{artists:,} known artist{'' if artists == 1 else 's'}"
+        return (
+            f"there are {tracks:,} tracks of {known}, and no artist is in two splits. Bring more artists, or set"
+            " data.split_by to track: a genre needs three artists to be in every split"
+        )
+
     def _of_other_genres(self) -> str:
         named = [f"{genre} ({count:,})" for genre, count in list(self.other_genres.items())[:_SHOWN]]
         more = len(self.other_genres) - len(named)
@@ -292,9 +303,7 @@ def require_usable(
     empty = [split for split, count in summary.tracks.items() if not count]
     if empty:
         raise PipelineInputError(
-            f"No track falls into the split {' and '.join(empty)}: {sum(summary.tracks.values()):,} tracks of"
-            f" {sum(summary.artists.values()):,} artists, split by {split_by}. Bring more"
-            + (", or set data.split_by to track." if split_by == "artist" else ".")
+            f"No track is left for {' and '.join(empty)}: {summary.on_splits(split_by)}, and train keeps two genres."
         )
     if len(summary.examples[TRAIN]) == 1:
         (genre,) = summary.examples[TRAIN]

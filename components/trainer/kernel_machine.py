@@ -135,7 +135,8 @@ def fit_machine(task: Regression) -> FittedMachine:
     sample = np.unique(np.linspace(0, tracks - 1, min(tracks, _SAMPLE)).astype(np.int64))
     few = np.asarray(task.vectors[sample], np.float64)
     components = max(1, min(COMPONENTS, len(few) - 1, values))
-    pca = PCA(components, random_state=task.seed).fit(few)
+    with np.errstate(invalid="ignore"):  # Of equal tracks, a component explains no share.
+        pca = PCA(components, random_state=task.seed).fit(few)
     projected = pca.transform(few)
     centers = projected if tracks <= CENTERS else _centers(projected, task.seed)
     root = _inverse_root_of_kernel(centers, task.gamma)

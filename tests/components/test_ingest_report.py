@@ -122,8 +122,21 @@ def test_rejection_of_every_track_is_not_taken_for_missing_labels() -> None:
 
 def test_empty_split_by_artist_is_refused_with_both_remedies() -> None:
     message = _refusal(_summary(validation=0, test=0))
-    assert "No track falls into the split validation and test: 8 tracks" in message
-    assert "Bring more, or set data.split_by to track." in message
+    assert message == (
+        "No track is left for validation and test: there are 8 tracks of 3 known artists, and no artist is in two"
+        " splits. Bring more artists, or set data.split_by to track: a genre needs three artists to be in every split,"
+        " and train keeps two genres."
+    )
+
+
+def test_empty_split_of_unknown_artists_asks_for_tracks() -> None:
+    summary = IngestSummary(
+        {"train": {"Jazz": 2}, "validation": {}, "test": {"Rock": 1}}, {}, 0, 0, 0, 0, 3, {}, 3, [0], without_artist=3
+    )
+    assert _refusal(summary) == (
+        "No track is left for validation: there are 3 tracks. Bring more: a genre needs three to be in every split, and"
+        " train keeps two genres."
+    )
 
 
 def test_one_genre_only_is_refused_before_anything_is_trained() -> None:
@@ -137,7 +150,7 @@ def test_one_genre_only_is_refused_before_anything_is_trained() -> None:
 
 def test_empty_split_by_track_is_refused_without_the_remedy_taken() -> None:
     message = _refusal(_summary(test=0), split_by="track")
-    assert "the split test: 9 tracks" in message
+    assert "No track is left for test: there are 9 tracks. Bring more" in message
     assert "data.split_by" not in message
 
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
+from components.scoring.calibration import Unseen, calibrate
 from components.trainer.fitting import Task
 from components.trainer.run import predict
 from components.trainer.tangent import TRACK_STATISTICS, TangentSpace, fit_tangent, symmetric
@@ -114,6 +115,34 @@ def test_tracks_without_any_variety_give_numbers_all_the_same() -> None:
     train = tf.data.Dataset.from_tensor_slices(({TRACK_STATISTICS: statistics}, np.array([0, 0, 0, 1, 1, 1])))
     fit = fit_tangent(Task(train, train, 2, "none", 0, ""), CHOSEN)
     assert np.isfinite(predict(fit.model, train)).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "num_genres", "artists"),
+    [
+        ([0, 1], 2, ["a", "b"]),
+        ([0, 0, 0, 0, 1], 2, ["a", "b", "c", "d", "e"]),
+        ([0, 0, 1, 1, 1, 1], 2, ["a", "a", "b", "c", "d", "e"]),
+        ([0, 0, 0, 1, 1, 1], 2, ["a"] * 6),
+        ([0, 2, 0, 2, 0, 2], 4, [""] * 6),
+        ([*range(60), *range(60)], 60, [str(number) for number in range(120)]),
+    ],
+    ids=["two tracks", "a genre of one track", "a genre of one artist", "one artist", "absent genres", "sixty genres"],
+)
+@pytest.mark.parametrize("equal", [False, True], ids=["different", "all equal"])
+def test_however_few_or_odd_the_tracks_answers_are_probabilities(
+    labels: list[int], num_genres: int, artists: list[str], equal: bool
+) -> None:
+    statistics = _statistics(_random_tracks([20] * len(labels)))
+    statistics = np.repeat(statistics[:1], len(labels), axis=0) if equal else statistics
+    train = tf.data.Dataset.from_tensor_slices(({TRACK_STATISTICS: statistics}, np.array(labels)))
+    fit = fit_tangent(Task(train, train.take(0), num_genres, "none", 0, "", artists=artists), CHOSEN)
+    assert fit.unseen is not None
+    calibration = calibrate(Unseen(fit.unseen, np.array(labels)), 0.8)
+    for answers in (fit.unseen, predict(fit.model, train)):
+        found = calibration.of(answers)
+        assert found.shape == (len(labels), num_genres)
+        np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
 
 
 def _random_tracks(lengths: Sequence[int]) -> list[tuple[Floats, Floats]]:
