@@ -45,6 +45,7 @@ from tfx_bsl.public import tfxio
 
 from components.scoring.saved_model import run_signature, serving_session
 from components.scoring.scores import Indices, accuracy, balanced_accuracy, confusion_matrix, genre_scores, macro_f1
+from components.track_example_gen.artists import Nobody
 from components.track_example_gen.catalogue import list_analyses, load_labels
 from components.track_example_gen.ingest import read_tracks
 from components.trainer.description import ModelDescription
@@ -132,7 +133,8 @@ def load_catalogue(settings: Settings, min_tracks: int) -> Catalogue:
     labels = load_labels(settings.data.labels) if settings.data.labels else None
     paths = list_analyses(str(settings.data.path)).files
     read = read_tracks(paths, labels, GenreNames(settings.genres, names=settings.data.genre_names))
-    tracks = [item for item in read if isinstance(item, Track) and item.genre]
+    nobody = Nobody(settings.data.unknown_artists)
+    tracks = [nobody.taken_out(item) for item in read if isinstance(item, Track) and item.genre]
     counts = Counter(track.genre for track in tracks)
     genres = tuple(genre for genre in settings.genres if counts[genre] >= min_tracks)
     if len(genres) < 2:
