@@ -165,7 +165,6 @@ def create_pipeline(
             transform_graph=transform.outputs["transform_graph"],
             evaluated=selector.outputs["model"],
             model_runs=model_runs,
-            model_blessing=validator.outputs["blessing"],
             balance=settings.training.balance,
             sure_accuracy=settings.training.sure_accuracy,
             encloses_evaluated=not resolves,

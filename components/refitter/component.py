@@ -25,7 +25,6 @@ class RefitterSpec(ComponentSpec):
         "transform_graph": ChannelParameter(type=standard_artifacts.TransformGraph),
         "evaluated": ChannelParameter(type=standard_artifacts.Model),
         "model_runs": ChannelParameter(type=standard_artifacts.ModelRun),
-        "model_blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
     }
     OUTPUTS = {
         "model": ChannelParameter(type=standard_artifacts.Model),
@@ -34,10 +33,11 @@ class RefitterSpec(ComponentSpec):
 
 
 class Refitter(BaseComponent):
-    """Fits a model that passed its evaluation again, to the tracks of all splits.
+    """Fits the selected model again, to the tracks of all splits, to be pushed if the selected one is blessed.
 
     The evaluated model stays what later ones are compared with: it has not learned from the test split. A network is
-    handed on as it is, since the validation split says when its training ends; so is a model that was not blessed.
+    handed on as it is, since the validation split says when its training ends. The blessing is no input: another limit
+    or slice would make the same model once more, and push it as a new version.
 
     Outputs:
         model: what is checked and pushed.
@@ -54,7 +54,6 @@ class Refitter(BaseComponent):
         transform_graph: BaseChannel,
         evaluated: BaseChannel,
         model_runs: BaseChannel,
-        model_blessing: BaseChannel,
         balance: Balance,
         sure_accuracy: float,
         encloses_evaluated: bool,
@@ -66,7 +65,6 @@ class Refitter(BaseComponent):
             transform_graph: Transform's, as for the evaluated model.
             evaluated: the selected model.
             model_runs: every Trainer's run; the selected model's has its hyper-parameters.
-            model_blessing: ModelValidator's.
             balance: what is done about rare genres.
             sure_accuracy: how often an answer that is called sure has to be right, 0..1.
             encloses_evaluated: whether the new model holds the evaluated one, for a runner that looks for the baseline
@@ -78,7 +76,6 @@ class Refitter(BaseComponent):
                 transform_graph=transform_graph,
                 evaluated=evaluated,
                 model_runs=model_runs,
-                model_blessing=model_blessing,
                 balance=balance,
                 sure_accuracy=sure_accuracy,
                 encloses_evaluated=int(encloses_evaluated),

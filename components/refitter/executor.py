@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from tfx.components.util.model_utils import is_model_blessed
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils, path_utils
@@ -34,9 +33,8 @@ class Executor(BaseExecutor):
         run = run_of(load_description(evaluated).name, [run.uri for run in input_dict["model_runs"]])
         model, model_run = (artifact_utils.get_single_uri(output_dict[key]) for key in ("model", "model_run"))
         training = load_training(run)
-        reason = _reason_to_keep(training, artifact_utils.get_single_instance(input_dict["model_blessing"]))
-        if reason:
-            log.info("%s goes on as it was evaluated: %s", training.model, reason)
+        if MODELS[training.model].in_epochs:
+            log.info("%s is not fitted again: only the validation split says when its training ends", training.model)
             io_utils.copy_dir(evaluated.uri, model)
             io_utils.copy_dir(run, model_run)
             return
@@ -50,12 +48,6 @@ class Executor(BaseExecutor):
         if exec_properties["encloses_evaluated"]:
             enclose_evaluated(path_utils.serving_model_path(evaluated.uri), places.model)
         log.info("%s has learned from all tracks: %s", training.model, _in_words(refitted.learned_from))
-
-
-def _reason_to_keep(training: TrainingRecord, blessing: Artifact) -> str:
-    if not is_model_blessed(blessing):
-        return "it will not be pushed"
-    return "without held-out tracks nothing says when its training ends" if MODELS[training.model].in_epochs else ""
 
 
 def _plan(training: TrainingRecord, genres: list[str], given: Mapping[str, Any]) -> Plan:

@@ -30,15 +30,12 @@ def _artifact(of: type[Artifact], folder: Path) -> Artifact:
     return artifact
 
 
-def _refit(run: FinishedRun, model: str, blessed: bool, folder: Path) -> tuple[Artifact, Path]:
+def _refit(run: FinishedRun, model: str, folder: Path) -> tuple[Artifact, Path]:
     """What Refitter makes of a model, and what it says of the training."""
-    blessing = _artifact(standard_artifacts.ModelBlessing, folder)
-    blessing.set_int_custom_property("blessed", int(blessed))
     inputs = {
         "examples": _artifact(standard_artifacts.Examples, run.artifact("TrackExampleGen", "examples")),
         "transform_graph": _artifact(standard_artifacts.TransformGraph, run.artifact("Transform", "transform_graph")),
         "evaluated": _artifact(standard_artifacts.Model, run.artifact(f"Trainer-{model}", "model")),
-        "model_blessing": blessing,
     }
     runs = [run.artifact(f"Trainer-{name}", "model_run") for name in ("c1m1", "tangent")]
     given = {key: [artifact] for key, artifact in inputs.items()}
@@ -76,7 +73,7 @@ def test_what_is_pushed_has_learned_from_every_track_and_what_is_compared_has_no
 def test_the_refitted_model_answers_as_it_was_fitted_and_holds_the_evaluated_one(
     finished_run: FinishedRun, tmp_path: Path
 ) -> None:
-    model, run = _refit(finished_run, "tangent", True, tmp_path)
+    model, run = _refit(finished_run, "tangent", tmp_path)
     folder = f"{model.uri}/Format-Serving"
     assert check_model(folder, *load_reference(str(run)), GENRES) == []
     weights = "variables/variables.data-00000-of-00001"
@@ -90,29 +87,16 @@ def test_the_refitted_model_answers_as_it_was_fitted_and_holds_the_evaluated_one
     assert (Path(folder) / weights).read_bytes() == (made / weights).read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("name", "blessed", "reason"),
-    [
-        ("c1m1", True, "c1m1 goes on as it was evaluated: without held-out tracks nothing says when its training ends"),
-        ("tangent", False, "tangent goes on as it was evaluated: it will not be pushed"),
-    ],
-)
-def test_a_network_and_a_model_that_is_not_blessed_go_on_as_they_are(
-    name: str,
-    blessed: bool,
-    reason: str,
-    finished_run: FinishedRun,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+def test_a_network_is_handed_on_as_it_is(
+    finished_run: FinishedRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "deepmusic"):
-        model, run = _refit(finished_run, name, blessed, tmp_path)
-    assert reason in caplog.messages
-    assert load_description(model).name == name
-    assert load_training(str(run)) == load_training(str(finished_run.artifact(f"Trainer-{name}", "model_run")))
-    np.testing.assert_array_equal(
-        load_reference(str(run))[1], load_reference(str(finished_run.artifact(f"Trainer-{name}", "model_run")))[1]
-    )
+        model, run = _refit(finished_run, "c1m1", tmp_path)
+    assert "c1m1 is not fitted again: only the validation split says when its training ends" in caplog.messages
+    original = finished_run.artifact("Trainer-c1m1", "model_run")
+    assert load_description(model).name == "c1m1"
+    assert load_training(str(run)) == load_training(str(original))
+    np.testing.assert_array_equal(load_reference(str(run))[1], load_reference(str(original))[1])
 
 
 @pytest.mark.fast
