@@ -11,11 +11,13 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx.types import standard_artifacts
 
-from components.scoring.calibration import with_temperature
-from components.scoring.predictions import load_predictions, require_finite
+from components.scoring.calibration import Calibration, with_temperature
+from components.scoring.predictions import Predictions, load_predictions, require_finite
 from components.scoring.tracks import track_table
-from components.trainer.description import load_description, not_trained_on
-from components.trainer.fitting import Task, class_weights
+from components.trainer import run
+from components.trainer.description import ModelDescription, load_description, not_trained_on
+from components.trainer.export import EXAMPLES_SIGNATURE, ServingModule
+from components.trainer.fitting import Fit, Task, class_weights
 from components.trainer.input_pipeline import (
     TransformedReader,
     TransformGraph,
@@ -29,7 +31,7 @@ from components.trainer.networks import conv1d_network, conv2d_network
 from components.trainer.record import load_training
 from components.trainer.reference import load_reference, save_reference
 from components.trainer.registry import MODELS, ModelName, fit_model
-from components.trainer.run import make_deterministic, predict
+from components.trainer.run import Plan, make_deterministic, predict
 from components.trainer.warmup import FILE
 from components.transform.preprocessing import MAX_SEGMENTS, MAX_STATISTICS_SEGMENTS, genre_index
 from components.transform.statistics import track_statistics
@@ -188,6 +190,32 @@ def test_a_model_knows_the_tracks_that_it_was_trained_on(finished_run: FinishedR
     }
     assert not_trained_on(model, ids["train"]) == set()
     assert not_trained_on(model, ids["test"]) == set(ids["test"])
+
+
+def test_the_exported_model_is_calibrated_and_shifted(train_examples: list[bytes], graph: TransformGraph) -> None:
+    network, description = conv1d_network("timbre", len(GENRES), 0.0), ModelDescription("c1m1", list(GENRES))
+    calibration = Calibration(2.0, 0.0, tuple(np.linspace(-1, 1, len(GENRES)).tolist()))
+    plain, found = (
+        ServingModule(network, ("timbre",), graph, description, each).functions[EXAMPLES_SIGNATURE](
+            tf.constant(train_examples[:4])
+        )["probabilities"]
+        for each in (Calibration(), calibration)
+    )
+    np.testing.assert_allclose(found, calibration.of(plain.numpy()), atol=1e-5)
+
+
+@pytest.mark.fast
+def test_a_model_of_a_sample_is_judged_by_tracks_that_stand_for_those_left_out() -> None:
+    plan = Plan("tangent", ["Jazz", "Rock", "Pop"], {}, "none", 0, 0.8)
+    labels, answers = np.array([0, 1, 0, 1]), np.full((4, 3), 1 / 3)
+    trained = run._Trained(plan, Fit(None, {}, unseen=answers), 0.0, labels, {})
+    validation = Predictions(
+        ("Jazz", "Rock", "Pop"), track_table(tf.data.Dataset.from_tensor_slices([""])), answers[:1]
+    )
+    unseen = run._unseen(trained, validation, {"Jazz": 30, "Rock": 10})
+    np.testing.assert_allclose(np.exp(unseen.prior_shift), [1.5, 0.5, 1])
+    np.testing.assert_allclose(unseen.weights, [1.5, 0.5, 1.5, 0.5])
+    assert run._unseen(trained, validation, None).prior_shift == ()
 
 
 def test_examples_come_from_all_files_in_turn(tmp_path: Path) -> None:
