@@ -214,6 +214,7 @@ def test_a_model_of_a_sample_is_judged_by_tracks_that_stand_for_those_left_out()
     )
     unseen = run._unseen(trained, validation, {"Jazz": 30, "Rock": 10})
     np.testing.assert_allclose(np.exp(unseen.prior_shift), [1.5, 0.5, 1])
+    assert unseen.weights is not None
     np.testing.assert_allclose(unseen.weights, [1.5, 0.5, 1.5, 0.5])
     assert run._unseen(trained, validation, None).prior_shift == ()
 
