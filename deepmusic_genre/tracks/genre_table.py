@@ -54,10 +54,10 @@ def says_nothing(key: str) -> bool:
 @cache
 def _table() -> dict[str, _Row]:
     """Each name's row, by its key."""
-    table = {}
-    with (files(__package__) / "genre_table.csv").open(encoding="utf-8", newline="") as file:
-        for line in csv.DictReader(file):
-            row = _Row(genre_key(line["genre"]), genre_key(line["part_of"]))
-            table |= dict.fromkeys(map(genre_key, [line["genre"], *line["names"].split(";")]), row)
+    text = (files(__package__) / "genre_table.csv").read_text(encoding="utf-8")
+    table: dict[str, _Row] = {}
+    for line in csv.DictReader(text.splitlines()):
+        row = _Row(genre_key(line["genre"]), genre_key(line["part_of"]))
+        table |= dict.fromkeys(map(genre_key, [line["genre"], *line["names"].split(";")]), row)
     del table[""]
     return table
