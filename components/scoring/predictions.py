@@ -18,7 +18,7 @@ from deepmusic_genre.tracks.track import FACTS
 _ARROW_TYPES = {str: pa.string(), float: pa.float32(), int: pa.int64()}
 
 TRACK_COLUMNS = {name: _ARROW_TYPES[of_type] for name, of_type in FACTS.items()}
-"""What is kept of a track; a text is empty where it is unknown, a duration is in seconds."""
+"""What is kept of a track; a text is empty where it is unknown, a duration is in seconds or null."""
 
 _PROBABILITIES = "probabilities"
 

@@ -13,7 +13,10 @@ _PARSED_TOGETHER = 256
 
 
 def track_table(examples: tf.data.Dataset) -> pa.Table:
-    """A row an example of a dataset of serialized tf.Examples; a text that an example does not have is empty."""
+    """A row an example of a dataset of serialized tf.Examples.
+
+    A text that an example does not have is empty, and a duration null where it is unknown.
+    """
     spec = {name: tf.io.FixedLenFeature([], *_TYPES[of_type]) for name, of_type in TRACK_COLUMNS.items()}
     parsed = examples.batch(_PARSED_TOGETHER).map(lambda batch: tf.io.parse_example(batch, spec))
     schema = pa.schema(list(TRACK_COLUMNS.items()))
@@ -31,4 +34,10 @@ def artist_keys(tracks: pa.Table) -> list[str]:
 
 
 def _decoded(values: list[object]) -> list[object]:
-    return [value.decode() if isinstance(value, bytes) else value for value in values]
+    return [_fact(value) for value in values]
+
+
+def _fact(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode()
+    return None if isinstance(value, float) and not value else value

@@ -1,4 +1,4 @@
-"""A JSON array of any size, element by element."""
+"""A JSON array of any size, or JSON values one after another, element by element."""
 
 from __future__ import annotations
 
@@ -32,7 +32,16 @@ def elements(stream: io.BufferedIOBase) -> Iterator[bytes]:
         InvalidTrack: the array does not end, something follows its end, or an element is larger than an analysis may
             be, as all the rest is where a bracket or a quote is missing.
     """
-    brackets, buffer, begin = _Brackets(), bytearray(), 0
+    yield from _elements(stream, _Brackets(0))
+
+
+def objects(stream: io.BufferedIOBase) -> Iterator[bytes]:
+    """The texts of JSON objects that follow one another, over any number of lines each; see :func:`elements`."""
+    yield from _elements(stream, _Brackets(1))
+
+
+def _elements(stream: io.BufferedIOBase, brackets: _Brackets) -> Iterator[bytes]:
+    buffer, begin = bytearray(), 0
     # Of a truncated gzip one long read would answer nothing, and lose what comes before the fault.
     while block := stream.read1(_BLOCK_BYTES):
         offset = len(buffer)
@@ -54,7 +63,9 @@ def elements(stream: io.BufferedIOBase) -> Iterator[bytes]:
         del buffer[:begin]
         begin = 0
         source.require_bounded(len(buffer))
-    raise InvalidTrack("truncated: the array does not end")
+    if brackets.depth != brackets.outermost:
+        raise InvalidTrack("truncated: the array does not end")
+    yield from _scalars(buffer)
 
 
 def _scalars(between: bytearray) -> list[bytes]:
@@ -78,8 +89,9 @@ class _Brackets:
 
     ARRAY_BEGINS, ELEMENT_BEGINS, ELEMENT_ENDS, ARRAY_ENDS = range(4)
 
-    def __init__(self) -> None:
-        self._depth = 0
+    def __init__(self, outermost: int) -> None:
+        """Begins outside an array, at 0, or between the elements of one, at 1."""
+        self.outermost = self.depth = outermost
         self._in_string = False
         self._escaped = False
 
@@ -91,9 +103,9 @@ class _Brackets:
         places = np.flatnonzero((folded == _OPENING) | (folded == _CLOSING))
         places = places[(np.searchsorted(quotes, places) + self._in_string) % 2 == 0]
         opens = folded[places] == _OPENING
-        depths = self._depth + np.cumsum(np.where(opens, 1, -1))
+        depths = self.depth + np.cumsum(np.where(opens, 1, -1))
         self._in_string ^= bool(len(quotes) % 2)
-        self._depth = int(depths[-1]) if len(depths) else self._depth
+        self.depth = int(depths[-1]) if len(depths) else self.depth
         # The depth outside the bracket: 0 for the array's own, 1 for an element's.
         outside = depths - opens
         shallow = np.flatnonzero(outside <= 1)

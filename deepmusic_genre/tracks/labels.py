@@ -14,6 +14,8 @@ from deepmusic_genre.tracks.label_names import Fit, NameIndex, name_form
 from deepmusic_genre.tracks.label_table import InvalidLabels, decode, table_rows
 from deepmusic_genre.tracks.track import InvalidTrack, Track
 
+_NOTHING = {"", "na", "nan", "nat", "none", "null"}
+
 
 class OtherGenre(InvalidTrack):
     """A genre that is not in the genre list: nothing is wrong with the track."""
@@ -79,12 +81,18 @@ class GenreNames:
         Raises:
             InvalidTrack: if one is not in the list.
         """
+        if self.is_nothing(cell):
+            return []
         if self.canonical(cell) is None:
             for separators in (r"[;|]", ","):
                 names = [name for name in re.split(separators, cell) if name.strip()]
                 if len(names) > 1:
                     return [genre for name in names for genre in self.in_cell(name.strip())]
         return [self.require(cell)]
+
+    def is_nothing(self, name: str) -> bool:
+        """Whether a text stands where there is no genre, as R and pandas write ``NA`` and ``nan``."""
+        return self.canonical(name) is None and genre_key(name) in _NOTHING
 
     def of_folder(self, path: str) -> str | None:
         """The genre of the nearest folder above ``path`` that is named after one, None where there is none."""
@@ -199,7 +207,7 @@ def label_of(track: Track, labels: Labels | None, genres: GenreNames) -> Label |
     """
     if labels is not None:
         return find_label(labels, track.track_id, track.path)
-    folder = "" if track.genre else genres.of_folder(track.path)
+    folder = genres.of_folder(track.path) if genres.is_nothing(track.genre) else None
     return Label(folder) if folder else None
 
 

@@ -208,6 +208,7 @@ def test_the_tracks_of_examples_are_read_without_their_segments() -> None:
     assert table["track_id"].to_pylist() == ["a", "b"]
     assert table["title"].to_pylist() == ["Ö", ""]
     assert table["num_segments"].to_pylist() == [0, 0]
+    assert table["duration"].to_pylist() == [None, None]
 
 
 def test_probabilities_without_fault_show_an_error_by_chance_that_shrinks_with_the_tracks() -> None:

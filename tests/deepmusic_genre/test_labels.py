@@ -257,6 +257,18 @@ def test_labels_file_wins_over_the_file_and_the_folder() -> None:
     assert apply_label(track, Label("Blues", "A"), NAMES).genre == "Blues"
 
 
+@pytest.mark.parametrize("nothing", ["NA", "n/a", "<NA>", "nan", "None", "null", " - "])
+def test_words_for_no_genre_are_none_in_the_table_and_in_the_file(nothing: str) -> None:
+    gathering = GenreNames([*NAMES.in_cell("Rock"), "Other"], "Other")
+    for names in (NAMES, gathering):
+        assert apply_label(_track(), Label(nothing, "A"), names).genre == ""
+        joined = apply_label(_track(), Label(nothing, "A", other_genres=("Rock",)), names)
+        assert (joined.genre, joined.other_genres) == ("Rock", ())
+        assert apply_label(_track(genre=nothing), None, names).genre == ""
+        assert label_of(_track(path="/Rock/A.json", genre=nothing), None, names) == Label("Rock")
+    assert apply_label(_track(), Label("NA"), GenreNames(["NA"])).genre == "NA"
+
+
 def test_the_files_own_genre_wins_over_the_folder() -> None:
     track = _track(path="/Rock/A.json", genre="hip hop")
     assert label_of(track, None, NAMES) is None
