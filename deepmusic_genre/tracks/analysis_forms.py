@@ -251,10 +251,23 @@ def _segments(value: dict[str, Any]) -> list[dict[str, Any]] | None:
     segments = _unpacked(value.get("segments"))
     if isinstance(segments, list) and segments and all(isinstance(item, dict) for item in segments):
         return [_segment(item) for item in segments]
-    for columns in (segments, value):
+    for columns in (segments, _columns_of(value)):
         if isinstance(columns, dict) and all(_is_matrix(_unpacked(columns.get(name))) for name in _VECTORS):
             return _from_columns({name: _unpacked(columns.get(name)) for name in _SEGMENT_FIELDS})
     return None
+
+
+def _vector(values: list[Any]) -> list[Any]:
+    # A track has thousands: of plain numbers nothing is made anew.
+    return values if {float, int}.issuperset(map(type, values)) else [_scalar(item) for item in values]
+
+
+def _columns_of(value: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a track's segments among what else an object holds, as tables of many tracks name them."""
+    return {
+        name: next((value[each] for each in (name, f"segments_{name}", f"{name}s") if each in value), None)
+        for name in _SEGMENT_FIELDS
+    }
 
 
 def _from_columns(columns: dict[str, Any]) -> list[dict[str, Any]]:
@@ -271,7 +284,7 @@ def _segment(segment: dict[str, Any]) -> dict[str, Any]:
         if name in segment:
             value = _unpacked(segment[name])
             is_vector = name in _VECTORS and isinstance(value, list)
-            plain[name] = [_scalar(item) for item in value] if is_vector else _scalar(value)
+            plain[name] = _vector(value) if is_vector else _scalar(value)
     return plain
 
 

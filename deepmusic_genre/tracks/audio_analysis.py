@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from io import BufferedReader
 from itertools import chain
@@ -109,12 +109,13 @@ def read_records(content: bytes, path: str) -> Iterator[Track | Rejection]:
     try:
         require_bounded(len(content))
         for item in _read_text(content, path):
-            yield _named(item, path) if isinstance(item, Track) else item
+            yield named(item, path) if isinstance(item, Track) else item
     except InvalidTrack as error:
         yield Rejection(path, str(error))
 
 
-def _named(track: Track, path: str) -> Track:
+def named(track: Track, path: str) -> Track:
+    """The track with an id and a path, where it has none: a hash of its content, and where it stands."""
     return replace(track, track_id=track.track_id or track.content_digest(), path=track.path or path)
 
 
@@ -141,34 +142,29 @@ def _read_text(content: bytes, path: str) -> Iterator[Track | Rejection]:
 
 def _read_other_form(content: bytes, path: str, fault: msgspec.ValidationError) -> Iterator[Track | Rejection]:
     try:
-        value = msgspec.json.decode(content)
-        yield from read_value(value, path)
+        found = analysis_forms.find(msgspec.json.decode(content))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidTrack(_json_fault(content) or f"not an audio analysis: {fault}") from fault
-    except _NoAnalysis as error:
-        raise InvalidTrack(f"not an audio analysis: {fault}") from error
+    if not found:
+        raise InvalidTrack(f"not an audio analysis: {fault}") from fault
+    yield from read_found(found, path)
 
 
-class _NoAnalysis(Exception):
-    """Nothing in a value is an analysis."""
-
-
-def read_value(value: Any, path: str) -> Iterator[Track | Rejection]:
-    """Reads a JSON value in any of the forms of :mod:`~.analysis_forms`.
+def read_found(found: Sequence[analysis_forms.Found], path: str) -> Iterator[Track | Rejection]:
+    """Reads the analyses that :func:`~.analysis_forms.find` found; of several, each has its place, and an id.
 
     Raises:
-        InvalidTrack, _NoAnalysis: it holds none.
+        InvalidTrack: there is none, or the only one is at fault.
     """
-    found = analysis_forms.find(value)
     if not found:
-        raise _NoAnalysis
+        raise InvalidTrack("not an audio analysis: it has no segments with timbre and pitches")
     if len(found) == 1:
         yield _converted(found[0])
         return
     for item in found:
         place = f"{path}{item.place}"
         try:
-            yield _named(_converted(item), place)
+            yield named(_converted(item), place)
         except InvalidTrack as error:
             yield Rejection(place, str(error), item.facts.get("track_id", ""))
 

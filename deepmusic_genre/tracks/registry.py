@@ -11,6 +11,7 @@ from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
 from deepmusic_genre.tracks.json_lines import JsonLines
 from deepmusic_genre.tracks.million_song import MillionSongH5
 from deepmusic_genre.tracks.numpy_arrays import NumpyArrays
+from deepmusic_genre.tracks.parquet_table import ParquetTable
 from deepmusic_genre.tracks.source import Source, read_file, source_among
 from deepmusic_genre.tracks.track import Rejection, Track
 
@@ -21,7 +22,14 @@ def sources(middle: float | None = None) -> tuple[Source, ...]:
     Args:
         middle: Seconds from the middle of each sound file that are analysed, None for all of it.
     """
-    files: tuple[Source, ...] = (AudioAnalysisJson(), JsonLines(), MillionSongH5(), NumpyArrays(), AudioFile(middle))
+    files: tuple[Source, ...] = (
+        AudioAnalysisJson(),
+        JsonLines(),
+        ParquetTable(),
+        MillionSongH5(),
+        NumpyArrays(),
+        AudioFile(middle),
+    )
     return (*files, TarArchive(files), ZipArchive(files))
 
 
