@@ -81,6 +81,7 @@ def create_pipeline(
         genres=genres,
         other_genres=settings.data.other_genres,
         unknown_artists=settings.data.unknown_artists,
+        label_columns=settings.data.label_columns,
         split_by=settings.data.split_by,
         max_segments=settings.data.max_segments,
         max_rejected_share=settings.data.max_rejected_share,

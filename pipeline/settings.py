@@ -40,6 +40,7 @@ from components.trainer.hyperparameters import Balance
 from components.trainer.registry import MODELS, ModelName, ModelsHyperparameters, known_model
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.crawled_store import ANALYSES_FOLDER
+from deepmusic_genre.tracks.label_table import LabelField
 from deepmusic_genre.tracks.labels import GenreNames, genre_key
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
@@ -82,6 +83,7 @@ class DataSettings(_Section):
 
     path: Location | None
     labels: Location | None
+    label_columns: dict[LabelField, Annotated[str, Field(min_length=1)]]
     spans: Annotated[int, Field(ge=1)] | None
     other_genres: OtherGenres
     unknown_artists: tuple[str, ...]

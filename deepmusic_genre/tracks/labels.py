@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from deepmusic_genre.tracks.label_names import Fit, NameIndex, name_form
-from deepmusic_genre.tracks.label_table import InvalidLabels, decode, table_rows
+from deepmusic_genre.tracks.label_table import InvalidLabels, LabelField, decode, table_rows
 from deepmusic_genre.tracks.track import InvalidTrack, Track
 
 _NOTHING = {"", "na", "nan", "nat", "none", "null"}
@@ -116,7 +116,7 @@ def genre_key(name: str) -> str:
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name)).casefold()
 
 
-def read_labels(content: bytes, name: str) -> Labels:
+def read_labels(content: bytes, name: str, columns: Mapping[LabelField, str] | None = None) -> Labels:
     """Reads a labels file: CSV, or where the name ends in ``.cls`` the form of tagtraum's genre annotations.
 
     CSV has a header, see :func:`deepmusic_genre.tracks.label_table.table_rows`; a genre and a track id or a file are
@@ -127,6 +127,7 @@ def read_labels(content: bytes, name: str) -> Labels:
     Args:
         content: the file's bytes, see :func:`deepmusic_genre.tracks.label_table.decode`.
         name: what messages call the file.
+        columns: the names of a CSV's columns where they are not the usual ones.
 
     Returns:
         The labels by track id or file. A track that several rows name has all their genres.
@@ -139,7 +140,7 @@ def read_labels(content: bytes, name: str) -> Labels:
     if name.lower().endswith(".cls"):
         rows = _cls_rows(text, name)
     else:
-        rows = ((line, _label(values)) for line, values in table_rows(text, name))
+        rows = ((line, _label(values)) for line, values in table_rows(text, name, columns or {}))
     labels: dict[str, Label] = {}
     lines: dict[str, list[int]] = defaultdict(list)
     for line, written in rows:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepmusic_genre.tracks.label_table import InvalidLabels
+from deepmusic_genre.tracks.label_table import InvalidLabels, LabelField
 from deepmusic_genre.tracks.labels import (
     GenreNames,
     Label,
@@ -362,6 +362,20 @@ def test_composed_and_decomposed_letters_are_one_genre() -> None:
 )
 def test_tables_are_read_as_they_come(content: bytes) -> None:
     assert read_labels(content, "") == {"A": Label("Rock", "A", artist="Ann")}
+
+
+@pytest.mark.parametrize("track", ["nr", "song file"])
+def test_columns_may_be_named(track: str) -> None:
+    content = f"{track};Style;genre;Band;track_id\nA;Rock;Blues;Ann;7\n".encode()
+    columns: dict[LabelField, str] = {"track": track.upper(), "genre": "style", "artist": "Band"}
+    assert read_labels(content, "", columns) == {"A": Label("Rock", "A", artist="Ann")}
+
+
+def test_named_column_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(InvalidLabels, match="no column style, which data.label_columns names for genre; it has .*kind"):
+        read_labels(b"track_id,kind\nA,Rock\n", "labels.csv", {"genre": "style"})
+    with pytest.raises(InvalidLabels, match="a column twice"):
+        read_labels(b"track_id,kind,Kind\nA,Rock,Rock\n", "labels.csv", {"genre": "kind"})
 
 
 def test_text_of_windows_is_read() -> None:
