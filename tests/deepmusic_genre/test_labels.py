@@ -372,7 +372,9 @@ def test_columns_may_be_named(track: str) -> None:
 
 
 def test_named_column_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(InvalidLabels, match="no column style, which data.label_columns names for genre; it has .*kind"):
+    with pytest.raises(
+        InvalidLabels, match=r"no column style, which data.label_columns names for genre; it has .*kind"
+    ):
         read_labels(b"track_id,kind\nA,Rock\n", "labels.csv", {"genre": "style"})
     with pytest.raises(InvalidLabels, match="a column twice"):
         read_labels(b"track_id,kind,Kind\nA,Rock,Rock\n", "labels.csv", {"genre": "kind"})
