@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from io import BufferedReader
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, BinaryIO
 
 import msgspec
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepmusic_genre.tracks import analysis_forms
-from deepmusic_genre.tracks.json_array import elements, objects
+from deepmusic_genre.tracks.json_array import blocks, elements, members, objects
 from deepmusic_genre.tracks.source import read_bounded, require_bounded
 from deepmusic_genre.tracks.streams import GZIP_ERRORS, first_letter, text_of, with_compressions
 from deepmusic_genre.tracks.track import ECHO_NEST, N_COEFFICIENTS, InvalidTrack, Rejection, Track, segment_matrix
@@ -62,6 +62,10 @@ class _Facts(msgspec.Struct):
 ANALYSIS_NAME = "audio_analysis"
 """What the ``source`` of a track says that was read from such an analysis, alone in a file or among others."""
 
+_USUAL_BYTES = 1 << 20
+_LARGE_BYTES = 1 << 24
+"""From which size on an object is looked at before it is read whole."""
+
 _NOT_A_NUMBER = re.compile(rb"[:\[,]\s*-?(NaN|Infinity)\b")
 _DECODER = msgspec.json.Decoder(_AudioAnalysis)
 _SEGMENT_DECODER = msgspec.json.Decoder(_Segment)
@@ -88,7 +92,7 @@ class AudioAnalysisJson:
             if first_letter(content) == b"[":
                 yield from read_array(path, content)
             else:
-                yield from _read_text(read_bounded(content), path)
+                yield from _read_object(content, path)
         except InvalidTrack as error:
             yield Rejection(path, str(error))
         except GZIP_ERRORS as error:
@@ -117,6 +121,62 @@ def read_records(content: bytes, path: str) -> Iterator[Track | Rejection]:
 def named(track: Track, path: str) -> Track:
     """The track with an id and a path, where it has none: a hash of its content, and where it stands."""
     return replace(track, track_id=track.track_id or track.content_digest(), path=track.path or path)
+
+
+def _read_object(stream: BufferedReader, path: str) -> Iterator[Track | Rejection]:
+    """Reads the analysis or analyses of an object; a large one of many that are keyed by id, one by one.
+
+    Raises:
+        InvalidTrack: it holds none, or is too large to be anything else.
+    """
+    begun = stream.read(_USUAL_BYTES)
+    if len(begun) == _USUAL_BYTES:
+        begun += stream.read(_LARGE_BYTES - _USUAL_BYTES)
+    if len(begun) == _LARGE_BYTES and _is_keyed(begun):
+        yield from _read_keyed(chain([begun], blocks(stream)), path)
+        return
+    if len(begun) == _LARGE_BYTES:
+        begun += read_bounded(stream)
+    require_bounded(len(begun))
+    yield from _read_text(begun, path)
+
+
+def _is_keyed(begun: bytes) -> bool:
+    """Whether the first two objects in an object, of which this is the beginning, are plain analyses."""
+    try:
+        first = [value for _, value in islice(members([begun]), 2)]
+    except InvalidTrack:
+        return False
+    return len(first) == 2 and all(map(_is_analysis, first))
+
+
+def _is_analysis(content: bytes) -> bool:
+    try:
+        _DECODER.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _read_keyed(text: Iterable[bytes], path: str) -> Iterator[Track | Rejection]:
+    count = 0
+    try:
+        for count, (key, content) in enumerate(members(text), 1):
+            yield from _read_member("" if key == str(count - 1) else key, content, f"{path}[{key}]")
+    except InvalidTrack as error:
+        raise InvalidTrack(f"{error}, after {count:,} analyses") from error
+    except GZIP_ERRORS as error:
+        raise InvalidTrack(f"truncated or damaged gzip after {count:,} analyses: {error}") from error
+
+
+def _read_member(track_id: str, content: bytes, place: str) -> Iterator[Track | Rejection]:
+    try:
+        require_bounded(len(content))
+        for item in _read_text(content, place):
+            own = replace(item, track_id=item.track_id or track_id) if isinstance(item, Track) else item
+            yield named(own, place) if isinstance(own, Track) else own
+    except InvalidTrack as error:
+        yield Rejection(place, str(error), track_id)
 
 
 def _read_text(content: bytes, path: str) -> Iterator[Track | Rejection]:

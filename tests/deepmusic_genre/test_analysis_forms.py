@@ -239,6 +239,51 @@ def test_keys_are_ids(ids: list[str]) -> None:
     assert [track.track_id for track in _tracks([dump])] == ids
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds that some small analyses reach."""
+    monkeypatch.setattr("deepmusic_genre.tracks.audio_analysis._USUAL_BYTES", 1000)
+    monkeypatch.setattr("deepmusic_genre.tracks.audio_analysis._LARGE_BYTES", 6000)
+    monkeypatch.setattr("deepmusic_genre.tracks.source.MAX_ANALYSIS_BYTES", 20_000)
+
+
+def _keyed(count: int) -> dict[str, Any]:
+    return {f"A{seed}": {**_timed(seed=seed), "genre": "Jazz"} for seed in range(count)}
+
+
+@pytest.mark.usefixtures("small")
+def test_large_dump_that_is_keyed_is_read_one_by_one() -> None:
+    dump = _keyed(30)
+    assert len(json.dumps(dump)) > 40_000
+    dump["A7"] = _timed(200)
+    dump["A8"] = {"id": "own", "analysis": _timed()}
+    dump["A9"] = {"note": "none"}
+    dump["10"] = dump.pop("A10")
+    items = _items(dump)
+    assert [item.track_id for item in items] == ["own" if key == "A8" else key for key in dump]
+    rejected = [item for item in items if isinstance(item, Rejection)]
+    assert [item.path for item in rejected] == ["folder/file.json[A7]", "folder/file.json[A9]"]
+    assert "larger than" in rejected[0].reason
+    assert next(item.path for item in items if isinstance(item, Track)) == "folder/file.json[A0]"
+    *good, last = _items(json.dumps(dump).encode()[:-3000])
+    assert len(good) > 20
+    assert isinstance(last, Rejection)
+    assert re.search(r"truncated: .* after \d+ analyses", last.reason)
+
+
+@pytest.mark.usefixtures("small")
+def test_large_keys_that_only_count_are_no_ids() -> None:
+    tracks = _tracks({str(index): value for index, value in enumerate(_keyed(30).values())})
+    assert [track.track_id for track in tracks] == [track.content_digest() for track in tracks]
+
+
+@pytest.mark.usefixtures("small")
+def test_large_object_of_another_form_is_read_whole_and_bounded() -> None:
+    items = [{"id": key, "analysis": value} for key, value in _keyed(6).items()]
+    assert [track.track_id for track in _tracks({"items": items})] == [item["id"] for item in items]
+    assert "larger than" in _reason({"items": items * 4})
+
+
 def test_keys_that_only_count_are_no_ids() -> None:
     first, second = _tracks({"0": _timed(), "1": _timed(seed=1)})
     assert {first.track_id, second.track_id}.isdisjoint({"0", "1"})
