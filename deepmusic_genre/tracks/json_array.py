@@ -102,7 +102,7 @@ def _scalars(between: bytearray) -> list[bytes]:
 
 
 def _require_end(rest: bytearray, text: Iterator[bytes]) -> None:
-    if any(part.strip() for part in chain([rest], text)):
+    if any(part.strip() for part in chain([bytes(rest)], text)):
         raise InvalidTrack("something follows the end of the array")
 
 
