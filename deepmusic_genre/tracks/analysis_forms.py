@@ -23,13 +23,15 @@ _MAX_TEXT_LEVELS = 2
 _SEGMENT_FIELDS = ("start", "duration", "timbre", "pitches")
 _VECTORS = ("timbre", "pitches")
 _NAMES = {
-    "track_id": ("track_id", "id", "_id", "spotify_id"),
-    "artist_id": ("artist_id",),
-    "artist": ("artist", "artist_name", "artists"),
-    "title": ("title", "name", "track_name"),
+    "track_id": ("track_id", "id", "_id", "trackid", "spotifyid", "songid"),
+    "artist_id": ("artist_id", "artistid"),
+    "artist": ("artist", "artistname", "artists"),
+    "title": ("title", "name", "trackname", "tracktitle", "songname", "songtitle"),
     "analyser": ("analyser",),
 }
-_GENRES = ("genre", "Genre", "genres")
+_GENRES = ("genre", "genres", "genretop", "trackgenre")
+"""The usual names of facts; one of several words also stands for other ways to write it, see :func:`_by_name`."""
+
 _AMBIGUOUS = {"id", "_id", "name"}
 """Names that in an object beside the analysis may be those of anything."""
 
@@ -291,7 +293,8 @@ def _segment(segment: dict[str, Any]) -> dict[str, Any]:
 def _facts(value: dict[str, Any], analyses: Collection[str]) -> dict[str, Any]:
     """What an object says of its track, itself or in other objects in it but those in which analyses were found."""
     facts: dict[str, Any] = {}
-    for part, of_track in _parts(value, analyses, _FACT_LEVELS):
+    for members, of_track in _parts(value, analyses, _FACT_LEVELS):
+        part = _by_name(members)
         unclear = () if of_track else _AMBIGUOUS
         for fact, names in _NAMES.items():
             found = next((text for name in names if name not in unclear and (text := _text(part.get(name)))), "")
@@ -303,6 +306,11 @@ def _facts(value: dict[str, Any], analyses: Collection[str]) -> dict[str, Any]:
         if artist_id := _text(artist.get("id")):
             facts.setdefault("artist_id", artist_id)
     return facts
+
+
+def _by_name(members: dict[str, Any]) -> dict[str, Any]:
+    """The members of an object by their names, and by these without case and underscores, as of ``trackName``."""
+    return {**{_word(key): member for key, member in members.items()}, **members}
 
 
 def _parts(value: dict[str, Any], left_out: Collection[str], levels: int) -> Iterator[tuple[dict[str, Any], bool]]:

@@ -167,6 +167,23 @@ def test_facts_in_an_object_beside_the_analysis_or_its_segments_are_its_own(name
         assert _facts(_track(form)) == FACTS
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("track_id", "track_name", "artist_name", "artist_id", "Genre"),
+        ("trackId", "trackName", "artistName", "artistId", "genre_top"),
+        ("Track ID", "Title", "Artist", "Artist ID", "GENRE"),
+        ("_id", "song_title", "Artists", "artist-id", "track_genre"),
+    ],
+)
+def test_names_of_facts_may_be_written_in_any_usual_way(names: tuple[str, ...]) -> None:
+    said = dict(zip(names, ("A", "Song", "Ann", "7", "Jazz"), strict=True))
+    for form in ({**said, "analysis": _timed()}, {**_timed(), **said}):
+        track = _track(form)
+        assert (track.track_id, track.artist_id) == ("A", "7")
+        assert _facts(track) == FACTS
+
+
 def test_facts_of_something_else_are_not_the_tracks() -> None:
     others = {
         "album": {"id": "B", "title": "Album", "artist": "Various"},
