@@ -118,12 +118,13 @@ def facts_of(value: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``track_id``, ``artist_id``, ``artist``, ``title``, ``analyser`` as texts and ``genres`` as a list of texts,
-        where they are known; ``meta`` and ``track`` with what they say of duration and failure.
+        where they are known; ``meta``, ``track`` and ``status`` with what they say of duration and failure.
     """
-    meta, track = (_object(value.get(name)) for name in ("meta", "track"))
+    meta, track = _object(value.get("meta")), _object(value.get("track"))
     facts = _facts(value, ())
     facts["meta"] = {name: _scalar(meta.get(name)) for name in ("status_code", "detailed_status")}
-    facts["track"] = {name: _scalar(track.get(name)) for name in ("duration", "status")}
+    facts["track"] = {"duration": _scalar(track.get("duration"))}
+    facts["status"] = _status(value)
     if not isinstance(value.get("track"), dict | list | str | type(None)):
         facts["track"] = value["track"]  # Rejected with its place.
     return facts
@@ -184,6 +185,7 @@ def _below(value: dict[str, Any], keys: tuple[str | int, ...], levels: int) -> I
         # A lone key is mostly a word such as "analysis"; ids have digits.
         is_id = any(letter.isdigit() for letter in key)
         facts = {**({"track_id": key} if is_id else {}), **_facts(value, parts), **item.facts}
+        facts["status"] = item.facts.get("status") or _status(value)
         yield replace(item, facts=facts, is_item=is_id)
         return
     numbered = list(parts) == [str(index) for index in range(len(parts))]
@@ -288,6 +290,12 @@ def _segment(segment: dict[str, Any]) -> dict[str, Any]:
             is_vector = name in _VECTORS and isinstance(value, list)
             plain[name] = _vector(value) if is_vector else _scalar(value)
     return plain
+
+
+def _status(value: dict[str, Any]) -> Any:
+    """What is said of the track's status; a number beside the analysis is one of the request's."""
+    own = _scalar(value.get("status"))
+    return _scalar(_object(value.get("track")).get("status")) or (own if isinstance(own, str) else None)
 
 
 def _facts(value: dict[str, Any], analyses: Collection[str]) -> dict[str, Any]:

@@ -43,7 +43,6 @@ class _Meta(msgspec.Struct):
 
 class _TrackInfo(msgspec.Struct):
     duration: float | None = None
-    status: Any = None
 
 
 class _Facts(msgspec.Struct):
@@ -51,6 +50,7 @@ class _Facts(msgspec.Struct):
 
     meta: _Meta = msgspec.field(default_factory=_Meta)
     track: _TrackInfo = msgspec.field(default_factory=_TrackInfo)
+    status: Any = None
     track_id: str = ""
     artist_id: str = ""
     artist: str = ""
@@ -315,12 +315,12 @@ def _track_of(segments: list[_Segment], said: dict[str, Any]) -> Track:
 
 
 def _require_success(facts: _Facts) -> None:
-    code, status = facts.meta.status_code, facts.track.status
+    code = facts.meta.status_code
     if _is_failure(code):
         said = f" ({facts.meta.detailed_status})" if facts.meta.detailed_status else ""
         raise InvalidTrack(f"the analysis says of itself that it failed: meta.status_code is {code}{said}")
-    if _is_failure(status):
-        raise InvalidTrack(f"the analysis says of itself that it failed: track.status is {status}")
+    if _is_failure(facts.status):
+        raise InvalidTrack(f"the analysis says of itself that it failed: the track's status is {facts.status}")
 
 
 def _is_failure(status: Any) -> bool:

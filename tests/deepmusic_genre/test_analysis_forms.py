@@ -114,8 +114,11 @@ def test_status_of_the_track_counts_as_well(status: Any) -> None:
     for good in ("complete", "ok", 0, "0", None, True):
         assert _track({**_timed(), "track": {"status": good}}).num_segments == 6
     value = {**_timed(), "track": {"status": status}}
-    for form in (value, {"id": "A", "analysis": value}):
-        assert "the analysis says of itself that it failed: track.status is" in _reason(form)
+    for form in (value, {"id": "A", "analysis": value}, {"track": {"status": status}, "analysis": _timed()}):
+        assert "the analysis says of itself that it failed: the track's status is" in _reason(form)
+    for form in ({**_timed(), "status": "error"}, {"track": {"id": "A", "status": "pending", "analysis": _timed()}}):
+        assert "the track's status is" in _reason(form)
+    assert _track({"status": 200, "analysis": _timed()}).num_segments == 6
 
 
 @pytest.mark.parametrize("duration", [0, None])
