@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from deepmusic_genre.tracks.audio_features import AUDIO_FEATURES, flat_audio_features, known_audio_features
 from deepmusic_genre.tracks.track import InvalidTrack
 
 MAX_LEVELS = 4
@@ -117,14 +118,18 @@ def facts_of(value: dict[str, Any]) -> dict[str, Any]:
     """What an object that is an analysis says of itself and of its track.
 
     Returns:
-        ``track_id``, ``artist_id``, ``artist``, ``title``, ``analyser`` as texts and ``genres`` as a list of texts,
-        where they are known; ``meta``, ``track`` and ``status`` with what they say of duration and failure.
+        ``track_id``, ``artist_id``, ``artist``, ``title``, ``analyser`` as texts, ``genres`` as a list of texts and
+        ``audio_features``, where they are known; ``meta``, ``track`` and ``status`` with what they say of duration and
+        failure.
     """
     meta, track = _object(value.get("meta")), _object(value.get("track"))
     facts = _facts(value, ())
     facts["meta"] = {name: _scalar(meta.get(name)) for name in ("status_code", "detailed_status")}
     facts["track"] = {"duration": _scalar(track.get("duration"))}
     facts["status"] = _status(value)
+    # Those that an analysis has itself, and before these what is said beside it.
+    own = known_audio_features({name: _lenient(of) for name, of in track.items()})
+    facts["audio_features"] = {**own, **audio_features(value)}
     if not isinstance(value.get("track"), dict | list | str | type(None)):
         facts["track"] = value["track"]  # Rejected with its place.
     return facts
@@ -184,14 +189,21 @@ def _below(value: dict[str, Any], keys: tuple[str | int, ...], levels: int) -> I
             return
         # A lone key is mostly a word such as "analysis"; ids have digits.
         is_id = any(letter.isdigit() for letter in key)
-        facts = {**({"track_id": key} if is_id else {}), **_facts(value, parts), **item.facts}
-        facts["status"] = item.facts.get("status") or _status(value)
-        yield replace(item, facts=facts, is_item=is_id)
+        facts = {**({"track_id": key} if is_id else {}), **_facts(value, parts)}
+        facts["audio_features"] = {**audio_features(_object(value.get("track"))), **audio_features(value)}
+        facts["status"] = _status(value)
+        yield replace(item, facts=_joined(facts, item.facts), is_item=is_id)
         return
     numbered = list(parts) == [str(index) for index in range(len(parts))]
     for key, item in every:
         named = {} if item.is_item or numbered else {"track_id": key}
         yield replace(item, facts={**named, **item.facts}, is_item=True)
+
+
+def _joined(facts: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What an analysis says of itself, and what it does not say its wrapper does."""
+    features = {**facts["audio_features"], **own.get("audio_features", {})}
+    return {**facts, **own, "audio_features": features, "status": own.get("status") or facts["status"]}
 
 
 def _rows(value: dict[str, Any]) -> list[tuple[str | int, dict[str, Any]]] | None:
@@ -316,6 +328,22 @@ def _facts(value: dict[str, Any], analyses: Collection[str]) -> dict[str, Any]:
     return facts
 
 
+def audio_features(value: dict[str, Any]) -> dict[str, float]:
+    """What an object says of its track's audio features, in an object of their own or among its facts."""
+    own = _lenient(_unpacked(value.get("audio_features")))
+    own = own if isinstance(own, dict) else {}
+    flat, inner = ({name: _lenient(part.get(name)) for name in AUDIO_FEATURES} for part in (value, own))
+    return {**flat_audio_features(flat), **known_audio_features(inner)}
+
+
+def _lenient(value: Any) -> Any:
+    """As :func:`_scalar`, with None for what would reject the track."""
+    try:
+        return _scalar(value)
+    except InvalidTrack:
+        return None
+
+
 def _by_name(members: dict[str, Any]) -> dict[str, Any]:
     """The members of an object by their names, and by these without case and underscores, as of ``trackName``."""
     return {**{_word(key): member for key, member in members.items()}, **members}
@@ -325,10 +353,12 @@ def _parts(value: dict[str, Any], left_out: Collection[str], levels: int) -> Ite
     """An object and those in it, and whether each is one of the track; those that surely are come first."""
     yield value, True
     below = [
-        (_word(key), _object(part)) for key, part in value.items() if key not in left_out and key not in LONG_LISTS
+        (_word(key), _lenient(_unpacked(part)))
+        for key, part in value.items()
+        if key not in left_out and key not in LONG_LISTS
     ]
     for word, part in sorted(below, key=lambda each: each[0] not in _OF_TRACK):
-        if part and levels and word not in _OF_OTHERS:
+        if isinstance(part, dict) and levels and word not in _OF_OTHERS:
             for inner, of_track in _parts(part, (), levels - 1):
                 yield inner, of_track and word in _OF_TRACK
 

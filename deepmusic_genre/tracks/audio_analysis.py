@@ -56,6 +56,7 @@ class _Facts(msgspec.Struct):
     artist: str = ""
     title: str = ""
     genres: tuple[str, ...] = ()
+    audio_features: dict[str, float] = {}
     analyser: str = ECHO_NEST
 
 
@@ -311,6 +312,7 @@ def _track_of(segments: list[_Segment], said: dict[str, Any]) -> Track:
         other_genres=tuple(others),
         analyser=facts.analyser,
         durations=durations,
+        audio_features=facts.audio_features,
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,7 @@ class Track:
         other_genres: what it is called besides ``genre``, in order, an equal one each time that it is named.
         path: where it was read: the file, and what a dump or an archive has for a place in it.
         notes: What was amiss with a sound file that was read all the same. Each begins with its kind and a colon.
+        audio_features: those of :data:`~.audio_features.AUDIO_FEATURES` that are known.
     """
 
     track_id: str
@@ -84,6 +85,7 @@ class Track:
     other_genres: tuple[str, ...] = ()
     path: str = ""
     notes: tuple[str, ...] = ()
+    audio_features: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 <= self.duration <= np.finfo(np.float32).max:
