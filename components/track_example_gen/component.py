@@ -32,6 +32,7 @@ class TrackExampleGenSpec(ComponentSpec):
         "splits": ExecutionParameter(type=str),
         "genres": ExecutionParameter(type=str),
         "other_genres": ExecutionParameter(type=str),
+        "genre_names": ExecutionParameter(type=str),
         "unknown_artists": ExecutionParameter(type=str),
         "split_by": ExecutionParameter(type=str),
         "max_segments": ExecutionParameter(type=int, optional=True),
@@ -71,6 +72,7 @@ class TrackExampleGen(BaseBeamComponent):
         splits: str,
         genres: Sequence[str],
         other_genres: OtherGenres,
+        genre_names: Mapping[str, Sequence[str]],
         unknown_artists: Sequence[str],
         split_by: SplitBy,
         max_segments: int | None,
@@ -92,6 +94,7 @@ class TrackExampleGen(BaseBeamComponent):
             splits: folder of the splits that were given, which outlives runs, too.
             genres: the genre list.
             other_genres: what becomes of a track of a genre outside it.
+            genre_names: further names of genres in it.
             unknown_artists: names of artists that are the name of nobody.
             split_by: ``artist`` keeps an artist's tracks in one split, ``track`` does not.
             max_segments: segments kept of a track, None for all.
@@ -111,6 +114,7 @@ class TrackExampleGen(BaseBeamComponent):
                 splits=splits,
                 genres=json.dumps(list(genres)),
                 other_genres=other_genres,
+                genre_names=json.dumps(genre_names),
                 unknown_artists=json.dumps(list(unknown_artists)),
                 split_by=split_by,
                 max_segments=max_segments,

@@ -31,6 +31,7 @@ from components.track_example_gen.outcomes import TrackOutcome, read_outcomes
 from components.track_example_gen.progress import Progress
 from components.track_example_gen.repetitions import decide_repetitions
 from components.track_example_gen.report import (
+    contradictions,
     notes,
     other_genres_rejected,
     rejections,
@@ -85,6 +86,7 @@ class Executor(BaseBeamExecutor):
             max_segments=exec_properties.get("max_segments"),
             several_genres=exec_properties["several_genres"],
             middle=exec_properties.get("middle"),
+            genre_names=json.loads(exec_properties["genre_names"]),
         )
         spans = find_spans(exec_properties["data"], exec_properties.get("labels"), exec_properties.get("spans"))
         columns: Columns = json.loads(exec_properties.get("label_columns") or "{}")
@@ -104,8 +106,10 @@ class Executor(BaseBeamExecutor):
         unmatched = _settle_labels(by_shard, [span.data for span in spans], LabelsReader(columns))
         splits, split_by = exec_properties["splits"], exec_properties["split_by"]
         listings = [list_analyses(span.data) for span in spans]
-        unread = [TrackOutcome(item.path, reason=item.reason) for each in listings for item in each.rejections]
-        read = [*chain.from_iterable(by_shard.values()), *unread]
+        read = [
+            *chain.from_iterable(by_shard.values()),
+            *(TrackOutcome(item.path, reason=item.reason) for each in listings for item in each.rejections),
+        ]
         decided = decide_repetitions(read, config.several_genres)
         if exec_properties["other_genres"] == "reject":
             decided = other_genres_rejected(decided)
@@ -131,6 +135,7 @@ class Executor(BaseBeamExecutor):
         _write_lines(os.path.join(report, IngestReport.REJECTIONS_FILE), rejected)
         _write_lines(os.path.join(report, IngestReport.SEVERAL_GENRES_FILE), several_genres(everything))
         _write_lines(os.path.join(report, IngestReport.NOTES_FILE), notes(everything))
+        _write_lines(os.path.join(report, IngestReport.CONTRADICTIONS_FILE), contradictions(everything))
         _write_lines(os.path.join(report, IngestReport.UNMATCHED_LABELS_FILE), unmatched)
         write_json(os.path.join(report, IngestReport.SHARDS_FILE), [shard.key for shard in shards])
         others = [line for listing in listings if (line := listing.of_other_kinds())]

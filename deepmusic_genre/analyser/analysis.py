@@ -29,7 +29,6 @@ class Analysis:
         durations: of each segment, seconds, float64 ``[segments]``; they fill the duration from its beginning.
         timbre: float32 ``[segments, 12]``, see :func:`deepmusic_genre.analyser.timbre.timbre`.
         pitches: float32 ``[segments, 12]``, C to B, the strongest of each segment that sounds at 1.
-        title, artist: from the file's tags, empty where they say nothing.
         notes: What was amiss with a sound that was analysed all the same. Each begins with its kind and a colon.
     """
 
@@ -37,8 +36,6 @@ class Analysis:
     durations: npt.NDArray[np.float64]
     timbre: Floats
     pitches: Floats
-    title: str = ""
-    artist: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -62,7 +59,7 @@ def analyse(file: BinaryIO, middle: float | None = None) -> Analysis:
     with threadpool_limits(1):
         segments = analyse_samples(_part(audio.samples, middle))
     notes = (*audio.notes, *_unusual(audio.rate, segments[2][:, 0].max()))
-    return Analysis(*segments, title=audio.title, artist=audio.artist, notes=notes)
+    return Analysis(*segments, notes=notes)
 
 
 def _part(samples: Floats, middle: float | None) -> Floats:

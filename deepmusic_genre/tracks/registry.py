@@ -16,19 +16,15 @@ from deepmusic_genre.tracks.source import Source, read_file, source_among
 from deepmusic_genre.tracks.track import Rejection, Track
 
 
-def sources(middle: float | None = None) -> tuple[Source, ...]:
-    """Every source.
-
-    Args:
-        middle: Seconds from the middle of each sound file that are analysed, None for all of it.
-    """
+def sources(middle: float | None = None, *, listens: bool = True) -> tuple[Source, ...]:
+    """Every source; see :class:`~deepmusic_genre.tracks.audio.AudioFile` for the arguments."""
     files: tuple[Source, ...] = (
         AudioAnalysisJson(),
         JsonLines(),
         ParquetTable(),
         MillionSongH5(),
         NumpyArrays(),
-        AudioFile(middle),
+        AudioFile(middle, listens=listens),
     )
     return (*files, TarArchive(files), ZipArchive(files))
 
