@@ -181,7 +181,8 @@ CASES = (
     Case(
         "labels/other_genres.csv, gathered",
         "rejected, and the run stops",
-        "Rap -> Hip-Hop, Hip Hop/Rap -> Hip-Hop, Electronic -> Other, Rock & Roll -> Rock, jazz;blues -> Jazz and Blues",
+        "Rap -> Hip-Hop, Hip Hop/Rap -> Hip-Hop, Electronic -> Other, Rock & Roll -> Rock,"
+        " jazz;blues -> Jazz and Blues",
         _genres("Other"),
     ),
     _table(
