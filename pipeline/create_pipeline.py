@@ -83,6 +83,7 @@ def create_pipeline(
         other_genres=settings.data.other_genres,
         genre_names=settings.data.genre_names,
         unknown_artists=settings.data.unknown_artists,
+        label_columns=settings.data.label_columns,
         split_by=settings.data.split_by,
         max_segments=settings.data.max_segments,
         max_rejected_share=settings.data.max_rejected_share,

@@ -41,6 +41,7 @@ from components.trainer.registry import MODELS, ModelName, ModelsHyperparameters
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.crawled_store import ANALYSES_FOLDER
 from deepmusic_genre.tracks.genre_table import genre_key
+from deepmusic_genre.tracks.label_table import LabelField
 from deepmusic_genre.tracks.labels import GenreNames
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
@@ -92,6 +93,7 @@ class DataSettings(_Section):
 
     path: Location | None
     labels: Location | None
+    label_columns: dict[LabelField, Annotated[str, Field(min_length=1)]]
     spans: Annotated[int, Field(ge=1)] | None
     other_genres: OtherGenres
     genre_names: Annotated[dict[str, Annotated[tuple[str, ...], BeforeValidator(_listed)]], BeforeValidator(_of_file)]

@@ -130,7 +130,7 @@ def load_catalogue(settings: Settings, min_tracks: int) -> Catalogue:
     Raises:
         PipelineInputError: the files are not there, or fewer than two genres are left.
     """
-    labels = load_labels(settings.data.labels) if settings.data.labels else None
+    labels = load_labels(settings.data.labels, settings.data.label_columns) if settings.data.labels else None
     paths = list_analyses(str(settings.data.path)).files
     read = read_tracks(paths, labels, GenreNames(settings.genres, names=settings.data.genre_names))
     nobody = Nobody(settings.data.unknown_artists)

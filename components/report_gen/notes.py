@@ -44,9 +44,8 @@ def _on_data(data: DataReport) -> list[str]:
         for split, genres in missing.items()
         if genres
     ]
-    artists = data.ingest.on_artists()
-    unknown = [f"{artists[0].upper()}{artists[1:]}."] if artists else []
-    return sampled + (mixed if len(analysers) > 1 else []) + unknown + gaps
+    told = [f"{line[0].upper()}{line[1:]}." for line in (data.ingest.on_artists(), data.ingest.on_labels()) if line]
+    return sampled + (mixed if len(analysers) > 1 else []) + told + gaps
 
 
 def _on_support(test: Scores) -> list[str]:

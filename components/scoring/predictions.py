@@ -22,7 +22,7 @@ TRACK_COLUMNS = {
     **{name: _ARROW_TYPES[of_type] for name, of_type in FACTS.items()},
     **dict.fromkeys(AUDIO_FEATURES, pa.float32()),
 }
-"""What is kept of a track; a text is empty and an audio feature null where it is unknown, a duration is in seconds."""
+"""What is kept of a track; where unknown, a text is empty, a duration, in seconds, and an audio feature are null."""
 
 _PROBABILITIES = "probabilities"
 

@@ -20,14 +20,15 @@ _PARSED_TOGETHER = 256
 def track_table(examples: tf.data.Dataset) -> pa.Table:
     """A row an example of a dataset of serialized tf.Examples.
 
-    A text that an example does not have is empty, an audio feature null.
+    A text that an example does not have is empty, an audio feature or a duration null.
     """
     spec = {name: tf.io.FixedLenFeature([], *_TYPES[of_type]) for name, of_type in TRACK_COLUMNS.items()}
     spec |= {name: tf.io.FixedLenFeature([], tf.float32, _UNKNOWN) for name in AUDIO_FEATURES}
     parsed = examples.batch(_PARSED_TOGETHER).map(lambda batch: tf.io.parse_example(batch, spec))
     schema = pa.schema(list(TRACK_COLUMNS.items()))
     batches = [
-        pa.table({name: _column(batch[name]) for name in TRACK_COLUMNS}, schema) for batch in parsed.as_numpy_iterator()
+        pa.table({name: _column(name, batch[name]) for name in TRACK_COLUMNS}, schema)
+        for batch in parsed.as_numpy_iterator()
     ]
     return pa.concat_tables(batches) if batches else schema.empty_table()
 
@@ -38,7 +39,9 @@ def artist_keys(tracks: pa.Table) -> list[str]:
     return [artist_key(artist_id, artist) for artist_id, artist in pairs]
 
 
-def _column(values: npt.NDArray[Any]) -> pa.Array:
+def _column(name: str, values: npt.NDArray[Any]) -> pa.Array:
+    if name == "duration":
+        return pa.array(values, mask=values == 0)
     if values.dtype == object:
         return pa.array([value.decode() for value in values])
     return pa.array(values, from_pandas=True)  # NaN is null.

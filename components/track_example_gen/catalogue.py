@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 
 import tensorflow as tf
 
@@ -11,7 +12,7 @@ from components.storage.files import fileio
 from components.storage.places import is_remote
 from components.track_example_gen.progress import Moments
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.tracks.label_table import InvalidLabels
+from deepmusic_genre.tracks.label_table import InvalidLabels, LabelField
 from deepmusic_genre.tracks.labels import Labels, read_labels
 from deepmusic_genre.tracks.registry import SOURCES, source_for
 from deepmusic_genre.tracks.source import endings, read_bounded
@@ -66,8 +67,8 @@ def _list(folder: str) -> Listing:
         raise PipelineInputError(f"A folder below {folder} cannot be read: {error}.") from error
 
 
-def load_labels(path: str) -> Labels:
-    """The labels file's rows by track id.
+def load_labels(path: str, columns: Mapping[LabelField, str] | None = None) -> Labels:
+    """The labels file's rows by track id; ``columns`` are the names of its columns where they are not the usual ones.
 
     Raises:
         PipelineInputError: the file is not there or is not a labels file.
@@ -75,7 +76,7 @@ def load_labels(path: str) -> Labels:
     _require_labels(path)
     try:
         with fileio.open(path, "rb") as file:
-            return read_labels(read_bounded(file), path)
+            return read_labels(read_bounded(file), path, columns)
     except FILE_ERRORS as error:
         raise PipelineInputError(f"The labels file {path} cannot be read: {error}.") from error
     except (InvalidLabels, InvalidTrack) as error:
@@ -85,14 +86,16 @@ def load_labels(path: str) -> Labels:
 class LabelsReader:
     """Reads labels files, each once for as long as the same one is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, columns: Mapping[LabelField, str] | None = None) -> None:
+        """Takes the names of the files' columns where they are not the usual ones."""
+        self._columns = columns
         self._path: str | None = None
         self._labels: Labels | None = None
 
     def read(self, path: str | None) -> Labels | None:
         """The rows of a labels file, None for none; raises as :func:`load_labels`."""
         if path != self._path:
-            self._labels = load_labels(path) if path else None
+            self._labels = load_labels(path, self._columns) if path else None
             self._path = path
         return self._labels
 

@@ -17,6 +17,7 @@ from components.track_example_gen.executor import Executor
 from components.track_example_gen.other_genres import OtherGenres
 from components.track_example_gen.several_genres import SeveralGenres
 from components.track_example_gen.splits import SplitBy
+from deepmusic_genre.tracks.label_table import LabelField
 
 
 class TrackExampleGenSpec(ComponentSpec):
@@ -25,6 +26,7 @@ class TrackExampleGenSpec(ComponentSpec):
     PARAMETERS = {
         "data": ExecutionParameter(type=str),
         "labels": ExecutionParameter(type=str, optional=True),
+        "label_columns": ExecutionParameter(type=str, optional=True),
         "spans": ExecutionParameter(type=int, optional=True),
         "store": ExecutionParameter(type=str),
         "splits": ExecutionParameter(type=str),
@@ -64,6 +66,7 @@ class TrackExampleGen(BaseBeamComponent):
         *,
         data: str,
         labels: str | None,
+        label_columns: Mapping[LabelField, str],
         spans: int | None,
         store: str,
         splits: str,
@@ -85,6 +88,7 @@ class TrackExampleGen(BaseBeamComponent):
             data: folder of analyses, searched recursively; with ``{SPAN}`` in it one for each span.
             labels: CSV with ``track_id,genre``, or ``.cls``, with ``{SPAN}`` in it one for each span; None takes the
                 genre from the folders.
+            label_columns: the names of the CSV's columns where they are not the usual ones.
             spans: how many of the newest are taken, None for all.
             store: folder of what was read, which outlives runs.
             splits: folder of the splits that were given, which outlives runs, too.
@@ -104,6 +108,7 @@ class TrackExampleGen(BaseBeamComponent):
             spec=TrackExampleGenSpec(
                 data=data,
                 labels=labels,
+                label_columns=json.dumps(dict(label_columns)),
                 spans=spans,
                 store=store,
                 splits=splits,

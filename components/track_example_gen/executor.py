@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from typing import Any
@@ -45,6 +45,7 @@ from components.track_example_gen.splits import SPLITS
 from components.track_example_gen.store import Shard, ShardStore, discard, plan_shards
 from components.track_example_gen.unmatched import UnmatchedLabel, require_labels_fit, settle_labels
 from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.tracks.label_table import LabelField
 from deepmusic_genre.tracks.labels import Labels
 
 log = logging.getLogger("deepmusic.TrackExampleGen")
@@ -88,12 +89,13 @@ class Executor(BaseBeamExecutor):
             genre_names=json.loads(exec_properties["genre_names"]),
         )
         spans = find_spans(exec_properties["data"], exec_properties.get("labels"), exec_properties.get("spans"))
+        columns: Columns = json.loads(exec_properties.get("label_columns") or "{}")
         with writing_to(exec_properties["store"]):
             store = ShardStore(exec_properties["store"])
         shards = plan_shards(spans, config, exec_properties["code_version"])
-        missing = [shard for shard, known in zip(shards, _known(shards, store), strict=True) if not known]
+        missing = _missing(shards, store, LabelsReader(columns))
         if missing:
-            self._ingest(missing, store, config)
+            self._ingest(missing, store, config, columns)
         if exec_properties.get(FINGERPRINT_PROPERTY_NAME) not in (None, fingerprint_of(spans)):
             unchanged = {shard.key for shard in plan_shards(spans, config, exec_properties["code_version"])}
             for shard in missing:
@@ -101,11 +103,13 @@ class Executor(BaseBeamExecutor):
                     discard(store.folder_of(shard))
             raise PipelineInputError(f"The data changed while they were read: {exec_properties['data']}. Run again.")
         by_shard = {shard: read_outcomes(store.folder_of(shard)) for shard in shards}
-        unmatched = _settle_labels(by_shard, [span.data for span in spans])
+        unmatched = _settle_labels(by_shard, [span.data for span in spans], LabelsReader(columns))
         splits, split_by = exec_properties["splits"], exec_properties["split_by"]
         listings = [list_analyses(span.data) for span in spans]
-        unread = [TrackOutcome(item.path, reason=item.reason) for each in listings for item in each.rejections]
-        read = [*chain.from_iterable(by_shard.values()), *unread]
+        read = [
+            *chain.from_iterable(by_shard.values()),
+            *(TrackOutcome(item.path, reason=item.reason) for each in listings for item in each.rejections),
+        ]
         decided = decide_repetitions(read, config.several_genres)
         if exec_properties["other_genres"] == "reject":
             decided = other_genres_rejected(decided)
@@ -138,7 +142,7 @@ class Executor(BaseBeamExecutor):
         for line in (*summary.lines(), *others, *summary.gaps(config.genres)):
             log.info("%s", line)
 
-    def _ingest(self, shards: list[Shard], store: ShardStore, config: IngestConfig) -> None:
+    def _ingest(self, shards: list[Shard], store: ShardStore, config: IngestConfig, columns: Columns) -> None:
         work = [(store.folder_of(shard), shard) for shard in shards]
         try:
             with self._make_beam_pipeline() as pipeline:
@@ -146,19 +150,23 @@ class Executor(BaseBeamExecutor):
                     pipeline
                     | "Shards" >> beam.Create(work)
                     | "Spread" >> beam.Reshuffle()
-                    | "Ingest" >> beam.ParDo(_IngestShard(config, len(shards)))
+                    | "Ingest" >> beam.ParDo(_IngestShard(config, columns, len(shards)))
                 )
         except (PipelineInputError, RuntimeError) as error:
             raise _input_error(error) or error from error
 
 
+Columns = Mapping[LabelField, str]
+
+
 class _IngestShard(beam.DoFn):
-    def __init__(self, config: IngestConfig, shards: int) -> None:
+    def __init__(self, config: IngestConfig, columns: Columns, shards: int) -> None:
         self._config = config
+        self._columns = columns
         self._shards = shards
 
     def setup(self) -> None:
-        self._labels = LabelsReader()
+        self._labels = LabelsReader(self._columns)
         self._progress = Progress(self._shards)
 
     def process(self, element: tuple[str, Shard]) -> Iterator[None]:
@@ -192,9 +200,8 @@ def _is_lasting(error: BaseException) -> bool:
     return any(words in str(error) for words in _LASTING) or isinstance(error.__cause__ or error, refused)
 
 
-def _known(shards: Sequence[Shard], store: ShardStore) -> list[bool]:
-    labels = LabelsReader()
-    return [store.has(shard, labels.read(shard.labels)) for shard in shards]
+def _missing(shards: Sequence[Shard], store: ShardStore, labels: LabelsReader) -> list[Shard]:
+    return [shard for shard in shards if not store.has(shard, labels.read(shard.labels))]
 
 
 def _input_error(error: Exception) -> PipelineInputError | None:
@@ -204,9 +211,11 @@ def _input_error(error: Exception) -> PipelineInputError | None:
     return PipelineInputError(found[-1]) if found else None
 
 
-def _settle_labels(by_shard: dict[Shard, list[TrackOutcome]], folders: Sequence[str]) -> list[UnmatchedLabel]:
+def _settle_labels(
+    by_shard: dict[Shard, list[TrackOutcome]], folders: Sequence[str], reader: LabelsReader
+) -> list[UnmatchedLabel]:
     """Settles each labels file for all the shards that it is for, in place; returns the rows that label no track."""
-    reader, unmatched = LabelsReader(), []
+    unmatched = []
     for path in dict.fromkeys(shard.labels for shard in by_shard if shard.labels):
         labels, shards = reader.read(path), [shard for shard in by_shard if shard.labels == path]
         outcomes = [outcome for shard in shards for outcome in by_shard[shard]]

@@ -99,18 +99,19 @@ class IngestSummary(msgspec.Struct, frozen=True):
         noted = ", ".join(f"{kind} ({count:,})" for kind, count in self.noted.items())
         amiss = f"sound files used although something is amiss: {noted}" if noted else ""
         lines = ["; ".join(told), amiss, self._of_other_genres(), self._on_contradictions(), self.on_artists()]
-        return [str(self), *filter(None, lines), *self._unmatched()]
+        return [str(self), *filter(None, [*lines, self.on_labels()])]
 
     def on_artists(self) -> str:
         """What follows where artists are unknown; empty where all are known."""
         tracks = sum(self.tracks.values())
         if not self.without_artist:
             return ""
-        some = f"{self.without_artist:,} of {tracks:,} tracks lack the artist"
-        return (
-            f"{'no track names an artist' if self.without_artist == tracks else some}: each of them is split by itself,"
-            " and scores are also of tracks of artists that a model may have learned from"
+        known = (
+            "no track names an artist: the split is by track"
+            if self.without_artist == tracks
+            else f"{self.without_artist:,} of {tracks:,} tracks lack the artist: each of these is split by itself"
         )
+        return f"{known}, and scores may be too high, as a model may have learned from other tracks of the same artists"
 
     def on_splits(self, split_by: SplitBy) -> str:
         """How many tracks there are to be split, what keeps them together, and what would give every split some."""
@@ -142,13 +143,17 @@ class IngestSummary(msgspec.Struct, frozen=True):
             else ""
         )
 
-    def _unmatched(self) -> list[str]:
-        if not self.labels_without_track + self.labels_in_doubt:
-            return []
-        return [
-            f"rows of the labels file that label no track: {self.labels_without_track:,} fit none,"
-            f" {self.labels_in_doubt:,} fit several or contradict another; listed in unmatched_labels.jsonl"
-        ]
+    def on_labels(self) -> str:
+        """How many rows of labels files label no track; empty where all do."""
+        without, in_doubt = self.labels_without_track, self.labels_in_doubt
+        if not without + in_doubt:
+            return ""
+        fits = f"{without:,} fit none" if without else ""
+        doubts = f"{in_doubt:,} fit several tracks or contradict another row" if in_doubt else ""
+        return (
+            f"{without + in_doubt:,} rows of the labels file label no track: {', '.join(filter(None, [fits, doubts]))};"
+            " unmatched_labels.jsonl in the ingestion's report lists them"
+        )
 
     @property
     def analysed(self) -> str:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from io import BufferedReader
-from itertools import chain
-from typing import Any, BinaryIO, cast
+from itertools import chain, islice
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from deepmusic_genre.tracks import analysis_forms
-from deepmusic_genre.tracks.audio_features import AUDIO_FEATURES, known_audio_features
-from deepmusic_genre.tracks.json_array import elements
+from deepmusic_genre.tracks.json_array import blocks, elements, members, objects
 from deepmusic_genre.tracks.source import read_bounded, require_bounded
 from deepmusic_genre.tracks.streams import GZIP_ERRORS, first_letter, text_of, with_compressions
 from deepmusic_genre.tracks.track import ECHO_NEST, N_COEFFICIENTS, InvalidTrack, Rejection, Track, segment_matrix
@@ -31,82 +30,57 @@ class _Segment(msgspec.Struct, gc=False):
     duration: float | None = None
 
 
+class _AudioAnalysis(msgspec.Struct):
+    segments: list[_Segment]
+
+
 class _Meta(msgspec.Struct):
     """What the analyser says of its own work; 0 means that all went well."""
 
-    status_code: int | None = None
-    detailed_status: str | None = None
-
-
-class _ObjectId(msgspec.Struct, rename={"oid": "$oid"}):
-    """An id as MongoDB exports it."""
-
-    oid: str
+    status_code: Any = None
+    detailed_status: Any = None
 
 
 class _TrackInfo(msgspec.Struct):
     duration: float | None = None
-    id: str | None = None
-    # The audio features that an analysis has itself; whatever they are, no reason to do without the track.
-    key: Any = None
-    loudness: Any = None
-    mode: Any = None
-    tempo: Any = None
-    time_signature: Any = None
 
 
-class _Artist(msgspec.Struct):
-    id: str | None = None
-    name: str | None = None
+class _Facts(msgspec.Struct):
+    """What an analysis says besides its segments, in the form of :func:`~.analysis_forms.facts_of`."""
 
-
-class _Crawl(msgspec.Struct):
-    """What a crawl of Spotify stores beside the analysis."""
-
-    title: str | None = None
-    artists: list[_Artist] = []
-
-
-class _AudioAnalysis(msgspec.Struct):
-    segments: list[_Segment]
-    meta: _Meta | None = None
-    track: _TrackInfo | None = None
-    track_id: str | int | None = None
-    id: str | int | None = None
-    object_id: _ObjectId | str | int | None = msgspec.field(default=None, name="_id")
-    genre: str | None = None
-    # What the original project's array calls it.
-    Genre: str | None = None
-    artist_id: str | None = None
-    artist: str | None = None
-    title: str | None = None
-    analyser: str | None = None
-    crawl: msgspec.Raw = msgspec.Raw()
-    audio_features: Any = None
-
-
-_Analysis = cast(
-    "type[_AudioAnalysis]",
-    msgspec.defstruct("_Analysis", [(name, Any, None) for name in AUDIO_FEATURES], bases=(_AudioAnalysis,)),
-)
-"""With audio features among its facts, as dumps have them."""
+    meta: _Meta = msgspec.field(default_factory=_Meta)
+    track: _TrackInfo = msgspec.field(default_factory=_TrackInfo)
+    status: Any = None
+    track_id: str = ""
+    artist_id: str = ""
+    artist: str = ""
+    title: str = ""
+    genres: tuple[str, ...] = ()
+    audio_features: dict[str, float] = {}
+    analyser: str = ECHO_NEST
 
 
 ANALYSIS_NAME = "audio_analysis"
 """What the ``source`` of a track says that was read from such an analysis, alone in a file or among others."""
 
+_USUAL_BYTES = 1 << 20
+_LARGE_BYTES = 1 << 24
+"""From which size on an object is looked at before it is read whole."""
+
 _NOT_A_NUMBER = re.compile(rb"[:\[,]\s*-?(NaN|Infinity)\b")
-_DECODER = msgspec.json.Decoder(_Analysis)
-_CRAWL_DECODER = msgspec.json.Decoder(_Crawl)
+_DECODER = msgspec.json.Decoder(_AudioAnalysis)
+_SEGMENT_DECODER = msgspec.json.Decoder(_Segment)
+_MEMBERS_DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_FAILURES = {"unavailable", "pending", "forbidden", "timeout"}
 
 
 class AudioAnalysisJson:
     """Reads audio-analysis JSON as Spotify's Web API served it, one a file, or an array of any number of them.
 
     Only ``segments`` is needed, of which only ``timbre`` and ``pitches``. They are put in order of their starts; where
-    they have no durations, the starts tell them. ``track.duration`` falls back to the segments' sum. An id, a genre,
-    an artist, a title and an ``analyser`` other than Echo Nest's are taken from where a dump added them: the analysis
-    itself holds none. For other forms see :mod:`~.analysis_forms`.
+    they have no durations, the starts tell them. ``track.duration`` falls back to the segments' sum. An id, genres,
+    an artist, a title and an ``analyser`` other than Echo Nest's are taken from where a dump added them, beside the
+    segments or in an object there. For other forms see :mod:`~.analysis_forms`.
     """
 
     name = ANALYSIS_NAME
@@ -117,9 +91,9 @@ class AudioAnalysisJson:
         try:
             content = text_of(stream)
             if first_letter(content) == b"[":
-                yield from _read_array(path, content)
+                yield from read_array(path, content)
             else:
-                yield from _read_text(read_bounded(content), path)
+                yield from _read_object(content, path)
         except InvalidTrack as error:
             yield Rejection(path, str(error))
         except GZIP_ERRORS as error:
@@ -140,13 +114,70 @@ def read_records(content: bytes, path: str) -> Iterator[Track | Rejection]:
     try:
         require_bounded(len(content))
         for item in _read_text(content, path):
-            yield _named(item, path) if isinstance(item, Track) else item
+            yield named(item, path) if isinstance(item, Track) else item
     except InvalidTrack as error:
         yield Rejection(path, str(error))
 
 
-def _named(track: Track, path: str) -> Track:
+def named(track: Track, path: str) -> Track:
+    """The track with an id and a path, where it has none: a hash of its content, and where it stands."""
     return replace(track, track_id=track.track_id or track.content_digest(), path=track.path or path)
+
+
+def _read_object(stream: BufferedReader, path: str) -> Iterator[Track | Rejection]:
+    """Reads the analysis or analyses of an object; a large one of many that are keyed by id, one by one.
+
+    Raises:
+        InvalidTrack: it holds none, or is too large to be anything else.
+    """
+    begun = stream.read(_USUAL_BYTES)
+    if len(begun) == _USUAL_BYTES:
+        begun += stream.read(_LARGE_BYTES - _USUAL_BYTES)
+    if len(begun) == _LARGE_BYTES and _is_keyed(begun):
+        yield from _read_keyed(chain([begun], blocks(stream)), path)
+        return
+    if len(begun) == _LARGE_BYTES:
+        begun += read_bounded(stream)
+    require_bounded(len(begun))
+    yield from _read_text(begun, path)
+
+
+def _is_keyed(begun: bytes) -> bool:
+    """Whether the first two objects in an object, of which this is the beginning, are plain analyses."""
+    try:
+        first = [value for _, value in islice(members([begun]), 2)]
+    except InvalidTrack:
+        return False
+    return len(first) == 2 and all(map(_is_analysis, first))
+
+
+def _is_analysis(content: bytes) -> bool:
+    try:
+        _DECODER.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _read_keyed(text: Iterable[bytes], path: str) -> Iterator[Track | Rejection]:
+    count = 0
+    try:
+        for count, (key, content) in enumerate(members(text), 1):
+            yield from _read_member("" if key == str(count - 1) else key, content, f"{path}[{key}]")
+    except InvalidTrack as error:
+        raise InvalidTrack(f"{error}, after {count:,} analyses") from error
+    except GZIP_ERRORS as error:
+        raise InvalidTrack(f"truncated or damaged gzip after {count:,} analyses: {error}") from error
+
+
+def _read_member(track_id: str, content: bytes, place: str) -> Iterator[Track | Rejection]:
+    try:
+        require_bounded(len(content))
+        for item in _read_text(content, place):
+            own = replace(item, track_id=item.track_id or track_id) if isinstance(item, Track) else item
+            yield named(own, place) if isinstance(own, Track) else own
+    except InvalidTrack as error:
+        yield Rejection(place, str(error), track_id)
 
 
 def _read_text(content: bytes, path: str) -> Iterator[Track | Rejection]:
@@ -158,6 +189,8 @@ def _read_text(content: bytes, path: str) -> Iterator[Track | Rejection]:
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
         analysis = _DECODER.decode(content)
+        members = _MEMBERS_DECODER.decode(content)
+        said = {name: msgspec.json.decode(of) for name, of in members.items() if name not in analysis_forms.LONG_LISTS}
     except msgspec.ValidationError as error:
         yield from _read_other_form(content, path, error)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -165,32 +198,44 @@ def _read_text(content: bytes, path: str) -> Iterator[Track | Rejection]:
     except RecursionError as error:
         raise InvalidTrack("not an audio analysis: its JSON is nested too deeply") from error
     else:
-        yield _track_of(analysis)
+        yield _track_of(analysis.segments, analysis_forms.facts_of(said))
 
 
 def _read_other_form(content: bytes, path: str, fault: msgspec.ValidationError) -> Iterator[Track | Rejection]:
     try:
-        found = analysis_forms.find(content)
+        found = analysis_forms.find(msgspec.json.decode(content))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidTrack(_json_fault(content) or f"not an audio analysis: {fault}") from fault
     if not found:
         raise InvalidTrack(f"not an audio analysis: {fault}") from fault
+    yield from read_found(found, path)
+
+
+def read_found(found: Sequence[analysis_forms.Found], path: str) -> Iterator[Track | Rejection]:
+    """Reads the analyses that :func:`~.analysis_forms.find` found; of several, each has its place, and an id.
+
+    Raises:
+        InvalidTrack: there is none, or the only one is at fault.
+    """
+    if not found:
+        raise InvalidTrack("not an audio analysis: it has no segments with timbre and pitches")
     if len(found) == 1:
-        yield _converted(found[0].fields)
+        yield _converted(found[0])
         return
     for item in found:
         place = f"{path}{item.place}"
         try:
-            yield _named(_converted(item.fields), place)
+            yield named(_converted(item), place)
         except InvalidTrack as error:
-            yield Rejection(place, str(error), str(item.fields.get("track_id", "")))
+            yield Rejection(place, str(error), item.facts.get("track_id", ""))
 
 
-def _converted(fields: dict[str, Any]) -> Track:
+def _converted(found: analysis_forms.Found) -> Track:
     try:
-        return _track_of(msgspec.convert(fields, _Analysis))
+        analysis = msgspec.convert({"segments": found.segments}, _AudioAnalysis)
     except msgspec.ValidationError as error:
         raise InvalidTrack(f"not an audio analysis: {error}") from error
+    return _track_of(analysis.segments, found.facts)
 
 
 def _json_fault(content: bytes) -> str:
@@ -200,11 +245,28 @@ def _json_fault(content: bytes) -> str:
     return f"it is {form}" if form else ""
 
 
-def _read_array(path: str, stream: BufferedReader) -> Iterator[Track | Rejection]:
+def read_array(path: str, stream: BufferedReader) -> Iterator[Track | Rejection]:
+    """Reads the analyses of an array, or the one whose segments are the array's elements.
+
+    Raises:
+        InvalidTrack: the array is empty, or damaged from some place on.
+    """
+    return _read_each(path, elements(stream))
+
+
+def read_objects(path: str, stream: BufferedReader) -> Iterator[Track | Rejection]:
+    """Reads analyses that follow one another over any number of lines each; raises as :func:`read_array`."""
+    return _read_each(path, objects(stream))
+
+
+def _read_each(path: str, texts: Iterator[bytes]) -> Iterator[Track | Rejection]:
     count = 0
     try:
-        for count, content in enumerate(elements(stream), 1):
-            yield from read_records(content, f"{path}[{count - 1}]")
+        for count, content in enumerate(texts, 1):
+            if count == 1 and _is_segment(content):
+                yield from _read_text(_joined(chain([content], texts)), path)
+            else:
+                yield from read_records(content, f"{path}[{count - 1}]")
     except InvalidTrack as error:
         raise InvalidTrack(f"{error}, after {count:,} analyses") from error
     except GZIP_ERRORS as error:
@@ -213,43 +275,63 @@ def _read_array(path: str, stream: BufferedReader) -> Iterator[Track | Rejection
         raise InvalidTrack("an empty array")
 
 
-def _track_of(analysis: _AudioAnalysis) -> Track:
-    _require_success(analysis.meta)
-    info = analysis.track or _TrackInfo()
-    matrix, durations = _in_order(analysis.segments, info.duration)
+def _is_segment(content: bytes) -> bool:
+    try:
+        _SEGMENT_DECODER.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _joined(elements: Iterable[bytes]) -> bytes:
+    content = bytearray()
+    for element in elements:
+        content += (b"," if content else b"[") + element
+        require_bounded(len(content))
+    return bytes(content + b"]")
+
+
+def _track_of(segments: list[_Segment], said: dict[str, Any]) -> Track:
+    try:
+        facts = msgspec.convert(said, _Facts)
+    except msgspec.ValidationError as error:
+        raise InvalidTrack(f"not an audio analysis: {error}") from error
+    _require_success(facts)
+    matrix, durations = _in_order(segments, facts.track.duration)
     total = 0.0 if durations is None else float(durations.sum())
-    crawl = _crawl(analysis.crawl)
-    artist = crawl.artists[0] if crawl.artists else _Artist()
+    genre, *others = facts.genres or ("",)
     return Track(
-        track_id=_id(analysis, info),
+        track_id=facts.track_id,
         source=ANALYSIS_NAME,
-        duration=total if info.duration is None else info.duration,
+        duration=facts.track.duration or total,
         segments=matrix,
-        artist_id=analysis.artist_id or artist.id or "",
-        artist=analysis.artist or artist.name or "",
-        title=analysis.title or crawl.title or "",
-        genre=analysis.genre or analysis.Genre or "",
-        analyser=analysis.analyser or ECHO_NEST,
+        artist_id=facts.artist_id,
+        artist=facts.artist,
+        title=facts.title,
+        genre=genre,
+        other_genres=tuple(others),
+        analyser=facts.analyser,
         durations=durations,
-        audio_features=_audio_features(analysis, info),
+        audio_features=facts.audio_features,
     )
 
 
-def _audio_features(analysis: _AudioAnalysis, info: _TrackInfo) -> dict[str, float]:
-    """Those that a dump has beside the analysis, and else the analysis's own."""
-    beside = analysis_forms.audio_features(msgspec.structs.asdict(analysis))
-    return {**known_audio_features(msgspec.structs.asdict(info)), **beside}
+def _require_success(facts: _Facts) -> None:
+    code = facts.meta.status_code
+    if _is_failure(code):
+        said = f" ({facts.meta.detailed_status})" if facts.meta.detailed_status else ""
+        raise InvalidTrack(f"the analysis says of itself that it failed: meta.status_code is {code}{said}")
+    if _is_failure(facts.status):
+        raise InvalidTrack(f"the analysis says of itself that it failed: the track's status is {facts.status}")
 
 
-def _require_success(meta: _Meta | None) -> None:
-    if meta and meta.status_code:
-        said = f" ({meta.detailed_status})" if meta.detailed_status else ""
-        raise InvalidTrack(f"the analysis says of itself that it failed: meta.status_code is {meta.status_code}{said}")
-
-
-def _id(analysis: _AudioAnalysis, info: _TrackInfo) -> str:
-    own = analysis.object_id.oid if isinstance(analysis.object_id, _ObjectId) else analysis.object_id
-    return str(next((found for found in (analysis.track_id, analysis.id, info.id, own) if found is not None), ""))
+def _is_failure(status: Any) -> bool:
+    """Whether a status tells of anything but success: a number that is not 0, or a word for a failure."""
+    word = str(status).strip().casefold()
+    try:
+        return float(word) != 0
+    except ValueError:
+        return "error" in word or "fail" in word or word in _FAILURES
 
 
 def _in_order(
@@ -283,13 +365,6 @@ def _differences(starts: npt.NDArray[np.float64], track_duration: float | None) 
     between = np.diff(starts)
     last = float(np.median(between)) if track_duration is None else max(track_duration - starts[-1], 0.0)
     return np.append(between, last)
-
-
-def _crawl(content: msgspec.Raw) -> _Crawl:
-    try:
-        return _CRAWL_DECODER.decode(content) if bytes(content) else _Crawl()
-    except msgspec.DecodeError:
-        return _Crawl()  # Another program's, of that name: no reason to do without the track.
 
 
 def _matrix(vectors: list[_Vector]) -> npt.NDArray[np.float32]:

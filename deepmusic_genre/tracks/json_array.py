@@ -1,11 +1,13 @@
-"""A JSON array of any size, element by element."""
+"""A JSON array or object of any size, or JSON objects one after another, element by element."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
+import msgspec
 import numpy as np
 
 from deepmusic_genre.tracks import source
@@ -32,9 +34,44 @@ def elements(stream: io.BufferedIOBase) -> Iterator[bytes]:
         InvalidTrack: the array does not end, something follows its end, or an element is larger than an analysis may
             be, as all the rest is where a bracket or a quote is missing.
     """
-    brackets, buffer, begin = _Brackets(), bytearray(), 0
+    yield from _elements(blocks(stream), _Brackets(0))
+
+
+def objects(stream: io.BufferedIOBase) -> Iterator[bytes]:
+    """The texts of JSON objects that follow one another, over any number of lines each; see :func:`elements`."""
+    yield from _elements(blocks(stream), _Brackets(1))
+
+
+def members(text: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
+    """The keys of an object and the texts of their values, of those that are objects or arrays.
+
+    Args:
+        text: blocks of it; the first starts with the opening brace.
+
+    Raises:
+        InvalidTrack: as :func:`elements`, or a key is no JSON.
+    """
+    key = b""
+    for element in _elements(iter(text), _Brackets(0)):
+        if element.startswith((b"{", b"[")):
+            try:
+                yield msgspec.json.decode(key, type=str), element
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise InvalidTrack(f"not valid JSON: {error}") from error
+        elif element.startswith(b'"'):
+            key = element
+
+
+def blocks(stream: io.BufferedIOBase) -> Iterator[bytes]:
+    """The bytes of a stream, as they come."""
     # Of a truncated gzip one long read would answer nothing, and lose what comes before the fault.
     while block := stream.read1(_BLOCK_BYTES):
+        yield block
+
+
+def _elements(text: Iterator[bytes], brackets: _Brackets) -> Iterator[bytes]:
+    buffer, begin = bytearray(), 0
+    for block in text:
         offset = len(buffer)
         buffer += block
         for place, edge in brackets.outer(block):
@@ -49,12 +86,14 @@ def elements(stream: io.BufferedIOBase) -> Iterator[bytes]:
                 begin = here + 1
             else:
                 yield from _scalars(buffer[begin:here])
-                _require_end(buffer[here + 1 :], stream)
+                _require_end(buffer[here + 1 :], text)
                 return
         del buffer[:begin]
         begin = 0
         source.require_bounded(len(buffer))
-    raise InvalidTrack("truncated: the array does not end")
+    if brackets.depth != brackets.outermost:
+        raise InvalidTrack("truncated: the array does not end")
+    yield from _scalars(buffer)
 
 
 def _scalars(between: bytearray) -> list[bytes]:
@@ -62,12 +101,9 @@ def _scalars(between: bytearray) -> list[bytes]:
     return _SCALAR.findall(between)
 
 
-def _require_end(rest: bytearray, stream: io.BufferedIOBase) -> None:
-    while not rest.strip():
-        rest = bytearray(stream.read(_BLOCK_BYTES))
-        if not rest:
-            return
-    raise InvalidTrack("something follows the end of the array")
+def _require_end(rest: bytearray, text: Iterator[bytes]) -> None:
+    if any(part.strip() for part in chain([bytes(rest)], text)):
+        raise InvalidTrack("something follows the end of the array")
 
 
 class _Brackets:
@@ -78,8 +114,9 @@ class _Brackets:
 
     ARRAY_BEGINS, ELEMENT_BEGINS, ELEMENT_ENDS, ARRAY_ENDS = range(4)
 
-    def __init__(self) -> None:
-        self._depth = 0
+    def __init__(self, outermost: int) -> None:
+        """Begins outside an array, at 0, or between the elements of one, at 1."""
+        self.outermost = self.depth = outermost
         self._in_string = False
         self._escaped = False
 
@@ -91,9 +128,9 @@ class _Brackets:
         places = np.flatnonzero((folded == _OPENING) | (folded == _CLOSING))
         places = places[(np.searchsorted(quotes, places) + self._in_string) % 2 == 0]
         opens = folded[places] == _OPENING
-        depths = self._depth + np.cumsum(np.where(opens, 1, -1))
+        depths = self.depth + np.cumsum(np.where(opens, 1, -1))
         self._in_string ^= bool(len(quotes) % 2)
-        self._depth = int(depths[-1]) if len(depths) else self._depth
+        self.depth = int(depths[-1]) if len(depths) else self.depth
         # The depth outside the bracket: 0 for the array's own, 1 for an element's.
         outside = depths - opens
         shallow = np.flatnonzero(outside <= 1)

@@ -8,6 +8,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 _COLUMNS = {
     "genre": ("genre", "genretop", "trackgenretop", "trackgenre", "label"),
@@ -18,6 +19,9 @@ _COLUMNS = {
     "title": ("title", "tracktitle", "trackname"),
 }
 """What columns are called, without blanks, underscores and case; the first that is there is taken."""
+
+LabelField = Literal["track", "genre", "artist_id", "artist", "title"]
+"""What a column of a table may be said to hold; a track is named by its id or its file."""
 
 _SEPARATORS = ",;\t"
 
@@ -52,23 +56,28 @@ def decode(content: bytes, name: str) -> str:
     return text
 
 
-def table_rows(text: str, name: str) -> Iterator[tuple[int, dict[str, str]]]:
+def table_rows(text: str, name: str, columns: Mapping[LabelField, str]) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a table, each with its line's number, by the names of a label's fields.
 
     Columns are known by their usual names, however blanks, underscores and case are written. A table without a column
     of track ids is read by its column of files. The three lines of names in the tables of FMA (Defferrard et al.: FMA:
     A Dataset for Music Analysis, ISMIR 2017) are understood.
 
+    Args:
+        text: the table.
+        name: what messages call the file.
+        columns: the names of columns that go before the usual ones.
+
     Raises:
         InvalidLabels: a needed column is missing, one is there twice, or the table is not well-formed.
     """
     try:
-        yield from _rows(text, name)
+        yield from _rows(text, name, columns)
     except csv.Error as error:
         raise InvalidLabels(f"{name} is not a CSV text: {error}") from error
 
 
-def _rows(text: str, name: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _rows(text: str, name: str, said: Mapping[LabelField, str]) -> Iterator[tuple[int, dict[str, str]]]:
     # Excel's own line about the separator is no row, but counts as a line.
     declared = re.match(r'"?sep=(.)"?\r?\n', text, re.IGNORECASE)
     separator = declared[1] if declared else _separator(text)
@@ -76,7 +85,7 @@ def _rows(text: str, name: str) -> Iterator[tuple[int, dict[str, str]]]:
     if declared:
         next(reader, None)
     names = _names(reader)
-    columns = _columns(names, name)
+    columns = _columns(names, name, said)
     for row in reader:
         if not any(map(str.strip, row)):
             continue
@@ -101,8 +110,8 @@ def _names(reader: Iterator[list[str]]) -> list[str]:
     return [name.strip() for name in names]
 
 
-def _columns(names: Sequence[str], name: str) -> Mapping[str, int]:
-    keys = [re.sub(r"[\W_]+", "", each).casefold() for each in names]
+def _columns(names: Sequence[str], name: str, said: Mapping[LabelField, str]) -> Mapping[str, int]:
+    keys = [_key(each) for each in names]
     found = {
         field: next((keys.index(called) for called in usual if called in keys), None)
         for field, usual in _COLUMNS.items()
@@ -110,6 +119,12 @@ def _columns(names: Sequence[str], name: str) -> Mapping[str, int]:
     file = found.pop("file")
     if found["track_id"] is None:
         found["track_id"] = file
+    for field, column in said.items():
+        if _key(column) not in keys:
+            raise InvalidLabels(
+                f"{name} has no column {column}, which data.label_columns names for {field}; it has {', '.join(names)}"
+            )
+        found["track_id" if field == "track" else field] = keys.index(_key(column))
     missing = [field for field in ("genre", "track_id") if found[field] is None]
     if missing:
         raise InvalidLabels(f"{name} has no column {' and '.join(missing)}; it has {', '.join(names)}")
@@ -118,3 +133,7 @@ def _columns(names: Sequence[str], name: str) -> Mapping[str, int]:
     if any(times[keys[place]] > 1 for place in columns.values()):
         raise InvalidLabels(f"{name} has a column twice: {', '.join(names)}")
     return columns
+
+
+def _key(column: str) -> str:
+    return re.sub(r"[\W_]+", "", column).casefold()

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from deepmusic_genre.tracks.genre_table import genre_key, is_known, meanings, says_nothing
 from deepmusic_genre.tracks.label_names import Fit, NameIndex, name_form
-from deepmusic_genre.tracks.label_table import InvalidLabels, decode, table_rows
+from deepmusic_genre.tracks.label_table import InvalidLabels, LabelField, decode, table_rows
 from deepmusic_genre.tracks.track import InvalidTrack, Track
 
 _LONGEST_NAME = 60
@@ -159,7 +159,7 @@ def _parts(separators: str, cell: str) -> list[str]:
     return [part.strip() for part in re.split(separators, cell) if part.strip()]
 
 
-def read_labels(content: bytes, name: str) -> Labels:
+def read_labels(content: bytes, name: str, columns: Mapping[LabelField, str] | None = None) -> Labels:
     """Reads a labels file: CSV, or where the name ends in ``.cls`` the form of tagtraum's genre annotations.
 
     CSV has a header, see :func:`deepmusic_genre.tracks.label_table.table_rows`; a genre and a track id or a file are
@@ -170,6 +170,7 @@ def read_labels(content: bytes, name: str) -> Labels:
     Args:
         content: the file's bytes, see :func:`deepmusic_genre.tracks.label_table.decode`.
         name: what messages call the file.
+        columns: the names of a CSV's columns where they are not the usual ones.
 
     Returns:
         The labels by track id or file. A track that several rows name has all their genres.
@@ -182,7 +183,7 @@ def read_labels(content: bytes, name: str) -> Labels:
     if name.lower().endswith(".cls"):
         rows = _cls_rows(text, name)
     else:
-        rows = ((line, _label(values)) for line, values in table_rows(text, name))
+        rows = ((line, _label(values)) for line, values in table_rows(text, name, columns or {}))
     labels: dict[str, Label] = {}
     lines: dict[str, list[int]] = defaultdict(list)
     for line, written in rows:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import repeat
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
@@ -44,9 +44,11 @@ class NumpyArrays:
             yield Rejection(path, f"not a readable NumPy archive: {error}")
 
     def _part(self, path: str, archive: zipfile.ZipFile, part: str) -> Iterator[Track | Rejection]:
-        columns = [_rows(archive, f"{name}_{part}") for name in ("Xt", "Xp", "Y")]
-        twice = f"X_{part}.npy" in archive.namelist()
-        both = _rows(archive, f"X_{part}") if twice else repeat(None)
+        names = [f"{name}_{part}" for name in ("Xt", "Xp", "Y")]
+        twice = [name for name in (f"X_{part}",) if f"{name}.npy" in archive.namelist()]
+        _require_equally_many(archive, [*names, *twice])
+        both = _rows(archive, twice[0]) if twice else repeat(None)
+        columns = [_rows(archive, name) for name in names]
         for index, (timbre, pitches, genre) in enumerate(zip(*columns, strict=True)):
             place = f"{path}[{part}][{index}]"
             end = _end(timbre, pitches, next(both, None))
@@ -58,13 +60,42 @@ class NumpyArrays:
                 yield Rejection(place, str(error))
 
 
+def _require_equally_many(archive: zipfile.ZipFile, names: Sequence[str]) -> None:
+    missing = [name for name in names if f"{name}.npy" not in archive.namelist()]
+    if missing:
+        raise InvalidTrack(f"it has no {' and no '.join(missing)}")
+    counts = {}
+    for name in names:
+        with archive.open(f"{name}.npy") as stream:
+            counts[name] = _header(stream, name)[0][0]
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        raise InvalidTrack(f"its arrays are not of the same tracks, as they differ in length: {told}")
+
+
 def _end(timbre: Any, pitches: Any, both: Any) -> int:
     """How many segments a track has, where it is kept twice: behind it, each array has what was in memory before."""
     if both is None or both.shape != (*timbre.shape, 2):
         return len(timbre)
-    differs = ((both[..., 0] != timbre) | (both[..., 1] != pitches)).any(axis=1)
+    with np.errstate(over="ignore"):
+        # The two may be kept in different precision.
+        once, again = np.stack([timbre, pitches], axis=-1).astype(np.float32), both.astype(np.float32)
+    differs = (once != again).any(axis=(1, 2))
     # Where nothing is alike, the second array is of other values.
     return int(differs.argmax()) or len(timbre) if differs.any() else len(timbre)
+
+
+def _header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """The shape of an array that is kept row by row, and the type of its values; the stream is then at its values."""
+    # The type stubs have no types for these two.
+    if np.lib.format.read_magic(stream) != (1, 0):  # type: ignore[no-untyped-call]
+        raise InvalidTrack(f"{name} is of a form of .npy that is not read")
+    shape, is_fortran, kind = np.lib.format.read_array_header_1_0(stream)  # type: ignore[no-untyped-call]
+    if kind.hasobject:
+        raise InvalidTrack(f"{name} holds Python objects, which are not read: save it as an array of dtype str")
+    if is_fortran or not shape:
+        raise InvalidTrack(f"{name} is not kept row by row: save it by np.ascontiguousarray")
+    return shape, kind
 
 
 def _rows(archive: zipfile.ZipFile, name: str) -> Iterator[Any]:
@@ -72,14 +103,7 @@ def _rows(archive: zipfile.ZipFile, name: str) -> Iterator[Any]:
     member = archive.getinfo(f"{name}.npy")
     require_ratio(member.file_size, member.compress_size)
     with archive.open(member) as stream:
-        # The type stubs have no types for these two.
-        if np.lib.format.read_magic(stream) != (1, 0):  # type: ignore[no-untyped-call]
-            raise InvalidTrack(f"{name} is of a form of .npy that is not read")
-        shape, is_fortran, kind = np.lib.format.read_array_header_1_0(stream)  # type: ignore[no-untyped-call]
-        if kind.hasobject:
-            raise InvalidTrack(f"{name} holds Python objects, which are not read: save it as an array of dtype str")
-        if is_fortran or not shape:
-            raise InvalidTrack(f"{name} is not kept row by row: save it by np.ascontiguousarray")
+        shape, kind = _header(stream, name)
         size = math.prod(shape[1:]) * kind.itemsize
         require_bounded(size)
         for _ in range(shape[0] if size else 0):

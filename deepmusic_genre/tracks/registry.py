@@ -11,14 +11,21 @@ from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
 from deepmusic_genre.tracks.json_lines import JsonLines
 from deepmusic_genre.tracks.million_song import MillionSongH5
 from deepmusic_genre.tracks.numpy_arrays import NumpyArrays
+from deepmusic_genre.tracks.parquet_table import ParquetTable
 from deepmusic_genre.tracks.source import Source, read_file, source_among
 from deepmusic_genre.tracks.track import Rejection, Track
 
 
 def sources(middle: float | None = None, *, listens: bool = True) -> tuple[Source, ...]:
     """Every source; see :class:`~deepmusic_genre.tracks.audio.AudioFile` for the arguments."""
-    sound = AudioFile(middle, listens=listens)
-    files: tuple[Source, ...] = (AudioAnalysisJson(), JsonLines(), MillionSongH5(), NumpyArrays(), sound)
+    files: tuple[Source, ...] = (
+        AudioAnalysisJson(),
+        JsonLines(),
+        ParquetTable(),
+        MillionSongH5(),
+        NumpyArrays(),
+        AudioFile(middle, listens=listens),
+    )
     return (*files, TarArchive(files), ZipArchive(files))
 
 

@@ -177,19 +177,27 @@ def decompressed(stream: BinaryIO) -> io.BufferedReader:
     return buffered
 
 
-_UTF16_HEADS = {
+_LETTERS = (b"{", b"[", b'"')
+_HEADS = {
+    # UTF-32 first: one of its marks begins like one of UTF-16.
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    **{letter + b"\0\0\0": "utf-32-le" for letter in _LETTERS},
+    **{b"\0\0\0" + letter: "utf-32-be" for letter in _LETTERS},
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
-    **{letter + b"\0": "utf-16-le" for letter in (b"{", b"[", b'"')},
-    **{b"\0" + letter: "utf-16-be" for letter in (b"{", b"[", b'"')},
+    **{letter + b"\0": "utf-16-le" for letter in _LETTERS},
+    **{b"\0" + letter: "utf-16-be" for letter in _LETTERS},
 }
+_HEAD_BYTES = 4
 
 
 class _Recoded(io.RawIOBase):
-    """A text in UTF-16 as UTF-8."""
+    """A text in another encoding as UTF-8."""
 
     def __init__(self, text: io.BufferedReader, encoding: str) -> None:
         self._text = text
+        self._name = encoding[: len("utf-16")].upper()
         self._decoder = codecs.getincrementaldecoder(encoding)()
 
     def readable(self) -> bool:
@@ -204,15 +212,16 @@ class _Recoded(io.RawIOBase):
             try:
                 content = self._decoder.decode(text, final=ended).encode()
             except UnicodeError as error:
-                raise InvalidTrack(f"not valid UTF-16: {error}") from error
+                raise InvalidTrack(f"not valid {self._name}: {error}") from error
         buffer[: len(content)] = content
         return len(content)
 
 
 def text_of(stream: BinaryIO) -> io.BufferedReader:
-    """A text in UTF-8, decompressed, and recoded where its first bytes say that it is in UTF-16."""
+    """A text in UTF-8, decompressed, and recoded where its first bytes say that it is in UTF-16 or UTF-32."""
     content = decompressed(stream)
-    encoding = _UTF16_HEADS.get(content.peek(2)[:2])
+    head = content.peek(_HEAD_BYTES)
+    encoding = next((encoding for begin, encoding in _HEADS.items() if head.startswith(begin)), None)
     return io.BufferedReader(_Recoded(content, encoding), _BUFFER_BYTES) if encoding else content
 
 

@@ -101,7 +101,8 @@ def _is_text(path: str) -> bool:
 def _fault(path: str) -> str:
     """Why a path is not read, empty if it is."""
     try:
-        mode = Path(path).stat().st_mode
+        # A Path would take longer to make than the call takes.
+        mode = os.stat(path).st_mode  # noqa: PTH116
     except OSError as error:
         return "a link to nothing" if Path(path).is_symlink() else f"cannot be read: {error.strerror}"
     return "" if stat.S_ISREG(mode) else "not a file, but a pipe or a device"

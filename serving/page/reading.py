@@ -82,7 +82,7 @@ def picture(track: Track) -> dict[str, Any]:
         "id": track.track_id,
         "artist": track.artist,
         "title": track.title,
-        "duration": track.duration,
+        "duration": track.duration or None,
         "segments": len(track.segments),
         "timbre": np.ascontiguousarray(timbre),
         "pitches": np.ascontiguousarray(pitches),

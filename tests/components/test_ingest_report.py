@@ -176,15 +176,32 @@ def test_nothing_is_told_of_splits_that_have_every_genre() -> None:
         (0, ""),
         (
             4,
-            "4 of 10 tracks lack the artist: each of them is split by itself, and scores are also of tracks of",
+            "4 of 10 tracks lack the artist: each of these is split by itself",
         ),
-        (10, "no track names an artist: each of them is split by itself, and scores are also of tracks of"),
+        (10, "no track names an artist: the split is by track"),
     ],
 )
 def test_unknown_artists_are_told_with_what_follows(unknown: int, told: str) -> None:
     summary = msgspec.structs.replace(_summary(), without_artist=unknown)
-    lines = [line for line in summary.lines() if "split by itself" in line]
-    assert lines == ([f"{told} artists that a model may have learned from"] if told else [])
+    lines = [line for line in summary.lines() if "artist" in line]
+    follows = "and scores may be too high, as a model may have learned from other tracks of the same artists"
+    assert lines == ([f"{told}, {follows}"] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("without", "in_doubt", "told"),
+    [
+        (0, 0, ""),
+        (200, 0, "200 rows of the labels file label no track: 200 fit none;"),
+        (0, 3, "3 rows of the labels file label no track: 3 fit several tracks or contradict another row;"),
+        (1200, 3, "1,203 rows of the labels file label no track: 1,200 fit none, 3 fit several tracks or contradict"),
+    ],
+)
+def test_rows_that_label_no_track_are_told(without: int, in_doubt: int, told: str) -> None:
+    summary = msgspec.structs.replace(_summary(), labels_without_track=without, labels_in_doubt=in_doubt)
+    lines = [line for line in summary.lines() if "labels file" in line]
+    assert len(lines) == bool(told)
+    assert "".join(lines).startswith(told)
 
 
 OUTSIDE = TrackOutcome("p", "P", "genre 'Polka' is not in the genre list", "other_genre", genre="Polka")

@@ -407,10 +407,13 @@ def test_unknown_artists_are_not_said_to_be_in_one_split(
     )
     own = _artifact(IngestReport, tmp_path / "ingest")
     shutil.copytree(inputs["ingest_report"][0].uri, own.uri, dirs_exist_ok=True)
-    Path(own.uri, "summary.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(summary, without_artist=2)))
+    Path(own.uri, "summary.json").write_bytes(
+        msgspec.json.encode(msgspec.structs.replace(summary, without_artist=2, labels_without_track=200))
+    )
     html = " ".join(_write({**inputs, "ingest_report": [own]}, tmp_path / "report").html.split())
     assert "no known artist is in two splits; those of 2 tracks are unknown, and may be." in html
     assert "2 of 57 tracks lack the artist" in html
+    assert "200 rows of the labels file label no track: 200 fit none" in html
 
 
 def test_coefficients_are_told_by_genre(written: Written) -> None:

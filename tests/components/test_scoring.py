@@ -212,6 +212,7 @@ def test_the_tracks_of_examples_are_read_without_their_segments() -> None:
     assert table["track_id"].to_pylist() == ["a", "b"]
     assert table["title"].to_pylist() == ["Ö", ""]
     assert table["num_segments"].to_pylist() == [0, 0]
+    assert table["duration"].to_pylist() == [None, None]
     assert (table["tempo"].to_pylist(), table["key"].to_pylist()) == ([120.5, None], [None, None])
 
 

@@ -232,6 +232,16 @@ def test_result_does_not_depend_on_the_size_of_a_shard(
     assert replace(parts, contents={}) == replace(whole, contents={})
 
 
+def test_columns_of_the_labels_file_are_those_that_settings_name(tmp_path: Path) -> None:
+    data, labels = write_catalogue(tmp_path, tracks=12)
+    header, rows = labels.read_text().split("\n", 1)
+    labels.write_text(header.replace("genre", "style").replace("artist_id", "who") + "\n" + rows)
+    columns = json.dumps({"genre": "style", "artist_id": "who"})
+    run = execute(tmp_path / "run", data, labels, label_columns=columns)
+    assert run.count == 12
+    assert {example["artist_id"][0] for example in run.every_example.values()} == {b"band-%03d" % n for n in range(6)}
+
+
 # The component
 
 
@@ -239,6 +249,7 @@ def _component(**settings: Any) -> TrackExampleGen:
     defaults: dict[str, Any] = {
         "data": "/data",
         "labels": None,
+        "label_columns": {},
         "spans": None,
         "store": "/store",
         "splits": "/splits",
@@ -269,6 +280,7 @@ def test_component_hands_its_settings_to_the_executor() -> None:
     assert {name: value for name, value in component.exec_properties.items() if name != "genres"} == {
         "data": "/data",
         "labels": None,
+        "label_columns": "{}",
         "spans": None,
         "store": "/store",
         "splits": "/splits",

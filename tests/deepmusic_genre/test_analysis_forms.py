@@ -1,7 +1,6 @@
 """Tests of the forms in which catalogues hold audio analyses that are not as Spotify served them."""
 
 import bz2
-import codecs
 import io
 import json
 import lzma
@@ -110,6 +109,23 @@ def test_analysis_that_says_that_it_failed_is_rejected_with_its_reason() -> None
     assert reason == "the analysis says of itself that it failed: meta.status_code is 3 (failed)"
 
 
+@pytest.mark.parametrize("status", ["error", "Analysis failed", "pending", 3, "3", [1]])
+def test_status_of_the_track_counts_as_well(status: Any) -> None:
+    for good in ("complete", "ok", 0, "0", None, True):
+        assert _track({**_timed(), "track": {"status": good}}).num_segments == 6
+    value = {**_timed(), "track": {"status": status}}
+    for form in (value, {"id": "A", "analysis": value}, {"track": {"status": status}, "analysis": _timed()}):
+        assert "the analysis says of itself that it failed: the track's status is" in _reason(form)
+    for form in ({**_timed(), "status": "error"}, {"track": {"id": "A", "status": "pending", "analysis": _timed()}}):
+        assert "the track's status is" in _reason(form)
+    assert _track({"status": 200, "analysis": _timed()}).num_segments == 6
+
+
+@pytest.mark.parametrize("duration", [0, None])
+def test_duration_that_says_nothing_is_the_sum_of_the_segments(duration: float | None) -> None:
+    assert _track({**_timed(), "track": {"duration": duration}}).duration == pytest.approx(1.5)
+
+
 # Forms
 
 
@@ -134,6 +150,97 @@ def test_facts_beside_the_analysis_are_its_own() -> None:
     assert (track.track_id, track.title) == ("A", "Song")
 
 
+FACTS = {"title": "Song", "artist": "Ann", "genre": "Jazz"}
+
+
+def _facts(track: Track) -> dict[str, str]:
+    return {name: getattr(track, name) for name in FACTS}
+
+
+@pytest.mark.parametrize("name", ["metadata", "meta", "track_info", "tags", "musicbrainz"])
+def test_facts_in_an_object_beside_the_analysis_or_its_segments_are_its_own(name: str) -> None:
+    value = _timed()
+    for form in (
+        {name: FACTS, "audio_analysis": value},
+        {name: {"tags": FACTS}, "audio_analysis": value},
+        {**value, name: FACTS},
+        {**value, name: json.dumps(FACTS)},
+        {**_without(value, "start"), "segments": json.dumps(value["segments"]), name: FACTS},
+    ):
+        assert _facts(_track(form)) == FACTS
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("track_id", "track_name", "artist_name", "artist_id", "Genre"),
+        ("trackId", "trackName", "artistName", "artistId", "genre_top"),
+        ("Track ID", "Title", "Artist", "Artist ID", "GENRE"),
+        ("_id", "song_title", "Artists", "artist-id", "track_genre"),
+    ],
+)
+def test_names_of_facts_may_be_written_in_any_usual_way(names: tuple[str, ...]) -> None:
+    said = dict(zip(names, ("A", "Song", "Ann", "7", "Jazz"), strict=True))
+    for form in ({**said, "analysis": _timed()}, {**_timed(), **said}):
+        track = _track(form)
+        assert (track.track_id, track.artist_id) == ("A", "7")
+        assert _facts(track) == FACTS
+
+
+def test_facts_of_something_else_are_not_the_tracks() -> None:
+    others = {
+        "album": {"id": "B", "title": "Album", "artist": "Various"},
+        "artist": {"name": "Ann", "genres": ["Jazz"], "id": "7"},
+        "playlist": {"id": "P", "name": "List", "genre": "Pop"},
+        "job": {"id": "1", "name": "nightly"},
+    }
+    for form in ({**others, "analysis": _timed()}, {**_timed(), **others}):
+        track = _track(form)
+        assert (track.track_id, track.artist_id) == ("file", "7")
+        assert _facts(track) == {"title": "", "artist": "Ann", "genre": ""}
+
+
+def test_what_is_said_nearer_to_the_track_counts() -> None:
+    track = _track({"title": "A", "tags": {"title": "B", "genre": "Jazz"}, "x": {"genre": "Pop"}, "analysis": _timed()})
+    assert (track.title, track.genre) == ("A", "Jazz")
+
+
+@pytest.mark.parametrize("genres", [["Jazz", "Blues"], '["Jazz", "Blues"]', [{"name": "Jazz"}, {"name": "Blues"}]])
+@pytest.mark.parametrize("name", ["genre", "genres"])
+def test_list_of_genres_is_several_genres(name: str, genres: Any) -> None:
+    for form in ({**_timed(), name: genres}, {"id": "A", name: genres, "analysis": _timed()}):
+        track = _track(form)
+        assert (track.genre, track.other_genres) == ("Jazz", ("Blues",))
+    track = _track({**_timed(), name: ["Jazz"]})
+    assert (track.genre, track.other_genres) == ("Jazz", ())
+
+
+@pytest.mark.parametrize(
+    "item", [{"analysis": _timed()}, _timed(), {"made-up-1": _timed()}], ids=["wrapped", "bare", "keyed"]
+)
+def test_item_of_a_list_of_one_has_not_the_facts_of_the_list(item: dict[str, Any]) -> None:
+    about = {"id": "list", "name": "My List", "artist": "me", "genre": "Pop"}
+    for form in ({**about, "items": [item]}, {"list1": {**about, "items": [item]}}, {"a": [item], "b": [item]}):
+        for track in _tracks(form):
+            assert track.track_id not in ("list", "list1", "a", "b")
+            assert _facts(track) == {"title": "", "artist": "", "genre": ""}
+
+
+def test_segments_without_an_object_around_them_are_an_analysis() -> None:
+    value = _timed()
+    segments = value["segments"]
+    for form in (segments, {"id": "A", "analysis": segments}):
+        np.testing.assert_array_equal(_track(form).segments, segments_of(value))
+    assert _track({"id": "A", "analysis": segments}).track_id == "A"
+    assert [track.track_id for track in _tracks({"A1": segments, "B1": segments})] == ["A1", "B1"]
+    assert _track(json.dumps(segments).encode() + b"\n", "a.jsonl").num_segments == 6
+
+
+def test_segments_without_an_object_around_them_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepmusic_genre.tracks.source.MAX_ANALYSIS_BYTES", 1000)
+    assert "larger than" in _reason(_timed()["segments"])
+
+
 def test_every_analysis_of_a_wrapper_has_its_own_facts_and_none_of_the_wrappers() -> None:
     bad = _timed()
     bad["segments"][1]["pitches"][2] = 7
@@ -150,6 +257,51 @@ def test_keys_are_ids(ids: list[str]) -> None:
     dump = {name: _timed(seed=seed) for seed, name in enumerate(ids)}
     assert [track.track_id for track in _tracks(dump)] == ids
     assert [track.track_id for track in _tracks([dump])] == ids
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds that some small analyses reach."""
+    monkeypatch.setattr("deepmusic_genre.tracks.audio_analysis._USUAL_BYTES", 1000)
+    monkeypatch.setattr("deepmusic_genre.tracks.audio_analysis._LARGE_BYTES", 6000)
+    monkeypatch.setattr("deepmusic_genre.tracks.source.MAX_ANALYSIS_BYTES", 20_000)
+
+
+def _keyed(count: int) -> dict[str, Any]:
+    return {f"A{seed}": {**_timed(seed=seed), "genre": "Jazz"} for seed in range(count)}
+
+
+@pytest.mark.usefixtures("small")
+def test_large_dump_that_is_keyed_is_read_one_by_one() -> None:
+    dump = _keyed(30)
+    assert len(json.dumps(dump)) > 40_000
+    dump["A7"] = _timed(200)
+    dump["A8"] = {"id": "own", "analysis": _timed()}
+    dump["A9"] = {"note": "none"}
+    dump["10"] = dump.pop("A10")
+    items = _items(dump)
+    assert [item.track_id for item in items] == ["own" if key == "A8" else key for key in dump]
+    rejected = [item for item in items if isinstance(item, Rejection)]
+    assert [item.path for item in rejected] == ["folder/file.json[A7]", "folder/file.json[A9]"]
+    assert "larger than" in rejected[0].reason
+    assert next(item.path for item in items if isinstance(item, Track)) == "folder/file.json[A0]"
+    *good, last = _items(json.dumps(dump).encode()[:-3000])
+    assert len(good) > 20
+    assert isinstance(last, Rejection)
+    assert re.search(r"truncated: .* after \d+ analyses", last.reason)
+
+
+@pytest.mark.usefixtures("small")
+def test_large_keys_that_only_count_are_no_ids() -> None:
+    tracks = _tracks({str(index): value for index, value in enumerate(_keyed(30).values())})
+    assert [track.track_id for track in tracks] == [track.content_digest() for track in tracks]
+
+
+@pytest.mark.usefixtures("small")
+def test_large_object_of_another_form_is_read_whole_and_bounded() -> None:
+    items = [{"id": key, "analysis": value} for key, value in _keyed(6).items()]
+    assert [track.track_id for track in _tracks({"items": items})] == [item["id"] for item in items]
+    assert "larger than" in _reason({"items": items * 4})
 
 
 def test_keys_that_only_count_are_no_ids() -> None:
@@ -169,6 +321,18 @@ def test_table_kept_as_columns_is_read_row_by_row() -> None:
         assert [track.track_id for track in tracks] == ["A", "B"]
         for track, value in zip(tracks, values, strict=True):
             np.testing.assert_array_equal(track.segments, segments_of(value))
+
+
+@pytest.mark.parametrize("index", [None, ["A", "B"], [0, 1]])
+def test_table_with_the_names_of_its_columns_apart_is_read_row_by_row(index: Any) -> None:
+    values = [_timed(seed=seed) for seed in range(2)]
+    rows = [[value["segments"], "Jazz"] for value in values]
+    tracks = _tracks({"columns": ["segments", "genre"], "data": rows} | ({"index": index} if index else {}))
+    assert [track.genre for track in tracks] == ["Jazz", "Jazz"]
+    if index == ["A", "B"]:
+        assert [track.track_id for track in tracks] == index
+    for track, value in zip(tracks, values, strict=True):
+        np.testing.assert_array_equal(track.segments, segments_of(value))
 
 
 def test_scalars_that_r_writes_as_lists_of_one_are_read() -> None:
@@ -224,6 +388,8 @@ def test_failed_analysis_in_a_wrapper_is_rejected() -> None:
         (b'{"segments": []}\n{"segments": []}\n', "as JSON lines, with the ending .jsonl"),
         (b'callback({"segments": []})', "JSONP, not JSON"),
         (b'{"error": {"status": 404, "message": "analysis not found"}}', "a service's error .*: analysis not found"),
+        (b'{"data": [["A", 1], ["B", 2]]}', "missing required field `segments`"),
+        (b'[["A", [1, 2]]]', "a row without the names of its columns: .*orient='records'"),
         (b'{"danceability": 0.5, "energy": 0.1}', "Spotify's audio features"),
     ],
 )
@@ -292,7 +458,7 @@ def test_compressed_bomb_is_rejected(monkeypatch: pytest.MonkeyPatch, ending: st
 
 
 @pytest.mark.parametrize("mark", [True, False], ids=["marked", "unmarked"])
-@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-8"])
+@pytest.mark.parametrize("encoding", ["utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be", "utf-8"])
 def test_encodings_are_told_by_the_first_bytes(encoding: str, mark: bool) -> None:
     text = ("\ufeff" if mark else "") + json.dumps({"title": "Ä𝄞", **_timed()}, ensure_ascii=False)
     for name, content in (("a.json", text), ("a.jsonl", f"{text}\n\n"), ("a.json", text[:mark] + f"[{text[mark:]}]")):
@@ -301,7 +467,28 @@ def test_encodings_are_told_by_the_first_bytes(encoding: str, mark: bool) -> Non
         assert track.title == "Ä𝄞"
 
 
-def test_utf16_that_ends_within_a_letter_is_rejected() -> None:
-    (item,) = _items(codecs.BOM_UTF16_LE + json.dumps(_timed()).encode("utf-16-le") + b"x")
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_text_that_ends_within_a_letter_is_rejected(encoding: str) -> None:
+    (item,) = _items(json.dumps(_timed()).encode(encoding) + b"x")
     assert isinstance(item, Rejection)
-    assert "not valid UTF-16" in item.reason
+    assert f"not valid {encoding.upper()}" in item.reason
+
+
+# Lines
+
+
+@pytest.mark.parametrize("brackets", ["", "[]"], ids=["objects", "array"])
+def test_json_lines_over_several_lines_each_are_read(brackets: str) -> None:
+    values = [_timed(seed=seed) for seed in range(2)]
+    text = (",\n" if brackets else "\n").join(json.dumps(value, indent=2) for value in values)
+    content = "\n".join([brackets[:1], text, brackets[1:]]).strip().encode()
+    tracks = _tracks(content, "a.jsonl")
+    assert len(_tracks(b"\xef\xbb\xbf\n" + content, "a.jsonl")) == 2
+    assert [track.path for track in tracks] == ["a.jsonl[0]", "a.jsonl[1]"]
+    for track, value in zip(tracks, values, strict=True):
+        np.testing.assert_array_equal(track.segments, segments_of(value))
+    *good, last = _items(content[:-100], "a.jsonl")
+    assert len(good) == 1
+    assert isinstance(last, Rejection)
+    assert "truncated" in last.reason
+    assert "after 1 analyses" in last.reason

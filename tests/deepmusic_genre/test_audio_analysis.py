@@ -345,7 +345,7 @@ def test_title_and_artist_are_read_from_where_a_crawl_keeps_them() -> None:
     assert (track.artist_id, track.artist, track.title) == ("a1", "Davis", "Other")
 
 
-@pytest.mark.parametrize("crawl", [None, 1, "text", [], {}, {"artists": None}, {"title": 1}, {"artists": [1]}])
+@pytest.mark.parametrize("crawl", [None, 1, "text", [], {}, {"artists": None}, {"title": 1.5}, {"artists": [None]}])
 def test_another_programs_crawl_keeps_no_track_from_being_read(crawl: Any) -> None:
     track = _track(json.dumps({**analysis(), "crawl": crawl}).encode())
     assert (track.artist_id, track.artist, track.title) == ("", "", "")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from deepmusic_genre.tracks import json_array
 from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
-from deepmusic_genre.tracks.json_array import elements
+from deepmusic_genre.tracks.json_array import elements, members
 from deepmusic_genre.tracks.json_lines import JsonLines
 from deepmusic_genre.tracks.source import Source
 from deepmusic_genre.tracks.track import Rejection, Track
@@ -205,6 +205,11 @@ def test_elements_are_those_that_json_sees(value: list[Any], block: int, indent:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_array, "_BLOCK_BYTES", block)
         assert [json.loads(element) for element in elements(io.BytesIO(content))] == value
+        keyed = {f'{number}"{{\\': element for number, element in enumerate(value)}
+        nested = [(key, element) for key, element in keyed.items() if isinstance(element, list | dict)]
+        text = json.dumps(keyed).encode()
+        parts = [text[: len(text) // 2], text[len(text) // 2 :]]
+        assert [(key, json.loads(element)) for key, element in members(parts)] == nested
 
 
 @EXPLORED

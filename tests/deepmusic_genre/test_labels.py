@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepmusic_genre.tracks.label_table import InvalidLabels
+from deepmusic_genre.tracks.label_table import InvalidLabels, LabelField
 from deepmusic_genre.tracks.labels import (
     GenreNames,
     Label,
@@ -259,6 +259,18 @@ def test_labels_file_wins_over_the_file_and_the_folder() -> None:
     assert apply_label(track, Label("Blues", "A"), NAMES).genre == "Blues"
 
 
+@pytest.mark.parametrize("nothing", ["NA", "n/a", "<NA>", "nan", "None", "null", " - "])
+def test_words_for_no_genre_are_none_in_the_table_and_in_the_file(nothing: str) -> None:
+    gathering = GenreNames([*NAMES.in_cell("Rock"), "Other"], "Other")
+    for names in (NAMES, gathering):
+        assert apply_label(_track(), Label(nothing, "A"), names).genre == ""
+        joined = apply_label(_track(), Label(nothing, "A", other_genres=("Rock",)), names)
+        assert (joined.genre, joined.other_genres) == ("Rock", ())
+        assert apply_label(_track(genre=nothing), None, names).genre == ""
+        assert label_of(_track(path="/Rock/A.json", genre=nothing), None, names) == Label("Rock")
+    assert apply_label(_track(), Label("NA"), GenreNames(["NA"])).genre == "NA"
+
+
 def test_the_files_own_genre_wins_over_the_folder() -> None:
     track = _track(path="/Rock/A.json", genre="hip hop")
     assert label_of(track, None, NAMES) is None
@@ -352,6 +364,22 @@ def test_composed_and_decomposed_letters_are_one_genre() -> None:
 )
 def test_tables_are_read_as_they_come(content: bytes) -> None:
     assert read_labels(content, "") == {"A": Label("Rock", "A", artist="Ann")}
+
+
+@pytest.mark.parametrize("track", ["nr", "song file"])
+def test_columns_may_be_named(track: str) -> None:
+    content = f"{track};Style;genre;Band;track_id\nA;Rock;Blues;Ann;7\n".encode()
+    columns: dict[LabelField, str] = {"track": track.upper(), "genre": "style", "artist": "Band"}
+    assert read_labels(content, "", columns) == {"A": Label("Rock", "A", artist="Ann")}
+
+
+def test_named_column_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(
+        InvalidLabels, match=r"no column style, which data.label_columns names for genre; it has .*kind"
+    ):
+        read_labels(b"track_id,kind\nA,Rock\n", "labels.csv", {"genre": "style"})
+    with pytest.raises(InvalidLabels, match="a column twice"):
+        read_labels(b"track_id,kind,Kind\nA,Rock,Rock\n", "labels.csv", {"genre": "kind"})
 
 
 def test_text_of_windows_is_read() -> None:

@@ -95,3 +95,32 @@ def test_another_array_of_that_name_changes_nothing(tmp_path: Path) -> None:
     for other in (np.ones((2, LENGTH, 12, 2)), np.ones((2, 5))):
         items = _read(tmp_path / "a.npz", **_arrays(2, 0, "Train"), X_Train=other)
         assert [len(item.segments) for item in items if isinstance(item, Track)] == [20, 20]
+
+
+def test_the_two_copies_may_be_of_different_precision(tmp_path: Path) -> None:
+    arrays = _arrays(2, 0, "Train")
+    both = np.stack([arrays["Xt_Train"], arrays["Xp_Train"]], axis=-1).astype(np.float32)
+    arrays = {name: values + 0.1 if name == "Xt_Train" else values for name, values in arrays.items()}
+    both[..., 0] = arrays["Xt_Train"]
+    both[0, 20:] = 0.5
+    items = _read(tmp_path / "a.npz", **arrays, X_Train=both)
+    assert [len(item.segments) for item in items if isinstance(item, Track)] == [20, LENGTH]
+
+
+@pytest.mark.parametrize("name", ["Y", "Xp", "X"])
+def test_arrays_of_different_lengths_are_rejected_whole(tmp_path: Path, name: str) -> None:
+    arrays = _arrays(3, 0, "Train")
+    arrays["X_Train"] = np.stack([arrays["Xt_Train"], arrays["Xp_Train"]], axis=-1)
+    items = _read(tmp_path / "a.npz", **{**arrays, f"{name}_Train": arrays[f"{name}_Train"][:2]})
+    (item,) = items
+    assert isinstance(item, Rejection)
+    assert "differ in length: Xt_Train 3" in item.reason
+    assert f"{name}_Train 2" in item.reason
+
+
+def test_missing_array_is_named(tmp_path: Path) -> None:
+    arrays = _arrays(2, 0, "Train")
+    del arrays["Y_Train"]
+    (item,) = _read(tmp_path / "a.npz", **arrays)
+    assert isinstance(item, Rejection)
+    assert item.reason == "it has no Y_Train"

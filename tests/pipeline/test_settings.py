@@ -123,6 +123,14 @@ def test_metadata_locks_and_logs_stay_on_this_machine() -> None:
     assert "storage = 'gs://': it is empty" in _fault("storage=gs://")
 
 
+def test_columns_of_labels_are_named_by_what_they_hold() -> None:
+    assert load_settings().data.label_columns == {}
+    for assignment in ("data.label_columns={genre: style}", "data.label_columns.genre=style"):
+        assert load_settings(assignments=[assignment]).data.label_columns == {"genre": "style"}
+    assert "data.label_columns.gender" in _fault("data.label_columns={gender: style}")
+    assert "data.label_columns.genre" in _fault("data.label_columns={genre: ''}")
+
+
 def test_labels_without_data_are_refused_instead_of_forgotten() -> None:
     with pytest.raises(PipelineInputError, match=r"data\.labels = .*labels need data\.path"):
         load_settings(texts={"data.labels": "labels.csv"})

@@ -16,10 +16,10 @@ from starlette.applications import Starlette
 
 from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
 from deepmusic_genre.tracks.registry import SOURCES
-from deepmusic_genre.tracks.track import Rejection, Track
+from deepmusic_genre.tracks.track import ECHO_NEST, Rejection, Track
 from serving.page import page_application
 from serving.page.application import MAX_FILES
-from serving.page.reading import MAX_SEGMENTS, MAX_TRACKS
+from serving.page.reading import MAX_SEGMENTS, MAX_TRACKS, picture
 from serving.server.bodies import MAX_BODY
 from serving.server.flags import ServerOptions
 from serving.server.service import Service
@@ -113,6 +113,12 @@ def test_a_track_is_answered_as_by_the_rest_interface(
     np.testing.assert_allclose(np.hstack([answered["timbre"], answered["pitches"]]), track.segments, atol=6e-4)
     assert track.durations is not None
     np.testing.assert_allclose(answered["durations"], track.durations, atol=1e-5)
+
+
+@pytest.mark.parametrize(("duration", "shown"), [(0.0, None), (12.5, 12.5)])
+def test_an_unknown_duration_is_not_shown_as_no_time(duration: float, shown: float | None) -> None:
+    track = Track("A", "audio_analysis", duration, np.ones((3, 24), np.float32), ECHO_NEST)
+    assert picture(track)["duration"] == shown
 
 
 def test_the_tracks_of_a_file_are_answered_as_far_as_a_page_can_show_them(client: httpx.Client, tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ function about(track, file, model) {
   const cut = shown < track.segments ? ` (the pictures show the first ${grouped(shown)})` : "";
   const id = file.startsWith(track.id) ? [] : [track.id];
   const segments = `${grouped(track.segments)} segments${cut}`;
-  return [file, ...id, clock(track.duration), segments, `answered by ${model}`].join(" · ");
+  const duration = track.duration === null ? [] : [clock(track.duration)];
+  return [file, ...id, ...duration, segments, `answered by ${model}`].join(" · ");
 }
 
 function bars(genres) {
