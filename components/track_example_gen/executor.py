@@ -25,10 +25,11 @@ from components.storage.files import fileio
 from components.storage.json_files import write_json
 from components.track_example_gen.assignment import load_assignment, save_assignment, with_splits
 from components.track_example_gen.catalogue import FILE_ERRORS, LabelsReader, list_analyses
-from components.track_example_gen.ingest import IngestConfig, ingest_shard, publish_shard
+from components.track_example_gen.ingest import IngestConfig, ingest_shard
 from components.track_example_gen.other_genres import gathering
 from components.track_example_gen.outcomes import TrackOutcome, read_outcomes
 from components.track_example_gen.progress import Progress
+from components.track_example_gen.publication import publish_shard
 from components.track_example_gen.repetitions import decide_repetitions
 from components.track_example_gen.report import (
     contradictions,
