@@ -26,6 +26,7 @@ from components.storage.json_files import write_json
 from components.track_example_gen.assignment import load_assignment, save_assignment, with_splits
 from components.track_example_gen.catalogue import FILE_ERRORS, LabelsReader, list_analyses
 from components.track_example_gen.ingest import IngestConfig, ingest_shard
+from components.track_example_gen.known_files import KnownFiles
 from components.track_example_gen.other_genres import gathering
 from components.track_example_gen.outcomes import TrackOutcome, read_outcomes
 from components.track_example_gen.progress import Progress
@@ -91,12 +92,14 @@ class Executor(BaseBeamExecutor):
         spans = find_spans(exec_properties["data"], exec_properties.get("labels"), exec_properties.get("spans"))
         with writing_to(exec_properties["store"]):
             store = ShardStore(exec_properties["store"])
-        shards = plan_shards(spans, config, exec_properties["code_version"])
+        # The driver has just found out whether what is known of them counts.
+        digest_of = KnownFiles(exec_properties["store"]).digest
+        shards = plan_shards(spans, config, exec_properties["code_version"], digest_of)
         missing = [shard for shard, known in zip(shards, _known(shards, store), strict=True) if not known]
         if missing:
             self._ingest(missing, store, config)
-        if exec_properties.get(FINGERPRINT_PROPERTY_NAME) not in (None, fingerprint_of(spans)):
-            unchanged = {shard.key for shard in plan_shards(spans, config, exec_properties["code_version"])}
+        if exec_properties.get(FINGERPRINT_PROPERTY_NAME) not in (None, fingerprint_of(spans, digest_of)):
+            unchanged = {each.key for each in plan_shards(spans, config, exec_properties["code_version"], digest_of)}
             for shard in missing:
                 if shard.key not in unchanged:
                     discard(store.folder_of(shard))
