@@ -14,9 +14,10 @@ from components.storage.json_files import read_json, write_json
 from components.storage.links import link
 from components.storage.places import move
 from components.track_example_gen import outcomes as outcome_files
+from components.track_example_gen.ingest import staging_of
 from components.track_example_gen.outcomes import TrackOutcome
 from components.track_example_gen.splits import SPLITS
-from components.track_example_gen.store import discard, staging_of
+from components.track_example_gen.store import discard
 
 Cut = dict[str, list[int]]
 """The numbers of a shard's examples by split; those in none are left out."""

@@ -45,7 +45,7 @@ def _arguments(inspect: Callable[..., Any]) -> Callable[..., Any]:
         plain = getattr(function, "__func__", function)
         key = (plain, plain is function)
         if not isinstance(plain, FunctionType):
-            return inspect(function)  # type: ignore[no-any-return]
+            return inspect(function)
         if key not in known:
             known[key] = inspect(function)
         names, defaults = known[key]
