@@ -100,9 +100,8 @@ class Executor(BaseBeamExecutor):
             self._ingest(missing, store, config)
         if exec_properties.get(FINGERPRINT_PROPERTY_NAME) not in (None, fingerprint_of(spans, digest_of)):
             unchanged = {each.key for each in plan_shards(spans, config, exec_properties["code_version"], digest_of)}
-            for shard in missing:
-                if shard.key not in unchanged:
-                    discard(store.folder_of(shard))
+            for changed in (shard for shard in missing if shard.key not in unchanged):
+                discard(store.folder_of(changed))
             raise PipelineInputError(f"The data changed while they were read: {exec_properties['data']}. Run again.")
         by_shard = {shard: read_outcomes(store.folder_of(shard)) for shard in shards}
         unmatched = _settle_labels(by_shard, [span.data for span in spans])
