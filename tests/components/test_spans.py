@@ -261,7 +261,7 @@ def test_changed_examples_change_the_shard_and_it_is_told_and_read_again(
 ) -> None:
     data, labels = write_catalogue(tmp_path / "catalogue", 40)
     first = _again(tmp_path, data, labels)
-    shard = min(tmp_path.glob("*/examples-train"))
+    shard = max(tmp_path.glob("*/examples-train"), key=lambda file: file.stat().st_size)
     published = next(path for path in tmp_path.rglob("Split-train/*") if path.samefile(shard))
     content = bytearray(published.read_bytes())
     content[len(content) // 2] ^= 1
