@@ -89,6 +89,7 @@ def create_pipeline(
         max_rejected_share=settings.data.max_rejected_share,
         several_genres=settings.data.several_genres,
         mix_analysers=settings.data.mix_analysers,
+        trust_times=settings.data.trust_times,
         middle=settings.analyser.middle,
         code_version=code_version("components.track_example_gen.executor"),
     )

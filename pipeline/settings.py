@@ -103,6 +103,7 @@ class DataSettings(_Section):
     max_rejected_share: Share
     several_genres: SeveralGenres
     mix_analysers: bool
+    trust_times: bool
 
     @field_validator("labels")
     @classmethod

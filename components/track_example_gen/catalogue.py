@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import tensorflow as tf
 
@@ -21,6 +22,9 @@ from deepmusic_genre.tracks.walk import Listing, list_local, list_remote, only_t
 
 FILE_ERRORS = (OSError, tf.errors.OpError)
 """What a file that cannot be read or written raises, on a local disk or a remote file system."""
+
+Digest = Callable[[str], bytes]
+"""Answers with a hash of a file's content, see :func:`content_digest`."""
 
 _CHUNK_BYTES = 1 << 20
 
@@ -100,18 +104,23 @@ class LabelsReader:
         return self._labels
 
 
-def fingerprint(folder: str, labels: str | None) -> str:
+def fingerprint(folder: str, labels: str | None, digest_of: Digest | None = None) -> str:
     """A hash of every analysis's name and content and of the labels file: equal only if nothing changed.
+
+    Args:
+        folder: of the analyses.
+        labels: the labels file.
+        digest_of: what hashes a file's content; None reads them all.
 
     Raises:
         PipelineInputError: as :func:`list_analyses`, or the labels file is not there.
     """
     if labels:
         _require_labels(labels)
-    digest, moments = hashlib.blake2b(digest_size=16), Moments()
+    digest, digest_of = hashlib.blake2b(digest_size=16), digest_of or partial(content_digest, moments=Moments())
     listing = list_analyses(folder)
     for path in [*listing.files, *([labels] if labels else [])]:
-        digest.update(os.path.relpath(path, folder).encode() + b"\0" + content_digest(path, moments))
+        digest.update(os.path.relpath(path, folder).encode() + b"\0" + digest_of(path))
     for item in listing.rejections:
         digest.update(f"\0{item.path}\0{item.reason}".encode())
     return digest.hexdigest()
@@ -139,6 +148,10 @@ def content_digest(path: str, moments: Moments) -> bytes:
                 digest.update(chunk)
                 moments.show("looking for changes in %s, %.1f GB", os.path.basename(path), file.tell() / 1e9)
     except FILE_ERRORS:
-        # The file is rejected with its reason where it is read.
-        digest.update(b"unreadable")
+        return unreadable()  # The file is rejected with its reason where it is read.
     return digest.digest()
+
+
+def unreadable() -> bytes:
+    """What :func:`content_digest` answers of a file that cannot be read."""
+    return hashlib.blake2b(b"unreadable", digest_size=16).digest()

@@ -12,7 +12,7 @@ from tfx.types.channel import Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.artifacts import IngestReport
-from components.track_example_gen.driver import FingerprintDriver
+from components.track_example_gen.driver import TRUST_TIMES, FingerprintDriver
 from components.track_example_gen.executor import Executor
 from components.track_example_gen.other_genres import OtherGenres
 from components.track_example_gen.several_genres import SeveralGenres
@@ -39,6 +39,7 @@ class TrackExampleGenSpec(ComponentSpec):
         "max_rejected_share": ExecutionParameter(type=float),
         "several_genres": ExecutionParameter(type=str),
         "mix_analysers": ExecutionParameter(type=int),
+        TRUST_TIMES: ExecutionParameter(type=int),
         "middle": ExecutionParameter(type=float, optional=True),
         "code_version": ExecutionParameter(type=str),
     }
@@ -79,6 +80,7 @@ class TrackExampleGen(BaseBeamComponent):
         max_rejected_share: float,
         several_genres: SeveralGenres,
         mix_analysers: bool,
+        trust_times: bool,
         middle: float | None,
         code_version: str,
     ) -> None:
@@ -101,6 +103,7 @@ class TrackExampleGen(BaseBeamComponent):
             max_rejected_share: 0..1; the run stops when more of the tracks are rejected.
             several_genres: what becomes of a track under several genres.
             mix_analysers: whether tracks of several analysers may come together; the run stops if they may not.
+            trust_times: whether a file of the same size and times as before is taken for unchanged.
             middle: seconds from the middle of each sound file that are analysed, None for all of it.
             code_version: Changes when the code that reads tracks does, or the environment.
         """
@@ -121,6 +124,7 @@ class TrackExampleGen(BaseBeamComponent):
                 max_rejected_share=max_rejected_share,
                 several_genres=several_genres,
                 mix_analysers=int(mix_analysers),
+                trust_times=int(trust_times),
                 middle=middle,
                 code_version=code_version,
                 examples=Channel(type=standard_artifacts.Examples),

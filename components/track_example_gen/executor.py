@@ -10,6 +10,7 @@ import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -25,10 +26,12 @@ from components.storage.files import fileio
 from components.storage.json_files import write_json
 from components.track_example_gen.assignment import load_assignment, save_assignment, with_splits
 from components.track_example_gen.catalogue import FILE_ERRORS, LabelsReader, list_analyses
-from components.track_example_gen.ingest import IngestConfig, ingest_shard, publish_shard
+from components.track_example_gen.ingest import IngestConfig, ingest_shard
+from components.track_example_gen.known_files import KnownFiles
 from components.track_example_gen.other_genres import gathering
 from components.track_example_gen.outcomes import TrackOutcome, read_outcomes
 from components.track_example_gen.progress import Progress
+from components.track_example_gen.publication import publish_shard
 from components.track_example_gen.repetitions import decide_repetitions
 from components.track_example_gen.report import (
     contradictions,
@@ -92,15 +95,17 @@ class Executor(BaseBeamExecutor):
         columns: Columns = json.loads(exec_properties.get("label_columns") or "{}")
         with writing_to(exec_properties["store"]):
             store = ShardStore(exec_properties["store"])
-        shards = plan_shards(spans, config, exec_properties["code_version"])
+        # The driver has just found out whether what is known of them counts.
+        digest_of = KnownFiles(exec_properties["store"]).digest
+        plan = partial(plan_shards, spans, config, exec_properties["code_version"], digest_of)
+        shards = plan()
         missing = _missing(shards, store, LabelsReader(columns))
         if missing:
             self._ingest(missing, store, config, columns)
-        if exec_properties.get(FINGERPRINT_PROPERTY_NAME) not in (None, fingerprint_of(spans)):
-            unchanged = {shard.key for shard in plan_shards(spans, config, exec_properties["code_version"])}
-            for shard in missing:
-                if shard.key not in unchanged:
-                    discard(store.folder_of(shard))
+        if exec_properties.get(FINGERPRINT_PROPERTY_NAME) not in (None, fingerprint_of(spans, digest_of)):
+            unchanged = {shard.key for shard in plan()}
+            for changed in (shard for shard in missing if shard.key not in unchanged):
+                discard(store.folder_of(changed))
             raise PipelineInputError(f"The data changed while they were read: {exec_properties['data']}. Run again.")
         by_shard = {shard: read_outcomes(store.folder_of(shard)) for shard in shards}
         unmatched = _settle_labels(by_shard, [span.data for span in spans], LabelsReader(columns))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
@@ -210,24 +209,3 @@ def _outcome(item: Track | Rejection, writer: _ExampleWriter, several_genres: Se
         notes=item.notes,
         contradictions=item.contradictions,
     )
-
-
-def publish_shard(folder: str, outcomes: Sequence[TrackOutcome], split_uri: Mapping[str, str], name: str) -> None:
-    """Copies a shard's examples to where their splits are published, without those that were left out since.
-
-    Args:
-        folder: what :func:`ingest_shard` wrote.
-        outcomes: the shard's, with splits.
-        split_uri: each split's folder.
-        name: the published files' name.
-    """
-    split_of = {outcome.index: outcome.split for outcome in outcomes if outcome.split}
-    records = tf.data.TFRecordDataset(os.path.join(folder, outcome_files.EXAMPLES_FILE)).as_numpy_iterator()
-    with ExitStack() as stack:
-        writers = {
-            split: stack.enter_context(tf.io.TFRecordWriter(os.path.join(uri, name)))
-            for split, uri in split_uri.items()
-        }
-        for index, record in enumerate(records):
-            if index in split_of:
-                writers[split_of[index]].write(record)

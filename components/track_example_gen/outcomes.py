@@ -18,7 +18,10 @@ LABELS_FILE = "labels"
 """Beside the outcomes of a shard: the digest of its labels; not there if a file of the shard could not be read."""
 
 EXAMPLES_FILE = "examples"
-"""Beside the outcomes of a shard: its examples, in order."""
+"""Beside the outcomes of a shard: its examples, in order; once it is cut, those that are in no split."""
+
+CUT_FILE = "cut.json"
+"""Beside the outcomes of a shard, once it is cut: its examples by split, each split in a file of its own."""
 
 CHECKSUMS_FILE = "checksums.json"
 """Beside the outcomes of a shard: the checksums of its other files."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from components.storage.files import fileio
-from components.track_example_gen.catalogue import FILE_ERRORS, fingerprint, holds_analyses, is_there
+from components.track_example_gen.catalogue import FILE_ERRORS, Digest, fingerprint, holds_analyses, is_there
 from components.track_example_gen.span_pattern import SPAN, with_span
 from deepmusic_genre.errors import PipelineInputError
 
@@ -53,15 +53,19 @@ def find_spans(data: str, labels: str | None, newest: int | None) -> list[Span]:
     return [found[number] for number in sorted(found)[-newest if newest else None :]]
 
 
-def fingerprint_of(spans: list[Span]) -> str:
+def fingerprint_of(spans: list[Span], digest_of: Digest | None = None) -> str:
     """A hash of the numbers and contents of spans: equal only if nothing changed.
+
+    Args:
+        spans: which ones.
+        digest_of: what hashes a file's content; None reads them all.
 
     Raises:
         PipelineInputError: see :func:`components.track_example_gen.catalogue.fingerprint`.
     """
     digest = hashlib.blake2b(digest_size=16)
     for span in spans:
-        digest.update(f"{span.number} {fingerprint(span.data, span.labels)}\n".encode())
+        digest.update(f"{span.number} {fingerprint(span.data, span.labels, digest_of)}\n".encode())
     return digest.hexdigest()
 
 

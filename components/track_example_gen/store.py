@@ -14,11 +14,10 @@ from components.storage.checksums import damage
 from components.storage.files import fileio
 from components.storage.json_files import read_json
 from components.track_example_gen import outcomes as outcome_files
-from components.track_example_gen.catalogue import content_digest, list_analyses
+from components.track_example_gen.catalogue import Digest, list_analyses
 from components.track_example_gen.chunks import cut
 from components.track_example_gen.ingest import STAGING, IngestConfig, staging_of
 from components.track_example_gen.outcomes import CHECKSUMS_FILE, LABELS_FILE, labels_digest, read_outcomes
-from components.track_example_gen.progress import Moments
 from components.track_example_gen.sound import may_hold_sound
 from components.track_example_gen.spans import Span
 from deepmusic_genre.tracks.labels import Labels
@@ -41,20 +40,26 @@ class Shard:
     labels: str | None
 
 
-def plan_shards(spans: Iterable[Span], config: IngestConfig, code_version: str) -> list[Shard]:
+def plan_shards(spans: Iterable[Span], config: IngestConfig, code_version: str, digest_of: Digest) -> list[Shard]:
     """Cuts spans into shards.
+
+    Args:
+        spans: in their order.
+        config: how tracks become examples.
+        code_version: changes when the code that reads tracks does.
+        digest_of: what hashes a file's content.
 
     Raises:
         PipelineInputError: a span cannot be listed.
     """
-    made_by, moments = json.dumps([code_version, dataclasses.asdict(config)]).encode(), Moments()
+    made_by = json.dumps([code_version, dataclasses.asdict(config)]).encode()
 
     def shard(span: Span, paths: tuple[str, ...]) -> Shard:
         digest = hashlib.blake2b(made_by, digest_size=16)
         if any(map(may_hold_sound, paths)):
             digest.update(_analyser_name())
         for path in paths:
-            digest.update(b"\0" + path.encode() + b"\0" + content_digest(path, moments))
+            digest.update(b"\0" + path.encode() + b"\0" + digest_of(path))
         return Shard(digest.hexdigest(), paths, span.labels)
 
     return [shard(span, paths) for span in spans for paths in cut(span.data, list_analyses(span.data).files)]
@@ -121,7 +126,8 @@ def _is_labelled_by(folder: str, labels: Labels | None) -> bool:
 def shard_folders(store: str) -> list[str]:
     """The folders of all shards in a store, those that are not whole as well."""
     # Of a remote folder, some file systems list the names with a slash behind.
-    return [os.path.join(store, name.rstrip("/")) for name in sorted(fileio.listdir(store))]
+    names = sorted(name for name in fileio.listdir(store) if not name.startswith("."))
+    return [os.path.join(store, name.rstrip("/")) for name in names]
 
 
 def read_at(folder: str) -> float:

@@ -24,6 +24,7 @@ from components.storage.files import fileio
 from deepmusic_genre.errors import ComponentFailed
 from deepmusic_genre.process import received_stop
 from pipeline.metadata.store import PatientMetadata
+from pipeline.run.beam_memo import memoized
 
 Outputs = dict[str, list[Artifact]]
 """A component's output artifacts by key."""
@@ -133,7 +134,8 @@ class _Launcher(launcher.Launcher):
                 # An earlier try in this run was killed: no other run has a folder of this name.
                 if fileio.exists(artifact.uri):
                     fileio.rmtree(artifact.uri)
-        return super()._run_executor(execution_info)
+        with memoized():
+            return super()._run_executor(execution_info)
 
     def _publish_successful_execution(
         self, execution_id: int, contexts: Any, output_dict: Mapping[str, Any], executor_output: Any

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from msgspec.structs import replace
 
 from components.track_example_gen.artists import Nobody
-from components.track_example_gen.ingest import IngestConfig, ingest_shard, publish_shard, read_tracks
+from components.track_example_gen.ingest import IngestConfig, ingest_shard, read_tracks
 from components.track_example_gen.outcomes import EXAMPLES_FILE, read_outcomes
 from components.track_example_gen.progress import Progress
-from components.track_example_gen.splits import SPLITS
 from components.track_example_gen.store import ShardStore
 from deepmusic_genre.tracks.labels import GenreNames, Label, Labels
 from deepmusic_genre.tracks.track import Rejection, Track
@@ -142,18 +140,6 @@ def test_two_attempts_at_a_shard_do_not_disturb_each_other(tmp_path: Path, dies:
     assert len(left) == dies
     ShardStore(str(store))
     assert [path.name for path in store.iterdir()] == ["shard"]
-
-
-def test_each_example_is_published_in_its_split_and_none_that_was_left_out_since(tmp_path: Path) -> None:
-    shard = _shard(tmp_path, _jazz(tmp_path, 9))
-    splits = dict(zip("012345678", [*SPLITS, "", "train", "", *SPLITS], strict=True))
-    outcomes = [replace(each, split=splits[each.track_id]) for each in read_outcomes(str(shard))]
-    split_uri = {split: str(tmp_path / f"out-{split}") for split in SPLITS}
-    for uri in split_uri.values():
-        Path(uri).mkdir()
-    publish_shard(str(shard), outcomes, split_uri, "data")
-    published = {split: _ids(Path(uri) / "data") for split, uri in split_uri.items()}
-    assert published == {split: [name for name, own in splits.items() if own == split] for split in SPLITS}
 
 
 @pytest.mark.parametrize("name", ["Unknown", " UNKNOWN ", "\uff35nknown"])

@@ -256,18 +256,22 @@ def test_file_that_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
     assert 0 < _new(runs[1]) < 40
 
 
-def test_damaged_shard_is_told_and_read_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_changed_examples_change_the_shard_and_it_is_told_and_read_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     data, labels = write_catalogue(tmp_path / "catalogue", 40)
     first = _again(tmp_path, data, labels)
-    shard = min(path for path in tmp_path.glob("*/examples") if path.is_file())
-    content = bytearray(shard.read_bytes())
+    shard = max(tmp_path.glob("*/examples-train"), key=lambda file: file.stat().st_size)
+    published = next(path for path in tmp_path.rglob("Split-train/*") if path.samefile(shard))
+    content = bytearray(published.read_bytes())
     content[len(content) // 2] ^= 1
-    shard.write_bytes(content)
+    published.write_bytes(content)
     with caplog.at_level("INFO"):
         second = _again(tmp_path, data, labels)
-    assert f"{shard.parent} is damaged, examples has changed; its files are read again" in caplog.text
+    assert f"{shard.parent} is damaged, examples-train has changed; its files are read again" in caplog.text
     assert second.examples == first.examples
     assert 0 < _new(second) < 40
+    assert published.read_bytes() == content
 
 
 def test_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tfx.components.example_gen import utils
 from tfx.types import standard_artifacts
 
 from components.artifacts import IngestReport
-from components.track_example_gen import chunks
+from components.track_example_gen import chunks, known_files
 from components.track_example_gen.component import TrackExampleGen
 from components.track_example_gen.driver import FingerprintDriver
 from components.track_example_gen.spans import Span, fingerprint_of
@@ -262,6 +262,7 @@ def _component(**settings: Any) -> TrackExampleGen:
         "max_rejected_share": 0.05,
         "several_genres": "drop",
         "mix_analysers": False,
+        "trust_times": False,
         "middle": None,
         "code_version": "v1",
     }
@@ -293,6 +294,7 @@ def test_component_hands_its_settings_to_the_executor() -> None:
         "max_rejected_share": 0.2,
         "several_genres": "drop",
         "mix_analysers": 1,
+        "trust_times": 0,
         "code_version": "v1",
     }
 
@@ -303,6 +305,30 @@ def test_driver_makes_the_content_part_of_the_cache_key(tmp_path: Path) -> None:
     resolved = FingerprintDriver(None).resolve_exec_properties(dict(properties), None, None)
     assert resolved.items() >= properties.items()
     assert resolved[utils.FINGERPRINT_PROPERTY_NAME] == fingerprint_of([Span(0, str(data), str(labels))])
+
+
+def test_driver_reads_unchanged_files_once_unless_it_is_asked_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_files, "_COARSEST_NS", 0)
+    data, labels = write_catalogue(tmp_path, 3)
+    properties = {"data": str(data), "labels": str(labels), "store": str(tmp_path / "store")}
+
+    def resolved(trust_times: int) -> tuple[dict[str, Any], str]:
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            given = properties | {"trust_times": trust_times}
+            return FingerprintDriver(None).resolve_exec_properties(given, None, None), caplog.text
+
+    first, said = resolved(1)
+    assert "unchanged" not in said
+    second, said = resolved(1)
+    assert second == first
+    assert "4 of 4 files are unchanged by their sizes and times, and were not read" in said
+    # The cache compares the properties: how it was found out is none of them.
+    again, said = resolved(0)
+    assert again == first
+    assert "unchanged" not in said
 
 
 def test_driver_refuses_data_that_is_not_there(tmp_path: Path) -> None:
