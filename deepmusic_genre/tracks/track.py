@@ -50,6 +50,10 @@ FACTS: dict[str, type] = {
 """What is known of a track besides its segments: attributes of :class:`Track`, each a feature of its example."""
 
 
+N_EAR = 400
+"""Values of :attr:`Track.ear`: mean, then standard deviation, of a network's penultimate layer of 200 values."""
+
+
 class InvalidTrack(ValueError):
     """A track that cannot be used; its message is the reason shown to the user."""
 
@@ -69,6 +73,8 @@ class Track:
         other_genres: what it is called besides ``genre``, in order, an equal one each time that it is named.
         path: where it was read: the file, and what a dump or an archive has for a place in it.
         notes: What was amiss with a sound file that was read all the same. Each begins with its kind and a colon.
+        ear: float32 of shape ``[400]``: what a pretrained network hears in the sound; None where there is no sound,
+            or no network.
     """
 
     track_id: str
@@ -84,6 +90,7 @@ class Track:
     other_genres: tuple[str, ...] = ()
     path: str = ""
     notes: tuple[str, ...] = ()
+    ear: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.duration <= np.finfo(np.float32).max:
