@@ -91,6 +91,7 @@ def create_pipeline(
         mix_analysers=settings.data.mix_analysers,
         trust_times=settings.data.trust_times,
         middle=settings.analyser.middle,
+        pretrained=settings.analyser.pretrained,
         code_version=code_version("components.track_example_gen.executor"),
     )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])

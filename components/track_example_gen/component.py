@@ -16,6 +16,7 @@ from components.track_example_gen.driver import TRUST_TIMES, FingerprintDriver
 from components.track_example_gen.executor import Executor
 from components.track_example_gen.other_genres import OtherGenres
 from components.track_example_gen.several_genres import SeveralGenres
+from components.track_example_gen.sound import Pretrained
 from components.track_example_gen.splits import SplitBy
 from deepmusic_genre.tracks.label_table import LabelField
 
@@ -41,6 +42,7 @@ class TrackExampleGenSpec(ComponentSpec):
         "mix_analysers": ExecutionParameter(type=int),
         TRUST_TIMES: ExecutionParameter(type=int),
         "middle": ExecutionParameter(type=float, optional=True),
+        "pretrained": ExecutionParameter(type=str),
         "code_version": ExecutionParameter(type=str),
     }
     INPUTS: dict[str, ChannelParameter] = {}
@@ -82,6 +84,7 @@ class TrackExampleGen(BaseBeamComponent):
         mix_analysers: bool,
         trust_times: bool,
         middle: float | None,
+        pretrained: Pretrained,
         code_version: str,
     ) -> None:
         """Constructs the component.
@@ -105,6 +108,7 @@ class TrackExampleGen(BaseBeamComponent):
             mix_analysers: whether tracks of several analysers may come together; the run stops if they may not.
             trust_times: whether a file of the same size and times as before is taken for unchanged.
             middle: seconds from the middle of each sound file that are analysed, None for all of it.
+            pretrained: whether a pretrained network hears sound files, where it can be had.
             code_version: Changes when the code that reads tracks does, or the environment.
         """
         super().__init__(
@@ -126,6 +130,7 @@ class TrackExampleGen(BaseBeamComponent):
                 mix_analysers=int(mix_analysers),
                 trust_times=int(trust_times),
                 middle=middle,
+                pretrained=pretrained,
                 code_version=code_version,
                 examples=Channel(type=standard_artifacts.Examples),
                 report=Channel(type=IngestReport),

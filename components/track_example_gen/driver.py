@@ -1,4 +1,4 @@
-"""Makes the input's content part of TrackExampleGen's cache key."""
+"""Makes the input's content part of TrackExampleGen's cache key, and whether the pretrained network can be had."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from tfx.components.example_gen import utils
 from tfx.components.example_gen.driver import Driver
 from tfx.orchestration import data_types
 
+from components.track_example_gen.hearing import hears
 from components.track_example_gen.known_files import KnownFiles
-from components.track_example_gen.spans import find_spans, fingerprint_of
+from components.track_example_gen.spans import files_of, find_spans, fingerprint_of
 
 log = logging.getLogger("deepmusic.TrackExampleGen")
 
@@ -19,7 +20,10 @@ TRUST_TIMES = "trust_times"
 
 
 class FingerprintDriver(Driver):
-    """Adds a fingerprint of analyses and labels to the properties that the cache compares, and the newest span."""
+    """Adds a fingerprint of analyses and labels to the properties that the cache compares, and the newest span.
+
+    Where the pretrained network cannot be had, or there is no sound, the property ``pretrained`` becomes ``off``.
+    """
 
     def resolve_exec_properties(
         self,
@@ -38,6 +42,8 @@ class FingerprintDriver(Driver):
             log.info("%s files are unchanged by their sizes and times, and were not read to compare them", counts)
         # How it was found out that nothing changed is nothing for the cache to compare.
         exec_properties[TRUST_TIMES] = 1
+        if not hears(exec_properties["pretrained"], files_of(spans)):
+            exec_properties["pretrained"] = "off"
         exec_properties[utils.SPAN_PROPERTY_NAME] = spans[-1].number
         exec_properties[utils.VERSION_PROPERTY_NAME] = None
         return exec_properties

@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
@@ -26,6 +26,7 @@ from components.storage.files import fileio
 from components.storage.json_files import write_json
 from components.track_example_gen.assignment import load_assignment, save_assignment, with_splits
 from components.track_example_gen.catalogue import FILE_ERRORS, LabelsReader, list_analyses
+from components.track_example_gen.hearing import hears
 from components.track_example_gen.ingest import IngestConfig, ingest_shard
 from components.track_example_gen.known_files import KnownFiles
 from components.track_example_gen.other_genres import gathering
@@ -43,7 +44,7 @@ from components.track_example_gen.report import (
     several_genres,
     summarize,
 )
-from components.track_example_gen.spans import find_spans, fingerprint_of
+from components.track_example_gen.spans import files_of, find_spans, fingerprint_of
 from components.track_example_gen.splits import SPLITS
 from components.track_example_gen.store import Shard, ShardStore, discard, plan_shards
 from components.track_example_gen.unmatched import UnmatchedLabel, require_labels_fit, settle_labels
@@ -58,6 +59,13 @@ _LASTING = (
     "is not a directory",
 )
 """What errors say that another try would not mend; the last is TensorFlow's."""
+
+_LISTS: dict[str, Callable[[Sequence[TrackOutcome]], Sequence[object]]] = {
+    IngestReport.SEVERAL_GENRES_FILE: several_genres,
+    IngestReport.NOTES_FILE: notes,
+    IngestReport.CONTRADICTIONS_FILE: contradictions,
+}
+"""The files of the report that list what is told of some tracks."""
 
 
 class Executor(BaseBeamExecutor):
@@ -82,6 +90,7 @@ class Executor(BaseBeamExecutor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         genres: tuple[str, ...] = tuple(json.loads(exec_properties["genres"]))
+        spans = find_spans(exec_properties["data"], exec_properties.get("labels"), exec_properties.get("spans"))
         config = IngestConfig(
             genres=genres,
             other=gathering(genres) if exec_properties["other_genres"] == "gather" else None,
@@ -89,9 +98,9 @@ class Executor(BaseBeamExecutor):
             max_segments=exec_properties.get("max_segments"),
             several_genres=exec_properties["several_genres"],
             middle=exec_properties.get("middle"),
+            pretrained=hears(exec_properties["pretrained"], files_of(spans)),
             genre_names=json.loads(exec_properties["genre_names"]),
         )
-        spans = find_spans(exec_properties["data"], exec_properties.get("labels"), exec_properties.get("spans"))
         columns: Columns = json.loads(exec_properties.get("label_columns") or "{}")
         with writing_to(exec_properties["store"]):
             store = ShardStore(exec_properties["store"])
@@ -137,12 +146,11 @@ class Executor(BaseBeamExecutor):
         _publish_examples(artifact_utils.get_single_instance(output_dict["examples"]), folders)
         report = artifact_utils.get_single_uri(output_dict["report"])
         write_json(os.path.join(report, IngestReport.SUMMARY_FILE), summary)
-        _write_lines(os.path.join(report, IngestReport.REJECTIONS_FILE), rejected)
-        _write_lines(os.path.join(report, IngestReport.SEVERAL_GENRES_FILE), several_genres(everything))
-        _write_lines(os.path.join(report, IngestReport.NOTES_FILE), notes(everything))
-        _write_lines(os.path.join(report, IngestReport.CONTRADICTIONS_FILE), contradictions(everything))
-        _write_lines(os.path.join(report, IngestReport.UNMATCHED_LABELS_FILE), unmatched)
         write_json(os.path.join(report, IngestReport.SHARDS_FILE), [shard.key for shard in shards])
+        _write_lines(os.path.join(report, IngestReport.REJECTIONS_FILE), rejected)
+        _write_lines(os.path.join(report, IngestReport.UNMATCHED_LABELS_FILE), unmatched)
+        for name, list_them in _LISTS.items():
+            _write_lines(os.path.join(report, name), list_them(everything))
         others = [line for listing in listings if (line := listing.of_other_kinds())]
         for line in (*summary.lines(), *others, *summary.gaps(config.genres)):
             log.info("%s", line)

@@ -25,7 +25,7 @@ from components.track_example_gen.several_genres import SeveralGenres, genre_of
 from components.track_example_gen.sound import analyse_sound
 from deepmusic_genre.tracks.examples import encode_track
 from deepmusic_genre.tracks.labels import GenreNames, Labels, OtherGenre, apply_label, contradictions, label_of
-from deepmusic_genre.tracks.registry import SOURCES, sources
+from deepmusic_genre.tracks.registry import sources
 from deepmusic_genre.tracks.source import Source, read_file
 from deepmusic_genre.tracks.track import InvalidTrack, Rejection, Track, Unreadable
 
@@ -44,6 +44,7 @@ class IngestConfig:
         max_segments: segments kept of a track, None for all.
         several_genres: what becomes of a track under several genres.
         middle: seconds from the middle of each sound file that are analysed, None for all of it.
+        pretrained: whether a pretrained network hears each sound file.
         genre_names: further names of genres in the list.
     """
 
@@ -53,6 +54,7 @@ class IngestConfig:
     max_segments: int | None
     several_genres: SeveralGenres
     middle: float | None = None
+    pretrained: bool = False
     genre_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
@@ -69,22 +71,28 @@ class OfOtherGenre(Rejection):
 
 
 def read_tracks(
-    paths: Iterable[str], labels: Labels | None, genres: GenreNames, middle: float | None = None
+    paths: Iterable[str],
+    labels: Labels | None,
+    genres: GenreNames,
+    middle: float | None = None,
+    pretrained: bool = False,
 ) -> Iterator[Track | Rejection]:
     """Reads files and labels their tracks; a track without a label has an empty genre.
 
     Yields:
         A track with its final id, or a rejection; each says in ``path`` where it comes from.
     """
-    for item in read_files(paths, middle):
+    for item in read_files(paths, middle, pretrained):
         yield _labelled(item, labels, genres) if isinstance(item, Track) else item
 
 
-def read_files(paths: Iterable[str], middle: float | None = None) -> Iterator[Track | Rejection]:
+def read_files(
+    paths: Iterable[str], middle: float | None = None, pretrained: bool = False
+) -> Iterator[Track | Rejection]:
     """Reads files; a track has the genre that its file names, however it is written there."""
     paths = list(paths)
-    analyse_sound(paths, middle)
-    yield from _read_each(paths, SOURCES if middle is None else sources(middle))
+    analyse_sound(paths, middle, pretrained)
+    yield from _read_each(paths, sources(middle, pretrained))
 
 
 def read_without_sound(paths: Iterable[str]) -> Iterator[Track | Rejection]:
@@ -139,7 +147,7 @@ def ingest_shard(
     writer = _ExampleWriter(os.path.join(staging, outcome_files.EXAMPLES_FILE), config.max_segments)
     genres, nobody, complete = config.names, Nobody(config.unknown_artists), True
     with fileio.open(os.path.join(staging, outcome_files.FILE), "wb") as outcomes:
-        for item in read_tracks(paths, labels, genres, config.middle):
+        for item in read_tracks(paths, labels, genres, config.middle, config.pretrained):
             known = nobody.taken_out(item) if isinstance(item, Track) else item
             outcomes.write(msgspec.json.encode(_outcome(known, writer, config.several_genres)) + b"\n")
             complete = complete and not isinstance(item, Unreadable)

@@ -12,12 +12,15 @@ from deepmusic_genre.tracks.track import Rejection, Track
 from deepmusic_genre.tracks.walk import list_local
 
 
-def read_tracks(paths: Iterable[str], known: Container[str] = ()) -> Iterator[tuple[str, Track | Rejection]]:
+def read_tracks(
+    paths: Iterable[str], known: Container[str] = (), pretrained: bool = False
+) -> Iterator[tuple[str, Track | Rejection]]:
     """Reads files, and whatever a source reads below folders; a folder's own files come before those of its folders.
 
     Args:
         paths: Files and folders.
         known: Files that are passed over.
+        pretrained: See :class:`deepmusic_genre.tracks.audio.AudioFile`.
 
     Yields:
         The file, and a track (its id falls back on the file's name) or why there is none.
@@ -27,7 +30,7 @@ def read_tracks(paths: Iterable[str], known: Container[str] = ()) -> Iterator[tu
             if isinstance(file, Rejection):
                 yield file.path, file
             elif file not in known:
-                yield from ((file, item) for item in _read(file))
+                yield from ((file, item) for item in _read(file, pretrained))
 
 
 def count_files(paths: Iterable[str]) -> int:
@@ -54,11 +57,11 @@ def _is_folder(path: str) -> bool:
         return False  # Why, is told where it is opened.
 
 
-def _read(file: str) -> Iterator[Track | Rejection]:
+def _read(file: str, pretrained: bool) -> Iterator[Track | Rejection]:
     # A name on the disk may be any bytes; an id is text.
     name = os.fsencode(file).decode(errors="replace")
     try:
         with Path(file).open("rb") as stream:
-            yield from registry.read(name, stream)
+            yield from registry.read(name, stream, pretrained=pretrained)
     except OSError as error:
         yield Rejection(file, f"cannot be read: {error.strerror}")

@@ -32,14 +32,15 @@ class AudioFile:
         *(".caf", ".ac3", ".dts", ".amr", ".3gp", ".dsf", ".voc"),
     )
 
-    def __init__(self, middle: float | None = None, *, listens: bool = True) -> None:
+    def __init__(self, middle: float | None = None, pretrained: bool = False, *, listens: bool = True) -> None:
         """Makes a source of sound files.
 
         Args:
             middle: Seconds from the middle of each that are analysed, None for all of it.
+            pretrained: Whether each track has an ear, too.
             listens: Whether they are analysed; tracks have no segments if they are not.
         """
-        self._middle = middle
+        self._middle, self._pretrained = middle, pretrained
         self._listens = listens
 
     def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
@@ -52,24 +53,47 @@ class AudioFile:
             yield _tagged(item, path, content) if isinstance(item, Track) else item
         except InvalidTrack as error:
             yield Rejection(path, str(error))
+        except _Unprepared as error:
+            yield Unreadable(path, str(error))
         except ImportError as error:
             yield Unreadable(
                 path, f"to read sound files, install the extra 'audio' of this project: there is no {error.name}"
             )
 
     def _heard(self, path: str, content: bytes) -> Track | Rejection:
-        analysis = _analysis(content, self._middle)
+        analysis = self._analysis(content)
         (item,) = read_records(analysis, path)
         if isinstance(item, Rejection):
             return item
-        return replace(item, notes=msgspec.json.decode(analysis, type=_Notes).notes)
+        own = msgspec.json.decode(analysis, type=_OfSound)
+        return replace(item, notes=own.notes, ear=np.array(own.ear, np.float32) if self._pretrained else None)
+
+    def _analysis(self, content: bytes) -> bytes:
+        # Only who has sound files needs what decodes them.
+        from deepmusic_genre.analyser.cache import cached_analysis
+        from deepmusic_genre.analyser.decode import InvalidAudio
+        from deepmusic_genre.analyser.ear.weights import NoWeights
+
+        try:
+            return cached_analysis(content, self._middle, self._pretrained)
+        except InvalidAudio as error:
+            raise InvalidTrack(str(error)) from error
+        except NoWeights as error:
+            raise _Unprepared(f"the pretrained network that it is asked of cannot be had: {error}") from error
 
 
 _UNHEARD = Track("", "", 0, np.zeros((0, len(SEGMENT_FEATURES)), np.float32), "")
 
 
-class _Notes(msgspec.Struct):
+class _Unprepared(Exception):
+    """What the machine lacks to analyse sound, whatever file it is."""
+
+
+class _OfSound(msgspec.Struct):
+    """What an analysis of ours has beside that of Spotify."""
+
     notes: tuple[str, ...] = ()
+    ear: list[float] = []
 
 
 def _tagged(track: Track, path: str, content: bytes) -> Track:
@@ -96,14 +120,3 @@ def _tagged(track: Track, path: str, content: bytes) -> Track:
 def _track_id(path: str, content: bytes) -> str:
     """The file's name, and what tells it from another album's ``01 - Intro.mp3``."""
     return f"{PurePosixPath(path).stem}-{hashlib.blake2b(content, digest_size=4).hexdigest()}"
-
-
-def _analysis(content: bytes, middle: float | None) -> bytes:
-    # Only who has sound files needs what decodes them.
-    from deepmusic_genre.analyser.cache import cached_analysis
-    from deepmusic_genre.analyser.decode import InvalidAudio
-
-    try:
-        return cached_analysis(content, middle)
-    except InvalidAudio as error:
-        raise InvalidTrack(str(error)) from error

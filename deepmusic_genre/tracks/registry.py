@@ -16,7 +16,7 @@ from deepmusic_genre.tracks.source import Source, read_file, source_among
 from deepmusic_genre.tracks.track import Rejection, Track
 
 
-def sources(middle: float | None = None, *, listens: bool = True) -> tuple[Source, ...]:
+def sources(middle: float | None = None, pretrained: bool = False, *, listens: bool = True) -> tuple[Source, ...]:
     """Every source; see :class:`~deepmusic_genre.tracks.audio.AudioFile` for the arguments."""
     files: tuple[Source, ...] = (
         AudioAnalysisJson(),
@@ -24,7 +24,7 @@ def sources(middle: float | None = None, *, listens: bool = True) -> tuple[Sourc
         ParquetTable(),
         MillionSongH5(),
         NumpyArrays(),
-        AudioFile(middle, listens=listens),
+        AudioFile(middle, pretrained, listens=listens),
     )
     return (*files, TarArchive(files), ZipArchive(files))
 
@@ -37,9 +37,11 @@ def source_for(path: str) -> Source | None:
     return source_among(path, SOURCES)
 
 
-def read(path: str, stream: BinaryIO, middle: float | None = None) -> Iterator[Track | Rejection]:
+def read(
+    path: str, stream: BinaryIO, middle: float | None = None, pretrained: bool = False
+) -> Iterator[Track | Rejection]:
     """The tracks of a file in any form.
 
-    See :func:`sources` for ``middle``, and :func:`deepmusic_genre.tracks.source.read_file`.
+    See :func:`sources` for ``middle`` and ``pretrained``, and :func:`deepmusic_genre.tracks.source.read_file`.
     """
-    return read_file(path, stream, SOURCES if middle is None else sources(middle))
+    return read_file(path, stream, sources(middle, pretrained))

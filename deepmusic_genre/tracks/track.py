@@ -50,6 +50,10 @@ FACTS: dict[str, type] = {
 """What is known of a track besides its segments: attributes of :class:`Track`, each a feature of its example."""
 
 
+N_EAR = 400
+"""Values of :attr:`Track.ear`: mean, then standard deviation, of a network's penultimate layer of 200 values."""
+
+
 class InvalidTrack(ValueError):
     """A track that cannot be used; its message is the reason shown to the user."""
 
@@ -72,6 +76,8 @@ class Track:
         other_genres: what it is called besides ``genre``, in order, an equal one each time that it is named.
         path: where it was read: the file, and what a dump or an archive has for a place in it.
         notes: What was amiss with a sound file that was read all the same. Each begins with its kind and a colon.
+        ear: float32 of shape ``[400]``: what a pretrained network hears in the sound; None where there is no sound,
+            or no network.
         audio_features: those of :data:`~.audio_features.AUDIO_FEATURES` that are known.
     """
 
@@ -88,6 +94,7 @@ class Track:
     other_genres: tuple[str, ...] = ()
     path: str = ""
     notes: tuple[str, ...] = ()
+    ear: npt.NDArray[np.float32] | None = None
     audio_features: Mapping[str, float] = field(default_factory=dict)
     album: str = ""
     album_artist: str = ""
