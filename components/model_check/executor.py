@@ -14,7 +14,7 @@ from tfx.utils import path_utils
 from components.model_check.check import check_model
 from components.storage.files import fileio
 from components.trainer.description import load_description
-from components.trainer.record import load_training
+from components.trainer.record import load_training, trainings
 from components.trainer.reference import load_reference
 
 FAULTS_FILE = "faults.txt"
@@ -50,7 +50,7 @@ class Executor(BaseExecutor):
 
 def _run_of(model: Artifact, runs: list[Artifact]) -> str:
     name = load_description(model).name
-    return next(run.uri for run in runs if load_training(run.uri).model == name)
+    return next(run for run in trainings(runs) if load_training(run).model == name)
 
 
 def _write_blessing(blessing: Artifact, faults: list[str]) -> None:

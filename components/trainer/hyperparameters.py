@@ -55,3 +55,13 @@ class TangentHyperparameters(BaseModel):
     gamma: Annotated[float, Field(gt=0)]
     ridge: Annotated[float, Field(gt=0)]
     balance: Annotated[float, Field(ge=0, le=1)]
+
+
+class EarHyperparameters(BaseModel):
+    """What can be chosen of ``ear``; see ``pipeline/defaults.yaml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    gamma: Annotated[float, Field(gt=0)]
+    ridge: Annotated[float, Field(gt=0)]
+    balance: Annotated[float, Field(ge=0, le=1)]

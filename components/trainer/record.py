@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from tfx.types import Artifact
 
+from components.storage.files import fileio
 from components.storage.json_files import read_json, write_json
 
 TRAINING_FILE = "training.json"
@@ -43,6 +46,11 @@ class TrainingRecord(msgspec.Struct, frozen=True):
     def save(self, folder: str) -> None:
         """Writes the file into the folder of a model run."""
         write_json(os.path.join(folder, TRAINING_FILE), self)
+
+
+def trainings(runs: Iterable[Artifact]) -> list[str]:
+    """The folders of those ModelRun artifacts that are of a training; others are of models that were passed over."""
+    return [run.uri for run in runs if fileio.exists(os.path.join(run.uri, TRAINING_FILE))]
 
 
 def load_training(folder: str) -> TrainingRecord:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +16,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.scoring.calibration import Calibration, fit_temperature, sure_from, with_temperature
 from components.scoring.predictions import Predictions, require_finite
-from components.scoring.tracks import artist_keys, track_table
+from components.scoring.tracks import artist_keys, first_unheard, track_table
 from components.storage.files import fileio
 from components.track_example_gen.splits import TEST, TRAIN, VALIDATION
 from components.trainer.description import ModelDescription
@@ -29,10 +31,13 @@ from components.trainer.warmup import save_warmup
 
 _PREDICTED_TOGETHER = 64
 _WARMUP_TRACKS = 2
+_PASSED_OVER = "passed_over.txt"
+
+log = logging.getLogger("deepmusic.Trainer")
 
 
 def run_fn(fn_args: FnArgs) -> None:
-    """Trains one model, calibrates it and exports it.
+    """Trains one model, calibrates it and exports it; passes over one that listens where a track has no sound.
 
     Args:
         fn_args: TFX's arguments; ``custom_config`` has ``genres``, ``model``, ``hyperparameters``, ``balance``,
@@ -44,6 +49,9 @@ def run_fn(fn_args: FnArgs) -> None:
     config = fn_args.custom_config
     name: ModelName = config["model"]
     genres: list[str] = config["genres"]
+    if MODELS[name].listens and (unheard := first_unheard(_examples_of(fn_args, TRAIN, VALIDATION, TEST))):
+        _pass_over(fn_args, f"{name} is passed over: it learns from sound, and there is none of the track {unheard}")
+        return
     make_deterministic(config["seed"])
     graph = TransformGraph(fn_args.transform_graph_path)
     reader = TransformedReader(graph, MODELS[name].inputs)
@@ -51,7 +59,8 @@ def run_fn(fn_args: FnArgs) -> None:
     fileio.makedirs(folder)
     hyperparameters = {**config["hyperparameters"], **_tuned(fn_args)}
     trained_on = track_table(raw_examples(fn_args.train_files))
-    description = ModelDescription(name, genres, tuple(sorted(set(trained_on["analyser"].to_pylist()))))
+    analysers = tuple(sorted(set(trained_on["analyser"].to_pylist())))
+    description = ModelDescription(name, genres, analysers, MODELS[name].listens)
     begin = _start(fn_args, description) if config["warm_start"] else None
     with TemporaryDirectory() as cache:
         train = cached_tracks(reader, fn_args.train_files, f"{cache}/train")
@@ -92,7 +101,7 @@ def run_fn(fn_args: FnArgs) -> None:
     )
     record.save(folder)
     reference = list(examples.take(REFERENCE_TRACKS).as_numpy_iterator())
-    save_warmup(fn_args.serving_model_dir, reference[:_WARMUP_TRACKS])
+    save_warmup(fn_args.serving_model_dir, reference[:_WARMUP_TRACKS], listens=description.listens)
     answers = with_temperature(probabilities[:REFERENCE_TRACKS], temperature).astype(np.float32)
     save_reference(folder, reference, answers)
 
@@ -104,11 +113,23 @@ def make_deterministic(seed: int) -> None:
 
 
 def _start(fn_args: FnArgs, wanted: ModelDescription) -> Start | None:
+    held_out = track_table(_examples_of(fn_args, VALIDATION, TEST))
+    return start_from(fn_args.base_model, wanted, held_out["track_id"].to_pylist())
+
+
+def _examples_of(fn_args: FnArgs, *splits: str) -> tf.data.Dataset:
     # TFX names the splits to train on and to validate by; the test split lies beside them.
     (train,) = fn_args.train_files
-    examples = train.removesuffix(f"/Split-{TRAIN}/*")
-    held_out = raw_examples([f"{examples}/Split-{split}/*" for split in (VALIDATION, TEST)])
-    return start_from(fn_args.base_model, wanted, track_table(held_out)["track_id"].to_pylist())
+    folder = train.removesuffix(f"/Split-{TRAIN}/*")
+    return raw_examples([f"{folder}/Split-{split}/*" for split in splits])
+
+
+def _pass_over(fn_args: FnArgs, reason: str) -> None:
+    log.info("%s", reason)
+    # TFX wants a model's folder; whoever reads models looks for a description in it.
+    fileio.makedirs(fn_args.serving_model_dir)
+    with fileio.open(os.path.join(fn_args.serving_model_dir, _PASSED_OVER), "w") as file:
+        file.write(f"{reason}\n")
 
 
 def _tuned(fn_args: FnArgs) -> dict[str, Any]:

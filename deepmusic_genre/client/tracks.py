@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 
 from deepmusic_genre.tracks import registry
@@ -12,12 +12,16 @@ from deepmusic_genre.tracks.track import Rejection, Track
 from deepmusic_genre.tracks.walk import list_local
 
 
-def read_tracks(paths: Iterable[str], known: Container[str] = ()) -> Iterator[tuple[str, Track | Rejection]]:
+def read_tracks(
+    paths: Iterable[str], known: Container[str] = (), listens: Callable[[], bool] = bool
+) -> Iterator[tuple[str, Track | Rejection]]:
     """Reads files, and whatever a source reads below folders; a folder's own files come before those of its folders.
 
     Args:
         paths: Files and folders.
         known: Files that are passed over.
+        listens: Whether the pretrained network is to hear sound files, as :meth:`deepmusic_genre.Client.listens` tells;
+            asked once, if a file may hold sound. By default it is not.
 
     Yields:
         The file, and a track (its id falls back on the file's name) or why there is none.
