@@ -30,6 +30,7 @@ class TrainingRecord(msgspec.Struct, frozen=True):
         history: values by epoch: ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``; empty for a model that is not
             trained in epochs.
         sure_from: the probability from which an answer is called sure.
+        listens: whether it hears tracks through the pretrained network.
         started_from: the folder of the earlier model whose weights it began with; None if it began with random ones.
     """
 
@@ -41,6 +42,7 @@ class TrainingRecord(msgspec.Struct, frozen=True):
     temperature: float
     history: dict[str, list[float]]
     sure_from: float = 0.0
+    listens: bool = False
     started_from: str | None = None
 
     def save(self, folder: str) -> None:

@@ -96,6 +96,7 @@ def run_fn(fn_args: FnArgs) -> None:
         hyperparameters=hyperparameters,
         temperature=temperature,
         sure_from=sure,
+        listens=description.listens,
         history=fit.history,
         started_from=fit.start.origin if fit.start else None,
     )
