@@ -87,6 +87,7 @@ def create_pipeline(
         several_genres=settings.data.several_genres,
         mix_analysers=settings.data.mix_analysers,
         middle=settings.analyser.middle,
+        pretrained=settings.analyser.pretrained,
         code_version=code_version("components.track_example_gen.executor"),
     )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])

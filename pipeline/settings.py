@@ -34,6 +34,7 @@ from components.spotify_crawl.request import (
 from components.storage.places import is_remote
 from components.track_example_gen.other_genres import OtherGenres, with_other
 from components.track_example_gen.several_genres import SeveralGenres
+from components.track_example_gen.sound import Pretrained
 from components.track_example_gen.span_pattern import SPAN
 from components.track_example_gen.splits import SplitBy
 from components.trainer.hyperparameters import Balance
@@ -119,6 +120,7 @@ class AnalyserSettings(_Section):
     """How sound files are analysed; see ``defaults.yaml``."""
 
     middle: Annotated[float, Field(ge=1, le=3600)] | None
+    pretrained: Pretrained
 
 
 class SpotifySettings(_Section):

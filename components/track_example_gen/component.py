@@ -16,6 +16,7 @@ from components.track_example_gen.driver import FingerprintDriver
 from components.track_example_gen.executor import Executor
 from components.track_example_gen.other_genres import OtherGenres
 from components.track_example_gen.several_genres import SeveralGenres
+from components.track_example_gen.sound import Pretrained
 from components.track_example_gen.splits import SplitBy
 
 
@@ -37,6 +38,7 @@ class TrackExampleGenSpec(ComponentSpec):
         "several_genres": ExecutionParameter(type=str),
         "mix_analysers": ExecutionParameter(type=int),
         "middle": ExecutionParameter(type=float, optional=True),
+        "pretrained": ExecutionParameter(type=str),
         "code_version": ExecutionParameter(type=str),
     }
     INPUTS: dict[str, ChannelParameter] = {}
@@ -75,6 +77,7 @@ class TrackExampleGen(BaseBeamComponent):
         several_genres: SeveralGenres,
         mix_analysers: bool,
         middle: float | None,
+        pretrained: Pretrained,
         code_version: str,
     ) -> None:
         """Constructs the component.
@@ -95,6 +98,7 @@ class TrackExampleGen(BaseBeamComponent):
             several_genres: what becomes of a track under several genres.
             mix_analysers: whether tracks of several analysers may come together; the run stops if they may not.
             middle: seconds from the middle of each sound file that are analysed, None for all of it.
+            pretrained: whether a pretrained network hears sound files, where it can be had.
             code_version: Changes when the code that reads tracks does, or the environment.
         """
         super().__init__(
@@ -113,6 +117,7 @@ class TrackExampleGen(BaseBeamComponent):
                 several_genres=several_genres,
                 mix_analysers=int(mix_analysers),
                 middle=middle,
+                pretrained=pretrained,
                 code_version=code_version,
                 examples=Channel(type=standard_artifacts.Examples),
                 report=Channel(type=IngestReport),

@@ -25,6 +25,7 @@ from components.storage.files import fileio
 from components.storage.json_files import write_json
 from components.track_example_gen.assignment import load_assignment, save_assignment, with_splits
 from components.track_example_gen.catalogue import FILE_ERRORS, LabelsReader, list_analyses
+from components.track_example_gen.hearing import hears
 from components.track_example_gen.ingest import IngestConfig, ingest_shard, publish_shard
 from components.track_example_gen.other_genres import gathering
 from components.track_example_gen.outcomes import TrackOutcome, read_outcomes
@@ -39,7 +40,7 @@ from components.track_example_gen.report import (
     several_genres,
     summarize,
 )
-from components.track_example_gen.spans import find_spans, fingerprint_of
+from components.track_example_gen.spans import files_of, find_spans, fingerprint_of
 from components.track_example_gen.splits import SPLITS
 from components.track_example_gen.store import Shard, ShardStore, discard, plan_shards
 from components.track_example_gen.unmatched import UnmatchedLabel, require_labels_fit, settle_labels
@@ -77,6 +78,7 @@ class Executor(BaseBeamExecutor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         genres: tuple[str, ...] = tuple(json.loads(exec_properties["genres"]))
+        spans = find_spans(exec_properties["data"], exec_properties.get("labels"), exec_properties.get("spans"))
         config = IngestConfig(
             genres=genres,
             other=gathering(genres) if exec_properties["other_genres"] == "gather" else None,
@@ -84,8 +86,8 @@ class Executor(BaseBeamExecutor):
             max_segments=exec_properties.get("max_segments"),
             several_genres=exec_properties["several_genres"],
             middle=exec_properties.get("middle"),
+            pretrained=hears(exec_properties["pretrained"], files_of(spans)),
         )
-        spans = find_spans(exec_properties["data"], exec_properties.get("labels"), exec_properties.get("spans"))
         with writing_to(exec_properties["store"]):
             store = ShardStore(exec_properties["store"])
         shards = plan_shards(spans, config, exec_properties["code_version"])

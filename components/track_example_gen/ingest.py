@@ -44,6 +44,7 @@ class IngestConfig:
         max_segments: segments kept of a track, None for all.
         several_genres: what becomes of a track under several genres.
         middle: seconds from the middle of each sound file that are analysed, None for all of it.
+        pretrained: whether a pretrained network hears each sound file.
     """
 
     genres: tuple[str, ...]
@@ -52,6 +53,7 @@ class IngestConfig:
     max_segments: int | None
     several_genres: SeveralGenres
     middle: float | None = None
+    pretrained: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,30 +64,36 @@ class OfOtherGenre(Rejection):
 
 
 def read_tracks(
-    paths: Iterable[str], labels: Labels | None, genres: GenreNames, middle: float | None = None
+    paths: Iterable[str],
+    labels: Labels | None,
+    genres: GenreNames,
+    middle: float | None = None,
+    pretrained: bool = False,
 ) -> Iterator[Track | Rejection]:
     """Reads files and labels their tracks; a track without a label has an empty genre.
 
     Yields:
         A track with its final id, or a rejection; each says in ``path`` where it comes from.
     """
-    for item in read_files(paths, middle):
+    for item in read_files(paths, middle, pretrained):
         yield _labelled(item, labels, genres) if isinstance(item, Track) else item
 
 
-def read_files(paths: Iterable[str], middle: float | None = None) -> Iterator[Track | Rejection]:
+def read_files(
+    paths: Iterable[str], middle: float | None = None, pretrained: bool = False
+) -> Iterator[Track | Rejection]:
     """Reads files; a track has the genre that its file names, however it is written there."""
     paths = list(paths)
-    analyse_sound(paths, middle)
+    analyse_sound(paths, middle, pretrained)
     for path in paths:
-        yield from _read_file(path, middle)
+        yield from _read_file(path, middle, pretrained)
 
 
-def _read_file(path: str, middle: float | None) -> Iterator[Track | Rejection]:
+def _read_file(path: str, middle: float | None, pretrained: bool) -> Iterator[Track | Rejection]:
     try:
         # Of a large HDF5 on the local disk only what is needed is read, which TFX's own file cannot.
         with fileio.open(path, "rb") if is_remote(path) else Path(path).open("rb") as stream:
-            yield from read(path, stream, middle)
+            yield from read(path, stream, middle, pretrained)
     except FILE_ERRORS as error:
         yield Unreadable(path, f"cannot be read: {error}")
 
@@ -122,7 +130,7 @@ def ingest_shard(
     writer = _ExampleWriter(os.path.join(staging, outcome_files.EXAMPLES_FILE), config.max_segments)
     genres, nobody, complete = GenreNames(config.genres, config.other), Nobody(config.unknown_artists), True
     with fileio.open(os.path.join(staging, outcome_files.FILE), "wb") as outcomes:
-        for item in read_tracks(paths, labels, genres, config.middle):
+        for item in read_tracks(paths, labels, genres, config.middle, config.pretrained):
             known = nobody.taken_out(item) if isinstance(item, Track) else item
             outcomes.write(msgspec.json.encode(_outcome(known, writer, config.several_genres)) + b"\n")
             complete = complete and not isinstance(item, Unreadable)

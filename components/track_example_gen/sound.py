@@ -5,14 +5,17 @@ from __future__ import annotations
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from components.storage.places import is_remote
 from components.track_example_gen.progress import Moments
-from deepmusic_genre.tracks.archives import TarArchive, ZipArchive
 from deepmusic_genre.tracks.audio import MAX_AUDIO_BYTES, AudioFile
 
+Pretrained = Literal["auto", "off"]
+"""Whether sound files are heard by the pretrained network, too: where it can be had, or never."""
 
-def analyse_sound(paths: Sequence[str], middle: float | None) -> None:
+
+def analyse_sound(paths: Sequence[str], middle: float | None, pretrained: bool = False) -> None:
     """Analyses those of the files that are sound and lie on this machine, so that reading them finds it done."""
     sounds = (path for path in paths if path.lower().endswith(AudioFile.suffixes) and not is_remote(path))
     files = [path for path in sounds if _is_taken(path)]
@@ -21,12 +24,7 @@ def analyse_sound(paths: Sequence[str], middle: float | None) -> None:
     from deepmusic_genre.analyser.pool import analyse_ahead
 
     moments = Moments()
-    analyse_ahead(files, lambda done, of: moments.show("%d of %d sound files analysed", done, of), middle)
-
-
-def may_hold_sound(path: str) -> bool:
-    """Whether a file is sound, or an archive, in which there may be some."""
-    return path.lower().endswith((*AudioFile.suffixes, *TarArchive.suffixes, *ZipArchive.suffixes))
+    analyse_ahead(files, lambda done, of: moments.show("%d of %d sound files analysed", done, of), middle, pretrained)
 
 
 def _is_taken(path: str) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from components.storage.files import fileio
-from components.track_example_gen.catalogue import FILE_ERRORS, fingerprint, holds_analyses, is_there
+from components.track_example_gen.catalogue import FILE_ERRORS, fingerprint, holds_analyses, is_there, list_analyses
 from components.track_example_gen.span_pattern import SPAN, with_span
 from deepmusic_genre.errors import PipelineInputError
 
@@ -51,6 +51,15 @@ def find_spans(data: str, labels: str | None, newest: int | None) -> list[Span]:
     if not found:
         raise PipelineInputError(f"There is no span: nothing with an analysis in it is called like data.path = {data}.")
     return [found[number] for number in sorted(found)[-newest if newest else None :]]
+
+
+def files_of(spans: Iterable[Span]) -> Iterator[str]:
+    """The files of spans.
+
+    Raises:
+        PipelineInputError: a span cannot be listed.
+    """
+    return (file for span in spans for file in list_analyses(span.data).files)
 
 
 def fingerprint_of(spans: list[Span]) -> str:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from deepmusic_genre.analyser.decode import RATE, InvalidAudio, decode
+from deepmusic_genre.analyser.ear.embedding import embedding
+from deepmusic_genre.analyser.ear.weights import network
 from deepmusic_genre.analyser.segmentation import boundaries
 from deepmusic_genre.analyser.spectra import CHROMA_HOP, HOP, Floats, band_power, chroma
 from deepmusic_genre.analyser.timbre import FULL_SCALE_DB, load_basis, timbre
@@ -31,6 +33,8 @@ class Analysis:
         pitches: float32 ``[segments, 12]``, C to B, the strongest of each segment that sounds at 1.
         title, artist: from the file's tags, empty where they say nothing.
         notes: What was amiss with a sound that was analysed all the same. Each begins with its kind and a colon.
+        ear: float32 ``[400]``, see :func:`deepmusic_genre.analyser.ear.embedding.embedding`; None where none was asked
+            for.
     """
 
     duration: float
@@ -40,6 +44,7 @@ class Analysis:
     title: str = ""
     artist: str = ""
     notes: tuple[str, ...] = ()
+    ear: Floats | None = None
 
 
 def analyser_name() -> str:
@@ -47,22 +52,26 @@ def analyser_name() -> str:
     return load_basis().name
 
 
-def analyse(file: BinaryIO, middle: float | None = None) -> Analysis:
+def analyse(file: BinaryIO, middle: float | None = None, pretrained: bool = False) -> Analysis:
     """Analyses a sound file.
 
     Args:
         file: See :func:`deepmusic_genre.analyser.decode.decode`.
         middle: Seconds from the middle that are analysed of a longer sound; None for all of it.
+        pretrained: Whether the pretrained network hears it, too.
 
     Raises:
         InvalidAudio: it cannot be decoded, or there is nothing to hear.
+        NoWeights: see :func:`deepmusic_genre.analyser.ear.weights.network`.
     """
     audio = decode(file)
     # How many threads share a sum shows in its last digit, and with it in whatever is told by content.
     with threadpool_limits(1):
-        segments = analyse_samples(_part(audio.samples, middle))
+        samples = _part(audio.samples, middle)
+        segments = analyse_samples(samples)
+        ear = embedding(samples, network()) if pretrained else None
     notes = (*audio.notes, *_unusual(audio.rate, segments[2][:, 0].max()))
-    return Analysis(*segments, title=audio.title, artist=audio.artist, notes=notes)
+    return Analysis(*segments, title=audio.title, artist=audio.artist, notes=notes, ear=ear)
 
 
 def _part(samples: Floats, middle: float | None) -> Floats:

@@ -10,40 +10,41 @@ import gzip
 import hashlib
 import io
 import json
-import os
-import tempfile
 import zlib
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import numpy as np
-from platformdirs import user_cache_path
 
 from deepmusic_genre.analyser.analysis import Analysis, analyse, analyser_name
 from deepmusic_genre.analyser.decode import InvalidAudio
+from deepmusic_genre.analyser.folder import cache_folder, write_whole
 
 _DIGITS = 4
 
 
-def cached_analysis(content: bytes, middle: float | None = None) -> bytes:
+def cached_analysis(content: bytes, middle: float | None = None, pretrained: bool = False) -> bytes:
     """The analysis of a sound file, as JSON.
 
     Args:
         content: the file's bytes.
-        middle: See :func:`deepmusic_genre.analyser.analysis.analyse`; here and below.
+        middle, pretrained: See :func:`deepmusic_genre.analyser.analysis.analyse`; here and below. An analysis may have
+            an ear although none was asked for.
 
     Raises:
         InvalidAudio: it cannot be analysed; or an earlier attempt crashed or took too long.
+        NoWeights: see :func:`deepmusic_genre.analyser.ear.weights.network`.
     """
     file = _place(content, middle)
     try:
         kept = _read(file)
     except OSError:
         kept = None
-    if kept is None:
-        kept = _analysed(content, middle)
+    if kept is None or not _answers(kept, pretrained):
+        kept = _analysed(content, middle, pretrained)
         # Without a place to keep it, it is made again the next time.
         with suppress(OSError):
             _write(file, kept)
@@ -53,9 +54,13 @@ def cached_analysis(content: bytes, middle: float | None = None) -> bytes:
     return kept
 
 
-def is_cached(content: bytes, middle: float | None = None) -> bool:
+def is_cached(content: bytes, middle: float | None = None, pretrained: bool = False) -> bool:
     """Whether the outcome for a file is known."""
-    return _place(content, middle).exists()
+    file = _place(content, middle)
+    if not pretrained:
+        return file.exists()
+    kept = _read(file)
+    return kept is not None and _answers(kept, pretrained)
 
 
 def reject(content: bytes, reason: str, middle: float | None = None) -> None:
@@ -77,8 +82,10 @@ def to_json(analysis: Analysis) -> bytes:
             strict=True,
         )
     ]
+    ear = {} if analysis.ear is None else {"ear": analysis.ear.astype(np.float64).round(_DIGITS).tolist()}
     return json.dumps(
         {
+            **ear,
             "analyser": analyser_name(),
             "title": analysis.title,
             "artist": analysis.artist,
@@ -92,27 +99,36 @@ def to_json(analysis: Analysis) -> bytes:
 _REJECTED = b"rejected: "
 
 
-def _analysed(content: bytes, middle: float | None) -> bytes:
+class _Kept(msgspec.Struct):
+    ear: msgspec.Raw = msgspec.Raw()
+
+
+def _answers(kept: bytes, pretrained: bool) -> bool:
+    """Whether what is kept is what is asked for: an analysis may have been made without the ear."""
+    return not pretrained or kept.startswith(_REJECTED) or bool(bytes(msgspec.json.decode(kept, type=_Kept).ear))
+
+
+def _analysed(content: bytes, middle: float | None, pretrained: bool) -> bytes:
     try:
-        return to_json(analyse(io.BytesIO(content), middle))
+        return to_json(analyse(io.BytesIO(content), middle, pretrained))
     except InvalidAudio as error:
         return _REJECTED + str(error).encode()
 
 
 def _place(content: bytes, middle: float | None) -> Path:
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-    folder = os.environ.get("DEEPMUSIC_CACHE") or user_cache_path("deepmusic")
     part = "" if middle is None else f"-middle-{middle:g}"
-    return Path(folder) / "analyses" / f"{analyser_name()}-{_code()}{part}" / digest[:2] / f"{digest}.json.gz"
+    return cache_folder() / "analyses" / f"{analyser_name()}-{_code()}{part}" / digest[:2] / f"{digest}.json.gz"
 
 
 @cache
 def _code() -> str:
     """A hash of what decides an analysis: this package's files, and the libraries that decode and transform."""
     digest = hashlib.blake2b(digest_size=4)
-    for file in sorted(Path(__file__).parent.iterdir()):
+    folder = Path(__file__).parent
+    for file in sorted(folder.rglob("*")):
         if file.suffix in (".py", ".json"):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+            digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
     digest.update(" ".join(version(name) for name in ("av", "numpy", "scipy")).encode())
     return digest.hexdigest()
 
@@ -126,12 +142,4 @@ def _read(file: Path) -> bytes | None:
 
 
 def _write(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part:
-        try:
-            part.write(gzip.compress(content, mtime=0))
-            part.flush()
-            Path(part.name).replace(file)
-        except OSError:
-            Path(part.name).unlink(missing_ok=True)
-            raise
+    write_whole(file, gzip.compress(content, mtime=0))

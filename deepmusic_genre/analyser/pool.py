@@ -24,7 +24,12 @@ _LEAST_SECONDS = 60.0
 _SECONDS_A_MEGABYTE = 10.0
 
 
-def analyse_ahead(paths: Sequence[str], on_progress: Callable[[int, int], None], middle: float | None = None) -> None:
+def analyse_ahead(
+    paths: Sequence[str],
+    on_progress: Callable[[int, int], None],
+    middle: float | None = None,
+    pretrained: bool = False,
+) -> None:
     """Fills the cache with the analyses of local files; whoever reads them afterwards finds them there.
 
     A file that crashes the analyser or takes too long is kept as rejected, and the others go on. What cannot be read at
@@ -33,9 +38,9 @@ def analyse_ahead(paths: Sequence[str], on_progress: Callable[[int, int], None],
     Args:
         paths: sound files.
         on_progress: is told how many of how many are done, in this order.
-        middle: See :func:`deepmusic_genre.analyser.analysis.analyse`.
+        middle, pretrained: See :func:`deepmusic_genre.analyser.analysis.analyse`.
     """
-    unknown = [path for path in paths if _is_unknown(path, middle)]
+    unknown = [path for path in paths if _is_unknown(path, middle, pretrained)]
     if len(unknown) < _FEW:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -46,15 +51,16 @@ def analyse_ahead(paths: Sequence[str], on_progress: Callable[[int, int], None],
     # A worker that is ended while it hands over a result may take the pool with it: the rest is left to the reader.
     with suppress(BrokenProcessPool), ProcessPool(workers, context=context) as pool:
         for start in range(0, len(unknown), workers * _TOGETHER_A_CORE):
-            for _ in _outcomes(pool, unknown[start : start + workers * _TOGETHER_A_CORE], middle):
+            for _ in _outcomes(pool, unknown[start : start + workers * _TOGETHER_A_CORE], middle, pretrained):
                 done += 1
                 on_progress(done, len(paths))
 
 
-def _outcomes(pool: ProcessPool, paths: Sequence[str], middle: float | None) -> Iterator[None]:
+def _outcomes(pool: ProcessPool, paths: Sequence[str], middle: float | None, pretrained: bool) -> Iterator[None]:
     limits = [_time_limit(path) for path in paths]
     futures = [
-        pool.schedule(_analyse, (path, middle), timeout=limit) for path, limit in zip(paths, limits, strict=True)
+        pool.schedule(_analyse, (path, middle, pretrained), timeout=limit)
+        for path, limit in zip(paths, limits, strict=True)
     ]
     for path, limit, future in zip(paths, limits, futures, strict=True):
         try:
@@ -67,9 +73,9 @@ def _outcomes(pool: ProcessPool, paths: Sequence[str], middle: float | None) -> 
         yield
 
 
-def _is_unknown(path: str, middle: float | None) -> bool:
+def _is_unknown(path: str, middle: float | None, pretrained: bool) -> bool:
     try:
-        return not is_cached(Path(path).read_bytes(), middle)
+        return not is_cached(Path(path).read_bytes(), middle, pretrained)
     except OSError:
         return False
 
@@ -81,9 +87,9 @@ def _time_limit(path: str) -> float:
         return _LEAST_SECONDS
 
 
-def _analyse(path: str, middle: float | None) -> None:
+def _analyse(path: str, middle: float | None, pretrained: bool) -> None:
     try:
-        cached_analysis(Path(path).read_bytes(), middle)
+        cached_analysis(Path(path).read_bytes(), middle, pretrained)
     except (InvalidAudio, OSError):
         return  # Whoever reads the file meets the same, and says so.
 

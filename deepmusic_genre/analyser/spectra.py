@@ -44,7 +44,8 @@ def band_power(samples: Floats) -> Floats:
         ``[frames, 32]``; the bands of a sine of amplitude 1 sum to 1. Frame ``i`` is centred at sample ``256 i``.
     """
     filters = _band_filters()
-    power = np.concatenate([spectrum**2 @ filters for spectrum in _spectra(samples, _BAND_WINDOW, HOP)])
+    padded = np.pad(samples, _BAND_WINDOW // 2)
+    power = np.concatenate([spectrum**2 @ filters for spectrum in magnitudes(padded, _BAND_WINDOW, HOP)])
     return np.asarray(power / _LOBE, np.float32)
 
 
@@ -58,14 +59,18 @@ def chroma(samples: Floats) -> Floats:
         ``[frames, 12]``. Frame ``i`` is centred at sample ``1024 i``.
     """
     filters = _chroma_filters()
-    lines = len(filters)
-    return np.concatenate([spectrum[:, :lines] @ filters for spectrum in _spectra(samples, _CHROMA_WINDOW, CHROMA_HOP)])
+    lines, padded = len(filters), np.pad(samples, _CHROMA_WINDOW // 2)
+    spectra = magnitudes(padded, _CHROMA_WINDOW, CHROMA_HOP)
+    return np.concatenate([spectrum[:, :lines] @ filters for spectrum in spectra])
 
 
-def _spectra(samples: Floats, window: int, hop: int) -> Iterator[Floats]:
-    """Magnitudes ``[up to 512 frames, window / 2 + 1]``, a block at a time so that memory does not grow with them."""
-    padded = np.pad(samples, window // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
+def magnitudes(samples: Floats, window: int, hop: int) -> Iterator[Floats]:
+    """Spectra of the frames that lie wholly in a sound, a block at a time so that memory does not grow with them.
+
+    Yields:
+        ``[up to 512 frames, window / 2 + 1]``; a sine of amplitude 1 has 1 in the line of its frequency.
+    """
+    frames = np.lib.stride_tricks.sliding_window_view(samples, window)[::hop]
     bell = np.hanning(window + 1)[:-1].astype(np.float32)
     bell /= bell.sum() / 2
     for start in range(0, len(frames), _FRAMES_TOGETHER):
@@ -77,9 +82,19 @@ def _band_filters() -> Floats:
     """Triangles ``[lines, bands]`` whose sum is 1 between the middles of the first and the last band."""
     lines = fft.rfftfreq(_BAND_WINDOW, 1 / RATE)
     edges = _hertz(np.linspace(_mel(_LOWEST_BAND_HZ), _mel(RATE / 2), BANDS + 2))
+    return np.asarray(triangles(lines, edges), np.float32)
+
+
+def triangles(lines: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Weights ``[lines, bands]`` of lines in bands that each rise to 1 from an edge to the next, and fall to the third.
+
+    Args:
+        lines: frequencies, ``[lines]``.
+        edges: frequencies, ``[bands + 2]``.
+    """
     rising = (lines[:, np.newaxis] - edges[:-2]) / np.diff(edges)[:-1]
     falling = (edges[2:] - lines[:, np.newaxis]) / np.diff(edges)[1:]
-    return np.asarray(np.clip(np.minimum(rising, falling), 0, None), np.float32)
+    return np.clip(np.minimum(rising, falling), 0, None)
 
 
 @cache

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 import msgspec
+import numpy as np
 
 from deepmusic_genre.tracks.audio_analysis import read_records
 from deepmusic_genre.tracks.track import InvalidTrack, Rejection, Track, Unreadable
@@ -31,13 +32,14 @@ class AudioFile:
         *(".caf", ".ac3", ".dts", ".amr", ".3gp", ".dsf", ".voc"),
     )
 
-    def __init__(self, middle: float | None = None) -> None:
+    def __init__(self, middle: float | None = None, pretrained: bool = False) -> None:
         """Makes a source of sound files.
 
         Args:
             middle: Seconds from the middle of each that are analysed, None for all of it.
+            pretrained: Whether each track has an ear, too.
         """
-        self._middle = middle
+        self._middle, self._pretrained = middle, pretrained
 
     def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
         """Yields the file's one track, or its rejection; see :class:`deepmusic_genre.tracks.source.Source`."""
@@ -45,38 +47,50 @@ class AudioFile:
             content = stream.read(MAX_AUDIO_BYTES + 1)
             if len(content) > MAX_AUDIO_BYTES:
                 raise InvalidTrack(f"larger than {MAX_AUDIO_BYTES >> 30} GiB")
-            analysis = _analysis(content, self._middle)
+            analysis = self._analysis(content)
         except InvalidTrack as error:
             yield Rejection(path, str(error))
             return
-        except ImportError as error:
-            yield Unreadable(
-                path, f"to read sound files, install the extra 'audio' of this project: there is no {error.name}"
-            )
+        except _Unprepared as error:
+            yield Unreadable(path, str(error))
             return
         (item,) = read_records(analysis, path)
         if isinstance(item, Track):
-            notes = msgspec.json.decode(analysis, type=_Notes).notes
-            yield replace(item, source=self.name, track_id=_track_id(path, content), notes=notes)
+            own = msgspec.json.decode(analysis, type=_OfSound)
+            ear = np.array(own.ear, np.float32) if self._pretrained else None
+            yield replace(item, source=self.name, track_id=_track_id(path, content), notes=own.notes, ear=ear)
         else:
             yield item
 
+    def _analysis(self, content: bytes) -> bytes:
+        try:
+            # Only who has sound files needs what decodes them.
+            from deepmusic_genre.analyser.cache import cached_analysis
+            from deepmusic_genre.analyser.decode import InvalidAudio
+            from deepmusic_genre.analyser.ear.weights import NoWeights
+        except ImportError as error:
+            raise _Unprepared(
+                f"to read sound files, install the extra 'audio' of this project: there is no {error.name}"
+            ) from error
+        try:
+            return cached_analysis(content, self._middle, self._pretrained)
+        except InvalidAudio as error:
+            raise InvalidTrack(str(error)) from error
+        except NoWeights as error:
+            raise _Unprepared(f"the pretrained network that it is asked of cannot be had: {error}") from error
 
-class _Notes(msgspec.Struct):
+
+class _Unprepared(Exception):
+    """What the machine lacks to analyse sound, whatever file it is."""
+
+
+class _OfSound(msgspec.Struct):
+    """What an analysis of ours has beside that of Spotify."""
+
     notes: tuple[str, ...] = ()
+    ear: list[float] = []
 
 
 def _track_id(path: str, content: bytes) -> str:
     """The file's name, and what tells it from another album's ``01 - Intro.mp3``."""
     return f"{PurePosixPath(path).stem}-{hashlib.blake2b(content, digest_size=4).hexdigest()}"
-
-
-def _analysis(content: bytes, middle: float | None) -> bytes:
-    # Only who has sound files needs what decodes them.
-    from deepmusic_genre.analyser.cache import cached_analysis
-    from deepmusic_genre.analyser.decode import InvalidAudio
-
-    try:
-        return cached_analysis(content, middle)
-    except InvalidAudio as error:
-        raise InvalidTrack(str(error)) from error

@@ -15,13 +15,19 @@ from deepmusic_genre.tracks.source import Source, read_file, source_among
 from deepmusic_genre.tracks.track import Rejection, Track
 
 
-def sources(middle: float | None = None) -> tuple[Source, ...]:
+def sources(middle: float | None = None, pretrained: bool = False) -> tuple[Source, ...]:
     """Every source.
 
     Args:
-        middle: Seconds from the middle of each sound file that are analysed, None for all of it.
+        middle, pretrained: See :class:`AudioFile`.
     """
-    files: tuple[Source, ...] = (AudioAnalysisJson(), JsonLines(), MillionSongH5(), NumpyArrays(), AudioFile(middle))
+    files: tuple[Source, ...] = (
+        AudioAnalysisJson(),
+        JsonLines(),
+        MillionSongH5(),
+        NumpyArrays(),
+        AudioFile(middle, pretrained),
+    )
     return (*files, TarArchive(files), ZipArchive(files))
 
 
@@ -33,9 +39,16 @@ def source_for(path: str) -> Source | None:
     return source_among(path, SOURCES)
 
 
-def read(path: str, stream: BinaryIO, middle: float | None = None) -> Iterator[Track | Rejection]:
+def may_hold_sound(path: str) -> bool:
+    """Whether a file is sound, or an archive, in which there may be some."""
+    return path.lower().endswith((*AudioFile.suffixes, *TarArchive.suffixes, *ZipArchive.suffixes))
+
+
+def read(
+    path: str, stream: BinaryIO, middle: float | None = None, pretrained: bool = False
+) -> Iterator[Track | Rejection]:
     """The tracks of a file in any form.
 
-    See :func:`sources` for ``middle``, and :func:`deepmusic_genre.tracks.source.read_file`.
+    See :func:`sources` for ``middle`` and ``pretrained``, and :func:`deepmusic_genre.tracks.source.read_file`.
     """
-    return read_file(path, stream, SOURCES if middle is None else sources(middle))
+    return read_file(path, stream, sources(middle, pretrained))

@@ -55,7 +55,7 @@ class TagShard(beam.DoFn):
 
     def process(self, element: Shard) -> Iterator[None]:
         """Tags one shard."""
-        items = read_files(element.paths, self._middle)
+        items = read_files(element.paths, self._middle, self._model.listens)
         answers, rejections = _tag(items, self._model, self._loaded)
         ending = UNFINISHED_PART if any(isinstance(item, Unreadable) for item in rejections) else PART
         table = part_table(answers, rejections, answer_schema(self._model.genres))

@@ -166,7 +166,7 @@ class _Page:
             content = await _content(request, take)
             loop = asyncio.get_running_loop()
             heard = self._listens()
-            reading = await loop.run_in_executor(self._reader, read_file, name, content, deadline)
+            reading = await loop.run_in_executor(self._reader, read_file, name, content, deadline, heard)
             version, outputs = await self._outputs(reading.tracks)
             answering = {"model": self._model, "version": version}
             return await loop.run_in_executor(self._reader, _told, reading, outputs, answering, heard)
