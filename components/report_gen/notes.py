@@ -68,8 +68,8 @@ def _on_training(models: Sequence[ModelReport]) -> list[str]:
 def _on_hearing(models: Sequence[ModelReport]) -> list[str]:
     return [
         f"{model.name} hears tracks through a network that others trained on the sound of the Million Song Dataset with"
-        " Last.fm's tags (MSD_musicnn by Pons and Serra, 2019). It may have heard test tracks before, if they are of that"
-        " data set: scores on these are too high."
+        " Last.fm's tags (MSD_musicnn by Pons and Serra, 2019). It may have heard test tracks of that data set before:"
+        " scores on these are too high."
         for model in models
         if model.listens
     ]

@@ -21,8 +21,8 @@ def read_tracks(
     Args:
         paths: Files and folders.
         known: Files that are passed over.
-        pretrained: Whether the pretrained network hears sound files, as :meth:`deepmusic_genre.Client.listens` tells for
-            a served model; a function is asked once, at the first file that may hold sound.
+        pretrained: Whether the pretrained network hears sound files, as :meth:`deepmusic_genre.Client.listens` tells
+            for a served model; a function is asked once, at the first file that may hold sound.
 
     Yields:
         The file, and a track (its id falls back on the file's name) or why there is none.
