@@ -117,6 +117,19 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     return FinishedRun(arguments, folder / "output" / "small", data, labels, result.stdout)
 
 
+@pytest.fixture
+def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine that does not have the pretrained network, and cannot fetch it."""
+    from deepmusic_genre.analyser.ear import weights
+
+    monkeypatch.setenv("DEEPMUSIC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    weights._attempt.cache_clear()
+    yield
+    weights._attempt.cache_clear()
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     folder = os.environ.get(REAL_DATA)

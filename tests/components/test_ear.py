@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -142,44 +142,53 @@ def passed_over(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFact
     return _train(examples, finished_run, tmp_path_factory.mktemp("passed-over"))
 
 
-def _answers(model: Path, signature: str, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
-    with serving_session(str(model / "Format-Serving")) as (session, signatures):
-        return run_signature(session, signatures[signature], inputs)
+Served = tuple[tf.compat.v1.Session, Mapping[str, Any]]
 
 
-def test_the_model_says_that_it_listens_in_its_signature_and_its_description(trained: Path) -> None:
-    with serving_session(str(trained / "model" / "Format-Serving")) as (_, signatures):
-        assert set(signatures["serving_default"].inputs) == {"timbre", "pitches", EAR_FEATURE}
-        assert set(signatures["serving_examples"].inputs) == {"examples"}
+@pytest.fixture(scope="module")
+def served(trained: Path) -> Iterator[Served]:
+    with serving_session(str(trained / "model" / "Format-Serving")) as found:
+        yield found
+
+
+def _answers(served: Served, signature: str, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    session, signatures = served
+    return run_signature(session, signatures[signature], inputs)
+
+
+def test_the_model_says_that_it_listens_in_its_signature_and_its_description(trained: Path, served: Served) -> None:
+    _, signatures = served
+    assert set(signatures["serving_default"].inputs) == {"timbre", "pitches", EAR_FEATURE}
+    assert set(signatures["serving_examples"].inputs) == {"examples"}
     assert read_description(str(trained / "model" / "Format-Serving")).listens
 
 
 @pytest.mark.parametrize("ear", [None, [np.nan] * N_EAR, [0.0] * N_EAR, [1.0] * (N_EAR - 1)])
 def test_a_track_without_sound_has_no_answer_and_its_neighbours_have_theirs(
-    trained: Path, examples: Path, finished_run: FinishedRun, ear: list[float] | None
+    served: Served, examples: Path, finished_run: FinishedRun, ear: list[float] | None
 ) -> None:
     tracks = _read(examples, "test")[:3]
     plain = _read(finished_run.artifact("TrackExampleGen", "examples"), "test")[1]
     mixed = [tracks[0], _example(plain, None if ear is None else np.array(ear, np.float32)), tracks[2]]
-    whole = _answers(trained / "model", "serving_examples", {"examples": tracks})
-    found = _answers(trained / "model", "serving_examples", {"examples": mixed})
+    whole = _answers(served, "serving_examples", {"examples": tracks})
+    found = _answers(served, "serving_examples", {"examples": mixed})
     assert np.isnan(found["probabilities"][1]).all()
     assert (found["genre"][1], found["familiarity"][1], found["sure"][1]) == (b"", 0, False)
     np.testing.assert_array_equal(found["probabilities"][[0, 2]], whole["probabilities"][[0, 2]])
     if ear is None or len(ear) == N_EAR:
         arrays = request({"timbre", "pitches", EAR_FEATURE}, mixed)
         assert arrays is not None
-        rows = _answers(trained / "model", "serving_default", arrays)
+        rows = _answers(served, "serving_default", arrays)
         np.testing.assert_allclose(rows["probabilities"], found["probabilities"], atol=1e-6)
 
 
-def test_it_is_warmed_up_with_both_signatures(trained: Path) -> None:
+def test_it_is_warmed_up_with_both_signatures(trained: Path, served: Served) -> None:
     records = tf.data.TFRecordDataset(str(trained / "model" / "Format-Serving" / FILE)).as_numpy_iterator()
     sent = [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
     assert {EAR_FEATURE in one.inputs for one in sent if one.model_spec.signature_name == "serving_default"} == {True}
     for one in sent:
         inputs = {name: tf.make_ndarray(value) for name, value in one.inputs.items()}
-        assert np.isfinite(_answers(trained / "model", one.model_spec.signature_name, inputs)["probabilities"]).all()
+        assert np.isfinite(_answers(served, one.model_spec.signature_name, inputs)["probabilities"]).all()
 
 
 def test_where_a_track_has_no_sound_it_is_passed_over_in_a_line(
