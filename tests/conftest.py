@@ -109,7 +109,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     write_analysis(data / "track-000.json.gz", analysis(0, segments=LONG_SEGMENTS))
     arguments = (
         *("--data", str(data), "--labels", str(labels), "--name", "small"),
-        *(f"output={folder / 'output'}", "training.models=[c1m1, tangent]"),
+        *(f"output={folder / 'output'}", "training.models=[c1m1, tangent, ear]"),
         *("models.c1m1.epochs=12", "models.c1m1.batch_size=8"),
     )
     result = run_local(arguments)

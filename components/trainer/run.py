@@ -127,10 +127,11 @@ def _examples_of(fn_args: FnArgs, *splits: str) -> tf.data.Dataset:
 
 def _pass_over(fn_args: FnArgs, reason: str) -> None:
     log.info("%s", reason)
-    # TFX wants a model's folder; whoever reads models looks for a description in it.
-    fileio.makedirs(fn_args.serving_model_dir)
-    with fileio.open(os.path.join(fn_args.serving_model_dir, _PASSED_OVER), "w") as file:
-        file.write(f"{reason}\n")
+    # TFX wants the folders; whoever reads models looks for a description in the one, and for a record in the other.
+    for folder in (fn_args.serving_model_dir, fn_args.model_run_dir):
+        fileio.makedirs(folder)
+        with fileio.open(os.path.join(folder, _PASSED_OVER), "w") as file:
+            file.write(f"{reason}\n")
 
 
 def _tuned(fn_args: FnArgs) -> dict[str, Any]:
