@@ -1,8 +1,8 @@
-"""``ear``: a kernel machine on what a pretrained network hears in the sound.
+"""``ear``: a kernel machine on what a pretrained network hears in the sound, and on what the whole track is like.
 
 The network is ``MSD_musicnn`` (Pons, Serra, musicnn: Pre-trained Convolutional Neural Networks for Music Audio Tagging,
-ISMIR 2019, late-breaking). A kernel machine (:mod:`components.trainer.kernel_machine`) tells the genres apart by mean
-and standard deviation of its penultimate layer.
+ISMIR 2019, late-breaking). Mean and standard deviation of its penultimate layer tell the genres apart. Between these
+alone, noise and tones are as near as music; so the vector of :mod:`components.trainer.tangent` is beside them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import tensorflow as tf
 from components.scoring.scores import Floats
 from components.trainer.fitting import Fit, Task
 from components.trainer.hyperparameters import EarHyperparameters
-from components.trainer.space import Space, fit_in_space, mean_and_deviation
+from components.trainer.space import Scaling, Space, fit_in_spaces, mean_and_deviation
+from components.trainer.tangent import tangent_space
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.track import EAR_FEATURE, N_EAR
 
@@ -34,7 +35,7 @@ def fit_ear(task: Task, chosen: EarHyperparameters) -> Fit:
     """Fits the kernel machine to all training tracks.
 
     Args:
-        task: what to fit to, with the feature ``ear``.
+        task: what to fit to, with the features ``ear`` and ``track_statistics``.
         chosen: hyper-parameters.
 
     Raises:
@@ -42,7 +43,19 @@ def fit_ear(task: Task, chosen: EarHyperparameters) -> Fit:
     """
     space = EarSpace(N_EAR)
     space.build((None, N_EAR))
-    return fit_in_space(space, _scaling, task, chosen)
+    tangent, scaling = tangent_space(task, chosen)
+    spaces = [(space, _weighted(_scaling, chosen.ear_share)), (tangent, _weighted(scaling, 1 - chosen.ear_share))]
+    return fit_in_spaces(spaces, task, chosen)
+
+
+def _weighted(scaling: Scaling, share: float) -> Scaling:
+    """A scaling of vectors to a share of what they vary by in all."""
+
+    def weighted(vectors: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
+        center, factor = scaling(vectors)
+        return center, factor * np.sqrt(share)
+
+    return weighted
 
 
 def _scaling(vectors: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:

@@ -57,11 +57,7 @@ class TangentHyperparameters(BaseModel):
     balance: Annotated[float, Field(ge=0, le=1)]
 
 
-class EarHyperparameters(BaseModel):
+class EarHyperparameters(TangentHyperparameters):
     """What can be chosen of ``ear``; see ``pipeline/defaults.yaml``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    gamma: Annotated[float, Field(gt=0)]
-    ridge: Annotated[float, Field(gt=0)]
-    balance: Annotated[float, Field(ge=0, le=1)]
+    ear_share: Annotated[float, Field(ge=0, le=1)]

@@ -90,11 +90,7 @@ _TANGENT_SPACE: SearchSpace = {
     "balance": Range(0.0, 1.0),
     "pitch_share": Range(0.05, 0.5),
 }
-_EAR_SPACE: SearchSpace = {
-    "gamma": Range(0.1, 2.0, log=True),
-    "ridge": Range(0.05, 2.0, log=True),
-    "balance": Range(0.0, 1.0),
-}
+_EAR_SPACE: SearchSpace = {**_TANGENT_SPACE, "ear_share": Range(0.25, 0.9)}
 
 _network = partial(ModelDeclaration, hyperparameters=NetworkHyperparameters, space=_NETWORK_SPACE, in_epochs=True)
 
@@ -105,7 +101,9 @@ MODELS: dict[ModelName, ModelDeclaration] = {
     "tangent": ModelDeclaration(
         ("track_statistics",), TangentHyperparameters, _TANGENT_SPACE, _fit_tangent, in_epochs=False
     ),
-    "ear": ModelDeclaration((EAR_FEATURE,), EarHyperparameters, _EAR_SPACE, _fit_ear, in_epochs=False),
+    "ear": ModelDeclaration(
+        (EAR_FEATURE, "track_statistics"), EarHyperparameters, _EAR_SPACE, _fit_ear, in_epochs=False
+    ),
 }
 
 if TYPE_CHECKING:

@@ -32,6 +32,7 @@ class Space(keras.layers.Layer):
     Attributes:
         feature: the transformed feature's name.
         size: its values.
+        values: those of a vector.
     """
 
     feature: str
@@ -40,13 +41,13 @@ class Space(keras.layers.Layer):
     def __init__(self, values: int, **kwargs: Any) -> None:
         """Makes the layer; ``values`` are those of a vector."""
         super().__init__(trainable=False, **kwargs)
-        self._values = values
+        self.values = values
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Adds the weights: at first, they change nothing."""
         del input_shape
-        self.center = self.add_weight(shape=(self._values,), initializer="zeros", name="center")
-        self.factor = self.add_weight(shape=(self._values,), initializer="ones", name="factor")
+        self.center = self.add_weight(shape=(self.values,), initializer="zeros", name="center")
+        self.factor = self.add_weight(shape=(self.values,), initializer="ones", name="factor")
 
     def call(self, tracks: tf.Tensor) -> tf.Tensor:
         """From ``[batch, size]`` to ``[batch, values]``."""
@@ -69,34 +70,37 @@ Scaling = Callable[[npt.NDArray[np.float32]], tuple[Floats, Floats]]
 """From vectors ``[tracks, values]``, which may be on the disk, to center and factor of each value."""
 
 
-def fit_in_space(space: Space, scaling: Scaling, task: Task, chosen: KernelChoice) -> Fit:
+def fit_in_spaces(spaces: Sequence[tuple[Space, Scaling]], task: Task, chosen: KernelChoice) -> Fit:
     """Fits a kernel machine to all training tracks.
 
     Args:
-        space: with weights, of which center and factor are set here.
-        scaling: says what they are.
-        task: what to fit to, with the space's feature.
+        spaces: with weights, of which center and factor are set here to what the scaling says. Of several, a track's
+            vectors are put together, so that the kernel is the product of theirs.
+        task: what to fit to, with the spaces' features.
         chosen: hyper-parameters.
     """
     labels = labels_of(task.train)
     weights = _weights(labels, chosen.balance if task.balance == "none" else 1.0)
-    values = int(space.center.shape[0])
+    ends = np.cumsum([space.values for space, _ in spaces])
+    values = int(ends[-1])
     # On the disk, as a large catalogue's do not fit into memory.
     with TemporaryDirectory(dir=task.cache or None) as folder:
         vectors = np.memmap(f"{folder}/vectors", np.float32, "w+", shape=(len(labels), values))
-        _embed(space, task.train, vectors)
-        center, factor = scaling(vectors)
-        space.center.assign(center)
-        space.factor.assign(factor)
-        for block in _blocks(vectors):
-            block[:] = (block - center) * factor
+        for (space, scaling), end in zip(spaces, ends, strict=True):
+            own = vectors[:, end - space.values : end]
+            _embed(space, task.train, own)
+            center, factor = scaling(own)
+            space.center.assign(center)
+            space.factor.assign(factor)
+            for block in _blocks(own):
+                block[:] = (block - center) * factor
         regression = Regression(
             vectors, labels, weights, task.groups(len(labels)), task.num_genres, chosen.gamma, chosen.ridge, task.seed
         )
         fitted = fit_machine(regression)
     log.info("a kernel machine of all %s training tracks, with %s values each", f"{len(labels):,}", f"{values:,}")
     unseen = keras.ops.convert_to_numpy(keras.ops.softmax(fitted.left_out * _SHARPNESS))
-    return Fit(_model(space, fitted.machine), {}, unseen=unseen)
+    return Fit(_model([space for space, _ in spaces], fitted.machine), {}, unseen=unseen)
 
 
 def batches_of(tracks: tf.data.Dataset, feature: str) -> Iterator[npt.NDArray[np.float32]]:
@@ -111,11 +115,12 @@ def mean_and_deviation(vectors: npt.NDArray[np.float32]) -> tuple[Floats, Floats
     return center, np.sqrt(squares / len(vectors))
 
 
-def _model(space: Space, machine: KernelMachine) -> keras.Model:
-    feature = keras.Input((space.size,), name=space.feature)
-    scores, familiarity = machine(space(feature))
+def _model(spaces: Sequence[Space], machine: KernelMachine) -> keras.Model:
+    features = {space.feature: keras.Input((space.size,), name=space.feature) for space in spaces}
+    vectors = [space(features[space.feature]) for space in spaces]
+    scores, familiarity = machine(keras.ops.concatenate(vectors, axis=1))
     probabilities = keras.layers.Softmax()(scores * _SHARPNESS)
-    return keras.Model({space.feature: feature}, {PROBABILITIES: probabilities, FAMILIARITY: familiarity})
+    return keras.Model(features, {PROBABILITIES: probabilities, FAMILIARITY: familiarity})
 
 
 def _embed(space: Space, tracks: tf.data.Dataset, vectors: npt.NDArray[np.float32]) -> None:

@@ -20,7 +20,7 @@ import tensorflow as tf
 from components.scoring.scores import Floats
 from components.trainer.fitting import Fit, Task
 from components.trainer.hyperparameters import TangentHyperparameters
-from components.trainer.space import Space, batches_of, fit_in_space, mean_and_deviation
+from components.trainer.space import Scaling, Space, batches_of, fit_in_spaces, mean_and_deviation
 from components.transform.statistics import FRAME, N_MOMENTS, N_PITCH_STATISTICS, N_STATISTICS
 
 TRACK_STATISTICS = "track_statistics"
@@ -74,10 +74,15 @@ def fit_tangent(task: Task, chosen: TangentHyperparameters) -> Fit:
         task: what to fit to, with the feature ``track_statistics``.
         chosen: hyper-parameters.
     """
+    return fit_in_spaces([tangent_space(task, chosen)], task, chosen)
+
+
+def tangent_space(task: Task, chosen: TangentHyperparameters) -> tuple[TangentSpace, Scaling]:
+    """The space around the average training track, and its scaling; arguments as of :func:`fit_tangent`."""
     space = TangentSpace(chosen.prior)
     space.build((None, N_STATISTICS))
     space.whiten.assign(_inverse_root(_mean_matrix(task.train)))
-    return fit_in_space(space, partial(_scaling, chosen), task, chosen)
+    return space, partial(_scaling, chosen)
 
 
 def symmetric(upper: tf.Tensor) -> tf.Tensor:

@@ -133,6 +133,7 @@ class Rejection:
     track_id: str = ""
 
 
+@dataclass(frozen=True)
 class Unreadable(Rejection):
     """A file that could not be opened or read: the next attempt may find it whole."""
 

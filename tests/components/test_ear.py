@@ -27,7 +27,9 @@ from components.trainer.ear import fit_ear
 from components.trainer.fitting import Task
 from components.trainer.input_pipeline import raw_examples
 from components.trainer.run import predict, run_fn
+from components.trainer.tangent import TRACK_STATISTICS
 from components.trainer.warmup import FILE
+from components.transform.statistics import track_statistics
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.track import EAR_FEATURE, N_EAR
 from pipeline.settings import load_settings
@@ -51,7 +53,12 @@ def _ears(count: int, seed: int = 0) -> tf.data.Dataset:
     labels = np.arange(count) % 3
     ears = np.stack([_ear(label, seed + place) for place, label in enumerate(labels)])
     ears[:, 5] = 0  # No training track has it.
-    return tf.data.Dataset.from_tensor_slices(({EAR_FEATURE: ears}, labels.astype(np.int64)))
+    rng = np.random.default_rng(seed)
+    timbre, pitches = rng.standard_normal((count, 40, 12)), rng.random((count, 40, 12))
+    lengths = tf.fill([count], tf.constant(40, tf.int64))
+    statistics = track_statistics(timbre.astype(np.float32), pitches.astype(np.float32), lengths)
+    features = {EAR_FEATURE: ears, TRACK_STATISTICS: statistics}
+    return tf.data.Dataset.from_tensor_slices((features, labels.astype(np.int64)))
 
 
 def test_genres_that_sound_different_are_told_apart() -> None:
@@ -63,14 +70,15 @@ def test_genres_that_sound_different_are_told_apart() -> None:
 
 def test_what_no_training_track_has_does_not_move_an_answer() -> None:
     fit = fit_ear(Task(_ears(30), _ears(30), 3, "none", 0, ""), CHOSEN)
-    one = np.stack([_ear(0, 200)] * 2)
-    one[:, 5] = 0, 1e6
-    answers = fit.model({EAR_FEATURE: one})
+    features, _ = next(iter(_ears(30).take(1).repeat(2).batch(2)))
+    ears = features[EAR_FEATURE].numpy()
+    ears[:, 5] = 0, 1e6
+    answers = fit.model({**features, EAR_FEATURE: ears})
     np.testing.assert_array_equal(answers["probabilities"][0], answers["probabilities"][1])
 
 
 def test_it_does_not_learn_from_a_track_without_sound() -> None:
-    train = _ears(4).map(lambda features, label: ({EAR_FEATURE: features[EAR_FEATURE] * float("nan")}, label))
+    train = _ears(4).map(lambda features, label: ({**features, EAR_FEATURE: features[EAR_FEATURE] * np.nan}, label))
     with pytest.raises(PipelineInputError, match="ear learns from sound"):
         fit_ear(Task(train, train, 3, "none", 0, ""), CHOSEN)
 
