@@ -94,7 +94,7 @@ def triangles(lines: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) ->
     """
     rising = (lines[:, np.newaxis] - edges[:-2]) / np.diff(edges)[:-1]
     falling = (edges[2:] - lines[:, np.newaxis]) / np.diff(edges)[1:]
-    return np.clip(np.minimum(rising, falling), 0, None)
+    return np.asarray(np.clip(np.minimum(rising, falling), 0, None))
 
 
 @cache

@@ -251,6 +251,7 @@ def _component(**settings: Any) -> TrackExampleGen:
         "several_genres": "drop",
         "mix_analysers": False,
         "middle": None,
+        "pretrained": "auto",
         "code_version": "v1",
     }
     return TrackExampleGen(**(defaults | settings))
@@ -275,6 +276,7 @@ def test_component_hands_its_settings_to_the_executor() -> None:
         "unknown_artists": '["?"]',
         "split_by": "track",
         "middle": None,
+        "pretrained": "auto",
         "max_segments": None,
         "max_rejected_share": 0.2,
         "several_genres": "drop",
@@ -285,13 +287,13 @@ def test_component_hands_its_settings_to_the_executor() -> None:
 
 def test_driver_makes_the_content_part_of_the_cache_key(tmp_path: Path) -> None:
     data, labels = write_catalogue(tmp_path, 2)
-    properties = {"data": str(data), "labels": str(labels), "split_by": "artist"}
+    properties = {"data": str(data), "labels": str(labels), "split_by": "artist", "pretrained": "off"}
     resolved = FingerprintDriver(None).resolve_exec_properties(dict(properties), None, None)
     assert resolved.items() >= properties.items()
     assert resolved[utils.FINGERPRINT_PROPERTY_NAME] == fingerprint_of([Span(0, str(data), str(labels))])
 
 
 def test_driver_refuses_data_that_is_not_there(tmp_path: Path) -> None:
-    properties = {"data": str(tmp_path / "music"), "labels": None}
+    properties = {"data": str(tmp_path / "music"), "labels": None, "pretrained": "auto"}
     with pytest.raises(PipelineInputError, match="music is not there"):
         FingerprintDriver(None).resolve_exec_properties(properties, None, None)

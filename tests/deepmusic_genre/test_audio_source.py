@@ -229,14 +229,14 @@ def test_many_files_are_analysed_ahead_and_progress_is_told(cache: Path, tmp_pat
     analyse_ahead(paths, lambda *_: pytest.fail("they are all there"))
 
 
-def _dies(_path: str, _middle: float | None) -> None:
+def _dies(_path: str, _middle: float | None, _pretrained: bool) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def _hangs(path: str, middle: float | None) -> None:
+def _hangs(path: str, middle: float | None, pretrained: bool) -> None:
     if path.endswith("2.wav"):
         time.sleep(600)
-    pool_analyse(path, middle)
+    pool_analyse(path, middle, pretrained)
 
 
 pool_analyse = pool._analyse
@@ -248,7 +248,7 @@ pool_analyse = pool._analyse
     ids=["crash", "hang"],
 )
 def test_a_file_that_the_analyser_does_not_survive_is_rejected(
-    work: Callable[[str, float | None], None],
+    work: Callable[[str, float | None, bool], None],
     rejected: int,
     reason: str,
     tmp_path: Path,

@@ -88,6 +88,7 @@ def execute(
         "max_rejected_share": 0.05,
         "several_genres": "drop",
         "mix_analysers": 0,
+        "pretrained": "off",
         "code_version": "tests",
     }
     Executor(context).Do({}, {"examples": [examples], "report": [report]}, defaults | properties)

@@ -14,17 +14,17 @@ import numpy as np
 
 from deepmusic_genre.analyser.spectra import Floats
 
-CONVOLUTIONS = (
+_Shape = tuple[int, ...]
+
+CONVOLUTIONS: tuple[tuple[int, int, int, int], ...] = (
     *((7, 38, 1, 204), (7, 67, 1, 204)),
     *((128, 1, 1, 51), (64, 1, 1, 51), (32, 1, 1, 51)),
     *((7, 561, 1, 64), (7, 64, 1, 64), (7, 64, 1, 64)),
 )
 """Kernels ``[frames, bands, 1, channels]``: of the front end timbral, then temporal ones, and those of the middle."""
 
-_DENSE = ((1506, 200), (200, 50))
-_NORMALIZED = (1, *(shape[-1] for shape in CONVOLUTIONS), *(inputs for inputs, _ in _DENSE))
-
-_Shape = tuple[int, ...]
+_DENSE: tuple[_Shape, ...] = ((1506, 200), (200, 50))
+_NORMALIZED = (1, *(shape[-1] for shape in CONVOLUTIONS), *(shape[0] for shape in _DENSE))
 
 
 def tensors(content: bytes) -> dict[str, Floats]:
@@ -47,12 +47,11 @@ def layer(kind: str, number: int) -> str:
 
 
 def _shapes() -> Iterator[tuple[str, _Shape]]:
-    for number, shape in enumerate(CONVOLUTIONS):
-        yield from _trained(f"{layer('conv2d', number)}/kernel", shape)
-        yield from _trained(f"{layer('conv2d', number)}/bias", shape[-1:])
-    for number, shape in enumerate(_DENSE):
-        yield from _trained(f"{layer('dense', number)}/kernel", shape)
-        yield from _trained(f"{layer('dense', number)}/bias", shape[-1:])
+    layers: tuple[tuple[str, tuple[_Shape, ...]], ...] = (("conv2d", CONVOLUTIONS), ("dense", _DENSE))
+    for kind, kernels in layers:
+        for number, shape in enumerate(kernels):
+            yield from _trained(f"{layer(kind, number)}/kernel", shape)
+            yield from _trained(f"{layer(kind, number)}/bias", shape[-1:])
     for number, channels in enumerate(_NORMALIZED):
         name = layer("batch_normalization", number)
         yield from _trained(f"{name}/gamma", (channels,))
