@@ -73,7 +73,7 @@ def test_what_no_training_track_has_does_not_move_an_answer() -> None:
     features, _ = next(iter(_ears(30).take(1).repeat(2).batch(2)))
     ears = features[EAR_FEATURE].numpy()
     ears[:, 5] = 0, 1e6
-    answers = fit.model({**features, EAR_FEATURE: ears})
+    answers = fit.model({**features, EAR_FEATURE: tf.constant(ears)})
     np.testing.assert_array_equal(answers["probabilities"][0], answers["probabilities"][1])
 
 
