@@ -1,7 +1,7 @@
 # Every target sets up what it needs; nothing is installed outside this folder. What a target does, `deepmusic` does.
 .DEFAULT_GOAL := help
 .PHONY: help env run-local demo fit-timbre crawl serve versions rollback drift predict tag report airflow airflow-test \
-	kubeflow kubeflow-local clean-old clean test test-fast check docs lock benchmark benchmark-models benchmark-serving \
+	kubeflow kubeflow-local clean-old clean test test-all test-fast check docs lock benchmark benchmark-models benchmark-serving \
 	load-serving kill-runs beam-cluster
 
 VARIABLES := DATA LABELS NAME SETTINGS SET VERBOSE TRACK URL MODEL FORMAT OUT VERSION LOG LOG_RATE PORT REST_PORT THRESHOLD \
@@ -36,7 +36,8 @@ help:
 	@echo "                   SET='training.seed=1 training.epochs=20'   single settings"
 	@echo "                   NAME=mine         keep runs, cache and pushed models apart from others'"
 	@echo "                   VERBOSE=1         show what TFX, Beam and TensorFlow log"
-	@echo "make test        all tests, the linters and the type checker; make test-fast: those that take a moment"
+	@echo "make test        the tests, the linters and the type checker; make test-fast: those that take a moment"
+	@echo "make test-all    make test, and the tests that repeat whole runs"
 	@echo "make check       the linters, the type checker and the documentation alone"
 	@echo "make serve       serve the pushed model; NAME PORT REST_PORT LOG LOG_RATE"
 	@echo "make predict     ask a served model; TRACK=file or folder  URL  MODEL  VERSION  FORMAT=bars, csv or jsonl  OUT=file"
@@ -109,6 +110,9 @@ clean-old:
 	@$(call deepmusic,clean $(named))
 
 test: check
+	@python=$(python) && "$$python" -m pytest -m "not slow"
+
+test-all: check
 	@python=$(python) && "$$python" -m pytest
 
 test-fast:

@@ -17,9 +17,19 @@ def _length(facts: Mapping[str, Any]) -> str:
     return _LENGTH_NAMES[bisect_right(_LENGTHS, facts["num_segments"])]
 
 
+_TEMPOS = (100, 130)
+_TEMPO_NAMES = ("below 100 BPM", "100 to below 130 BPM", "130 BPM and more")
+
+
+def _tempo(facts: Mapping[str, Any]) -> str:
+    tempo = facts.get("tempo")
+    return "unknown" if tempo is None else _TEMPO_NAMES[bisect_right(_TEMPOS, tempo)]
+
+
 SLICES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     **{name: itemgetter(name) for name, of_type in FACTS.items() if of_type is str},
     "length": _length,
+    "tempo": _tempo,
 }
 """By name, what says from a track's facts to which part it belongs."""
 

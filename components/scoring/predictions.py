@@ -13,12 +13,16 @@ import pyarrow.parquet as pq
 
 from components.scoring.scores import Confusion, Indices, confusion_matrix
 from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.tracks.audio_features import AUDIO_FEATURES
 from deepmusic_genre.tracks.track import FACTS
 
 _ARROW_TYPES = {str: pa.string(), float: pa.float32(), int: pa.int64()}
 
-TRACK_COLUMNS = {name: _ARROW_TYPES[of_type] for name, of_type in FACTS.items()}
-"""What is kept of a track; a text is empty where it is unknown, a duration is in seconds."""
+TRACK_COLUMNS = {
+    **{name: _ARROW_TYPES[of_type] for name, of_type in FACTS.items()},
+    **dict.fromkeys(AUDIO_FEATURES, pa.float32()),
+}
+"""What is kept of a track; a text is empty and an audio feature null where it is unknown, a duration is in seconds."""
 
 _PROBABILITIES = "probabilities"
 

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy.typing as npt
 import pyarrow as pa
 import tensorflow as tf
 
 from components.scoring.predictions import TRACK_COLUMNS
+from deepmusic_genre.tracks.audio_features import AUDIO_FEATURES
 from deepmusic_genre.tracks.track import EAR_FEATURE, N_EAR, artist_key
 
 _TYPES = {pa.string(): (tf.string, ""), pa.int64(): (tf.int64, 0), pa.float32(): (tf.float32, 0.0)}
+_UNKNOWN = float("nan")
 _PARSED_TOGETHER = 256
 
 
 def track_table(examples: tf.data.Dataset) -> pa.Table:
-    """A row an example of a dataset of serialized tf.Examples; a text that an example does not have is empty."""
+    """A row an example of a dataset of serialized tf.Examples.
+
+    A text that an example does not have is empty, an audio feature null.
+    """
     spec = {name: tf.io.FixedLenFeature([], *_TYPES[of_type]) for name, of_type in TRACK_COLUMNS.items()}
+    spec |= {name: tf.io.FixedLenFeature([], tf.float32, _UNKNOWN) for name in AUDIO_FEATURES}
     parsed = examples.batch(_PARSED_TOGETHER).map(lambda batch: tf.io.parse_example(batch, spec))
     schema = pa.schema(list(TRACK_COLUMNS.items()))
     batches = [
-        pa.table({name: _decoded(batch[name].tolist()) for name in TRACK_COLUMNS}, schema)
-        for batch in parsed.as_numpy_iterator()
+        pa.table({name: _column(batch[name]) for name in TRACK_COLUMNS}, schema) for batch in parsed.as_numpy_iterator()
     ]
     return pa.concat_tables(batches) if batches else schema.empty_table()
 
@@ -40,5 +48,7 @@ def artist_keys(tracks: pa.Table) -> list[str]:
     return [artist_key(artist_id, artist) for artist_id, artist in pairs]
 
 
-def _decoded(values: list[object]) -> list[object]:
-    return [value.decode() if isinstance(value, bytes) else value for value in values]
+def _column(values: npt.NDArray[Any]) -> pa.Array:
+    if values.dtype == object:
+        return pa.array([value.decode() for value in values])
+    return pa.array(values, from_pandas=True)  # NaN is null.

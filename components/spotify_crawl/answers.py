@@ -30,6 +30,12 @@ class _MaybePage(msgspec.Struct, frozen=True):
     total: int | None = None
 
 
+class ManyAudioFeatures(msgspec.Struct, frozen=True):
+    """Audio features of several tracks, each read by itself; null for a track that has none."""
+
+    audio_features: tuple[Any, ...]
+
+
 class Playlist(msgspec.Struct, frozen=True):
     """A playlist, with its first page where Spotify shows it: as ``items``, before 2026 as ``tracks``."""
 

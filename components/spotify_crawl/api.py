@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ import spotipy
 from spotipy.cache_handler import MemoryCacheHandler
 from spotipy.oauth2 import SpotifyClientCredentials
 
-from components.spotify_crawl.answers import Page, Playlist, clean
+from components.spotify_crawl.answers import ManyAudioFeatures, Page, Playlist, clean
 from components.spotify_crawl.credentials import ID_VARIABLE, SECRET_VARIABLE, Credentials, Endpoints
 from components.spotify_crawl.request import Access, is_loopback
 from components.spotify_crawl.session import BoundedSession, Refused
@@ -25,6 +26,9 @@ from components.spotify_crawl.waits import WINDOW_SECONDS, CrawlStopped, Waits, 
 from deepmusic_genre.errors import PipelineInputError
 
 Answer = TypeVar("Answer")
+
+MOST_AUDIO_FEATURES = 100
+"""Tracks whose audio features one request may ask for."""
 
 _ATTEMPTS = 6
 _RATE_LIMITS = 20
@@ -142,6 +146,14 @@ class SpotifyApi:
     def audio_analysis(self, track: str, attempts: int = _ATTEMPTS) -> dict[str, Any]:
         """A track's audio analysis, as it comes."""
         return self._ask(dict[str, Any], attempts, f"audio-analysis/{track}")
+
+    def audio_features(self, tracks: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Audio features of up to :data:`MOST_AUDIO_FEATURES` tracks, as they come, by id, of those that have any."""
+        answers = self._ask(ManyAudioFeatures, _ATTEMPTS, "audio-features", ids=",".join(tracks)).audio_features
+        if len(answers) != len(tracks):
+            raise Unreachable(f"Spotify answers with {len(answers)} audio features for {len(tracks)} tracks")
+        features = {item["id"]: item for item in answers if isinstance(item, dict) and isinstance(item.get("id"), str)}
+        return {track: features[track] for track in tracks if track in features}
 
     def _ask(self, of_type: type[Answer], attempts: int, path: str, **parameters: Any) -> Answer:
         faults = pauses = refusals = 0

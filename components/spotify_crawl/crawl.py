@@ -1,4 +1,4 @@
-"""The crawl: playlists, then their tracks' analyses."""
+"""The crawl: playlists, then their tracks' audio features and analyses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itertools import chain, cycle, zip_longest
 import msgspec
 
 from components.spotify_crawl.answers import ListedTrack
-from components.spotify_crawl.api import SpotifyApi, Unavailable, Unreachable
+from components.spotify_crawl.api import MOST_AUDIO_FEATURES, SpotifyApi, Unavailable, Unreachable
 from components.spotify_crawl.listing import list_playlist
 from components.spotify_crawl.patience import Patience, Probe
 from components.spotify_crawl.progress import Progress
@@ -21,6 +21,7 @@ from components.spotify_crawl.report import CrawlReport, Kind, PassedOver
 from components.spotify_crawl.request import CrawlRequest
 from components.spotify_crawl.store import NotAnAnalysis, Store
 from components.spotify_crawl.waits import CrawlStopped, now
+from deepmusic_genre.tracks.audio_features import known_audio_features
 
 INTERRUPTED = "it was interrupted"
 
@@ -32,6 +33,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 _AFTER_OUTAGE = timedelta(minutes=10)
 _OUTAGES_FOR_ONE = 3
 _REFUSALS_IN_A_ROW = 5
+_FAILED_BATCHES_IN_A_ROW = 3
 _FORBIDDEN = 403
 _GONE = 404
 _EDITORIAL = "37i9"
@@ -94,10 +96,12 @@ class _Crawl:
         # What the crawl that is gone on with could not have; the latest record counts.
         self._earlier = {(item.kind, item.id): item for item in store.passed_over.records}
         self._refused: list[PassedOver] = []
+        self._no_audio_features = ""
 
     def run(self) -> CrawlReport:
         try:
             self._list_playlists()
+            self._fetch_audio_features()
             self._fetch_analyses()
             return self._close(self._unanswered())
         except CrawlStopped as stop:
@@ -142,6 +146,33 @@ class _Crawl:
             yield partial(self._api.playlist, playlist, attempts=1)
 
     # Tracks
+
+    def _fetch_audio_features(self) -> None:
+        """Fetches them before the analyses, to be stored with these. Nothing needs them: without them it goes on."""
+        tracks = self._tracks()
+        missing = [track for track in tracks if self._store.audio_features(track) is None]
+        if not missing:
+            return
+        self._progress.phase("audio features", len(tracks), len(tracks) - len(missing))
+        others = cycle(_rotated(missing))
+        failed = 0
+        for start in range(0, len(missing), MOST_AUDIO_FEATURES):
+            batch = missing[start : start + MOST_AUDIO_FEATURES]
+            try:
+                self._patiently(partial(self._fetch_batch, batch), self._probes_of_tracks(others))
+                failed = 0
+            except (Unavailable, Unreachable) as error:
+                self._no_audio_features = str(error)
+                failed += 1
+                closed = isinstance(error, Unavailable) and error.status in (_FORBIDDEN, _GONE)
+                if closed or failed == _FAILED_BATCHES_IN_A_ROW:
+                    return
+            for track in batch:
+                self._progress.advance(bool(self._store.audio_features(track)))
+
+    def _fetch_batch(self, tracks: list[str]) -> None:
+        found = self._api.audio_features(tracks)
+        self._store.add_audio_features({track: known_audio_features(found.get(track, {})) for track in tracks})
 
     def _fetch_analyses(self) -> None:
         tracks = self._tracks()
@@ -339,6 +370,8 @@ class _Crawl:
             unlisted=sum(playlist not in self._listings for playlist in self._request.genre_of),
             come_back=None if stop is None else stop.come_back,
             final=stop is not None and stop.final,
+            audio_features=sum(bool(self._store.audio_features(track)) for track in tracks if track in self._store),
+            no_audio_features=self._no_audio_features,
         )
         self._store.write_report(report)
         if report.complete:

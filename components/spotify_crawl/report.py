@@ -57,6 +57,8 @@ class CrawlReport(msgspec.Struct, frozen=True):
         unlisted: playlists of which it is not known what they hold.
         come_back: when the crawl can be resumed at the earliest, None if that is not known or not needed.
         final: whether resuming it later on does not help either.
+        audio_features: tracks that are stored with them.
+        no_audio_features: why others are stored without, empty if nothing went wrong.
     """
 
     request: CrawlRequest
@@ -74,6 +76,8 @@ class CrawlReport(msgspec.Struct, frozen=True):
     unlisted: int = 0
     come_back: datetime | None = None
     final: bool = False
+    audio_features: int = 0
+    no_audio_features: str = ""
 
     @property
     def complete(self) -> bool:
@@ -86,7 +90,8 @@ class CrawlReport(msgspec.Struct, frozen=True):
         missing = ", ".join(_counted(count, kind) for kind, count in kinds.items())
         return (
             f"{self.stored:,} tracks stored ({by_genre}), {self.fetched:,} of them new, in {self.requests:,} requests;"
-            f" passed over: {missing or 'nothing'}"
+            f" passed over: {missing or 'nothing'}; audio features of {_counted(self.audio_features, 'track')}"
+            f"{self.no_audio_features and f' (they are optional: {self.no_audio_features})'}"
         )
 
     @property

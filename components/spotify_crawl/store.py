@@ -5,6 +5,7 @@
     store.json            the version of this layout
     analyses/4u/4uLU….json.gz   an audio analysis with its track's metadata
     labels.csv            a row a track, genre and playlist
+    audio_features.jsonl  tracks' audio features, which their analysis is stored with
     playlists/37i9….json  what a playlist held when it was last listed
     passed_over.jsonl     what the crawl that is going on could not have
     pause.json            until when Spotify asked not to be asked
@@ -21,7 +22,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +38,7 @@ from components.storage.locks import Locked, exclusive
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
 from deepmusic_genre.tracks.crawled_store import ANALYSES_FOLDER, VERSION_FILE
+from deepmusic_genre.tracks.streams import GZIP_ERRORS
 from deepmusic_genre.tracks.track import Rejection
 
 VERSION = 1
@@ -75,6 +77,13 @@ class Listing(msgspec.Struct, frozen=True):
     def is_still(self, snapshot_id: str, max_tracks: int | None) -> bool:
         """Whether this is what would be listed again."""
         return bool(snapshot_id) and not self.short and (self.snapshot_id, self.max_tracks) == (snapshot_id, max_tracks)
+
+
+class _AudioFeatures(msgspec.Struct, frozen=True):
+    """A track's audio features by name; none where Spotify has none of it."""
+
+    id: str
+    features: dict[str, float]
 
 
 class _Pause(msgspec.Struct):
@@ -144,6 +153,8 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.passed_over = Journal(folder / "passed_over.jsonl", PassedOver)
+        self._features = Journal(folder / "audio_features.jsonl", _AudioFeatures)
+        self._features_of = {item.id: item.features for item in self._features.records}
         files = (folder / ANALYSES_FOLDER).glob(f"*/*{_ENDING}")
         self._tracks = {file.name.removesuffix(_ENDING) for file in files}
 
@@ -159,14 +170,36 @@ class Store:
         Raises:
             NotAnAnalysis: the pipeline could not read it.
         """
-        content = json.dumps({**analysis, "track_id": track, "crawl": metadata}, separators=(",", ":")).encode()
-        path = self.folder / ANALYSES_FOLDER / track[:2] / f"{track}{_ENDING}"
+        features = self.audio_features(track)
+        beside = {"audio_features": features} if features else {}
+        content = _json({**analysis, "track_id": track, **beside, "crawl": metadata})
+        path = self._analysis_file(track)
         for item in AudioAnalysisJson().read(str(path), io.BytesIO(content)):
             if isinstance(item, Rejection):
                 raise NotAnAnalysis(item.reason)
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(self.folder, path, gzip.compress(content, mtime=0))
         self._tracks.add(track)
+
+    def audio_features(self, track: str) -> dict[str, float] | None:
+        """A track's audio features, none of them where Spotify has none; None where it was not asked."""
+        return self._features_of.get(track)
+
+    def add_audio_features(self, features: Mapping[str, dict[str, float]]) -> None:
+        """Keeps tracks' audio features for their analyses, also for those that are stored already."""
+        for track, found in features.items():
+            if found and track in self:
+                self._put_beside(track, found)
+        self._features.add(*(_AudioFeatures(track, found) for track, found in features.items()))
+        self._features_of.update(features)
+
+    def _put_beside(self, track: str, features: dict[str, float]) -> None:
+        path = self._analysis_file(track)
+        try:
+            stored = json.loads(gzip.decompress(path.read_bytes()))
+        except (*GZIP_ERRORS, ValueError) as error:
+            raise DamagedFile(f"{path} is damaged, or not its own: {error}") from error
+        _write(self.folder, path, gzip.compress(_json({**stored, "audio_features": features}), mtime=0))
 
     def listing(self, playlist: str) -> Listing | None:
         """What a playlist held when it was last listed, None if it never was."""
@@ -203,8 +236,15 @@ class Store:
         """Keeps how a crawl ended."""
         _write(self.folder, self.folder / REPORT_FILE, msgspec.json.format(msgspec.json.encode(report)))
 
+    def _analysis_file(self, track: str) -> Path:
+        return self.folder / ANALYSES_FOLDER / track[:2] / f"{track}{_ENDING}"
+
     def _listing_file(self, playlist: str) -> Path:
         return self.folder / "playlists" / f"{playlist}.json"
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _write(folder: Path, path: Path, content: bytes) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from deepmusic_genre.tracks.audio_features import AUDIO_FEATURES, flat_audio_features, known_audio_features
 from deepmusic_genre.tracks.track import InvalidTrack
 
 MAX_LEVELS = 4
@@ -119,13 +120,19 @@ def _below(value: dict[str, Any], keys: tuple[str | int, ...], levels: int) -> I
         if len(found) == 1:
             # A lone key is mostly a word such as "analysis"; ids have digits.
             named = {"track_id": key} if any(letter.isdigit() for letter in key) else {}
-            found = [replace(found[0], fields={**named, **facts, **found[0].fields})]
+            found = [replace(found[0], fields=_joined({**named, **facts}, found[0].fields))]
         yield from found
         return
     numbered = list(parts) == [str(index) for index in range(len(parts))]
     for key, found in parts.items():
         named = {"track_id": key} if len(found) == 1 and not numbered else {}
         yield from (replace(item, fields={**named, **item.fields}) for item in found)
+
+
+def _joined(facts: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """What an analysis says of itself, and what it does not say its wrapper does."""
+    features = {**facts.get("audio_features", {}), **fields.get("audio_features", {})}
+    return {**facts, **fields, **({"audio_features": features} if features else {})}
 
 
 def _rows(value: dict[str, Any]) -> list[tuple[str | int, dict[str, Any]]] | None:
@@ -213,7 +220,26 @@ def _facts(value: dict[str, Any]) -> dict[str, Any]:
         artist = _first(part.get("artists")) or _object(part.get("artist"))
         if "artist_id" not in facts and _text(artist.get("id")):
             facts["artist_id"] = _text(artist.get("id"))
+    features = {**audio_features(_object(value.get("track"))), **audio_features(value)}
+    if features:
+        facts["audio_features"] = features
     return facts
+
+
+def audio_features(value: dict[str, Any]) -> dict[str, float]:
+    """What an object says of its track's audio features, in an object of their own or among its facts."""
+    own = _lenient(_unpacked(value.get("audio_features")))
+    own = own if isinstance(own, dict) else {}
+    flat, inner = ({name: _lenient(part.get(name)) for name in AUDIO_FEATURES} for part in (value, own))
+    return {**flat_audio_features(flat), **known_audio_features(inner)}
+
+
+def _lenient(value: Any) -> Any:
+    """As :func:`_scalar`, with None for what would reject the track."""
+    try:
+        return _scalar(value)
+    except InvalidTrack:
+        return None
 
 
 def _text(value: Any) -> str:

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from io import BufferedReader
 from itertools import chain
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from deepmusic_genre.tracks import analysis_forms
+from deepmusic_genre.tracks.audio_features import AUDIO_FEATURES, known_audio_features
 from deepmusic_genre.tracks.json_array import elements
 from deepmusic_genre.tracks.source import read_bounded, require_bounded
 from deepmusic_genre.tracks.streams import GZIP_ERRORS, first_letter, text_of, with_compressions
@@ -46,6 +47,12 @@ class _ObjectId(msgspec.Struct, rename={"oid": "$oid"}):
 class _TrackInfo(msgspec.Struct):
     duration: float | None = None
     id: str | None = None
+    # The audio features that an analysis has itself; whatever they are, no reason to do without the track.
+    key: Any = None
+    loudness: Any = None
+    mode: Any = None
+    tempo: Any = None
+    time_signature: Any = None
 
 
 class _Artist(msgspec.Struct):
@@ -75,13 +82,21 @@ class _AudioAnalysis(msgspec.Struct):
     title: str | None = None
     analyser: str | None = None
     crawl: msgspec.Raw = msgspec.Raw()
+    audio_features: Any = None
+
+
+_Analysis = cast(
+    "type[_AudioAnalysis]",
+    msgspec.defstruct("_Analysis", [(name, Any, None) for name in AUDIO_FEATURES], bases=(_AudioAnalysis,)),
+)
+"""With audio features among its facts, as dumps have them."""
 
 
 ANALYSIS_NAME = "audio_analysis"
 """What the ``source`` of a track says that was read from such an analysis, alone in a file or among others."""
 
 _NOT_A_NUMBER = re.compile(rb"[:\[,]\s*-?(NaN|Infinity)\b")
-_DECODER = msgspec.json.Decoder(_AudioAnalysis)
+_DECODER = msgspec.json.Decoder(_Analysis)
 _CRAWL_DECODER = msgspec.json.Decoder(_Crawl)
 
 
@@ -173,7 +188,7 @@ def _read_other_form(content: bytes, path: str, fault: msgspec.ValidationError) 
 
 def _converted(fields: dict[str, Any]) -> Track:
     try:
-        return _track_of(msgspec.convert(fields, _AudioAnalysis))
+        return _track_of(msgspec.convert(fields, _Analysis))
     except msgspec.ValidationError as error:
         raise InvalidTrack(f"not an audio analysis: {error}") from error
 
@@ -216,7 +231,14 @@ def _track_of(analysis: _AudioAnalysis) -> Track:
         genre=analysis.genre or analysis.Genre or "",
         analyser=analysis.analyser or ECHO_NEST,
         durations=durations,
+        audio_features=_audio_features(analysis, info),
     )
+
+
+def _audio_features(analysis: _AudioAnalysis, info: _TrackInfo) -> dict[str, float]:
+    """Those that a dump has beside the analysis, and else the analysis's own."""
+    beside = analysis_forms.audio_features(msgspec.structs.asdict(analysis))
+    return {**known_audio_features(msgspec.structs.asdict(info)), **beside}
 
 
 def _require_success(meta: _Meta | None) -> None:

@@ -70,7 +70,8 @@ def encode_track(track: Track, max_segments: int | None = None) -> bytes:
     """Serializes a track with all that is known of it; equal tracks give equal bytes.
 
     Each timbre coefficient and each pitch class is a feature of its own, with one value a segment, so that
-    statistics, anomalies and drift are seen per coefficient. An empty text is a feature without a value.
+    statistics, anomalies and drift are seen per coefficient. An empty text is a feature without a value. An unknown
+    audio feature is absent.
 
     Args:
         track: what to encode.
@@ -84,6 +85,8 @@ def encode_track(track: Track, max_segments: int | None = None) -> bytes:
     features = example.features.feature
     for name, of_type in FACTS.items():
         _set(features[name], of_type, getattr(track, name))
+    for name, value in track.audio_features.items():
+        _set(features[name], float, value)
     return _serialized(example)
 
 

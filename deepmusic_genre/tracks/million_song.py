@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
+from deepmusic_genre.tracks.audio_features import known_audio_features
 from deepmusic_genre.tracks.source import MAX_ANALYSIS_BYTES, seekable
 from deepmusic_genre.tracks.streams import require_ratio
 from deepmusic_genre.tracks.track import ECHO_NEST, N_COEFFICIENTS, InvalidTrack, Rejection, Track, segment_matrix
@@ -20,6 +21,8 @@ from deepmusic_genre.tracks.track import ECHO_NEST, N_COEFFICIENTS, InvalidTrack
 _SEGMENTS = ("analysis/segments_start", "analysis/segments_timbre", "analysis/segments_pitches")
 _DATASETS = ("analysis/songs", "metadata/songs", *_SEGMENTS)
 _ROWS = 256
+# Danceability and energy are columns, too, but 0 in every song.
+_AUDIO_FEATURES = ("key", "loudness", "mode", "tempo", "time_signature")
 
 
 class MillionSongH5:
@@ -59,11 +62,12 @@ class MillionSongH5:
         track_id = _text(song["track_id"])
         try:
             arrays = {name: _rows(file, name, song, following) for name in ("start", "timbre", "pitches")}
-            return self._track(track_id, float(song["duration"]), arrays, meta)
+            return self._track(track_id, song, arrays, meta)
         except InvalidTrack as error:
             return Rejection(path, str(error), track_id)
 
-    def _track(self, track_id: str, duration: float, arrays: dict[str, Any], meta: Any) -> Track:
+    def _track(self, track_id: str, song: Any, arrays: dict[str, Any], meta: Any) -> Track:
+        duration = float(song["duration"])
         for name in ("timbre", "pitches"):
             if arrays[name].shape[1:] != (N_COEFFICIENTS,):
                 raise InvalidTrack(f"segments_{name} has vectors of {arrays[name].shape[1:]}, not {N_COEFFICIENTS}")
@@ -81,6 +85,7 @@ class MillionSongH5:
             artist=_text(meta["artist_name"]),
             title=_text(meta["title"]),
             durations=durations[: len(matrix)],
+            audio_features=known_audio_features(_columns(song, _AUDIO_FEATURES)),
         )
 
 
@@ -110,6 +115,10 @@ def _rows(file: h5py.File, name: str, song: Any, following: Any) -> Any:
 def _require_bounded(name: str, size: int) -> None:
     if size > MAX_ANALYSIS_BYTES:
         raise InvalidTrack(f"{name} is larger than {MAX_ANALYSIS_BYTES >> 20} MiB")
+
+
+def _columns(song: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: song[name].tolist() for name in names if name in song.dtype.names}
 
 
 def _text(value: bytes) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,7 @@ class Track:
         notes: What was amiss with a sound file that was read all the same. Each begins with its kind and a colon.
         ear: float32 of shape ``[400]``: what a pretrained network hears in the sound; None where there is no sound,
             or no network.
+        audio_features: those of :data:`~.audio_features.AUDIO_FEATURES` that are known.
     """
 
     track_id: str
@@ -94,6 +95,7 @@ class Track:
     path: str = ""
     notes: tuple[str, ...] = ()
     ear: npt.NDArray[np.float32] | None = None
+    audio_features: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 <= self.duration <= np.finfo(np.float32).max:

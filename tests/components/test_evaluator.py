@@ -55,6 +55,11 @@ def test_tfma_slices_by_genre_source_and_length(slices: Slices, finished_run: Fi
     assert short[ACCURACY]["doubleValue"] == pytest.approx(float(accuracy(part)))
 
 
+def test_predictions_keep_the_audio_features_that_are_known(finished_run: FinishedRun) -> None:
+    tracks = _predictions(finished_run, "tangent").tracks
+    assert (set(tracks["tempo"].to_pylist()), set(tracks["energy"].to_pylist())) == ({120.0}, {None})
+
+
 @pytest.mark.parametrize("name", SLICES)
 def test_every_slice_is_a_text_of_what_is_known_of_a_track(name: str) -> None:
     texts = {fact: "" for fact, of_type in TRACK_COLUMNS.items() if of_type == pa.string()}
@@ -64,6 +69,11 @@ def test_every_slice_is_a_text_of_what_is_known_of_a_track(name: str) -> None:
 def test_lengths_have_names() -> None:
     names = [SLICES["length"]({"num_segments": number})[:5] for number in (1, 299, 300, 599, 899, 900, 5000)]
     assert names == ["0 to ", "0 to ", "300 t", "300 t", "600 t", "900 s", "900 s"]
+
+
+def test_tempos_have_names() -> None:
+    names = [SLICES["tempo"]({"tempo": tempo}) for tempo in (None, 1.0, 99.9, 100.0, 129.9, 130.0, 300.0)]
+    assert names == ["unknown", *["below 100 BPM"] * 2, *["100 to below 130 BPM"] * 2, *["130 BPM and more"] * 2]
 
 
 def test_answers_have_the_slices_that_are_asked_for(tmp_path: Path) -> None:

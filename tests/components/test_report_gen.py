@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 import pytest
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
@@ -37,8 +36,9 @@ from components.report_gen.content import QUANTILES
 from components.report_gen.executor import Executor
 from components.report_gen.latex import escape
 from components.scoring.calibration import expected_calibration_error, with_temperature
-from components.scoring.predictions import TRACK_COLUMNS, Predictions
+from components.scoring.predictions import Predictions
 from components.scoring.scores import Bootstrap, Estimate, accuracy, macro_f1
+from components.scoring.tracks import track_table
 from components.track_example_gen.report import GenresOfTrack, IngestSummary
 from components.trainer.record import TrainingRecord
 from deepmusic_genre.tracks.examples import encode_track
@@ -91,13 +91,9 @@ def _raw_probabilities(seed: int) -> Any:
 
 
 def _predictions(seed: int) -> Predictions:
-    tracks = _tracks("test")
-    columns = {
-        name: pa.array([len(each.segments) if name == "num_segments" else getattr(each, name) for each in tracks], kind)
-        for name, kind in TRACK_COLUMNS.items()
-    }
+    tracks = track_table(tf.data.Dataset.from_tensor_slices([encode_track(track) for track in _tracks("test")]))
     calibrated = with_temperature(_raw_probabilities(seed), TEMPERATURE)
-    return Predictions(GENRES, pa.table(columns), calibrated.astype(np.float32))
+    return Predictions(GENRES, tracks, calibrated.astype(np.float32))
 
 
 C1M1, LINEAR, BASELINE = _predictions(1), _predictions(2), _predictions(3)

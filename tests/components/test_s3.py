@@ -82,6 +82,7 @@ def test_a_catalogue_on_s3_gives_the_examples_of_a_folder(store: fs.S3FileSystem
     assert len(remote.rejections) == 1
 
 
+@pytest.mark.slow
 def test_the_command_line_reads_s3(store: fs.S3FileSystem, tmp_path: Path) -> None:
     data, _ = write_catalogue(tmp_path / "here", tracks=4)
     there = put(store, data, "run/music")

@@ -203,11 +203,13 @@ def test_the_tracks_of_examples_are_read_without_their_segments() -> None:
     def text(value: str) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
 
-    first = example(track_id=text("a"), title=text("Ö"), timbre_01=tf.train.Feature())
+    tempo = tf.train.Feature(float_list=tf.train.FloatList(value=[120.5]))
+    first = example(track_id=text("a"), title=text("Ö"), timbre_01=tf.train.Feature(), tempo=tempo)
     table = track_table(tf.data.Dataset.from_tensor_slices([first, example(track_id=text("b"))]))
     assert table["track_id"].to_pylist() == ["a", "b"]
     assert table["title"].to_pylist() == ["Ö", ""]
     assert table["num_segments"].to_pylist() == [0, 0]
+    assert (table["tempo"].to_pylist(), table["key"].to_pylist()) == ([120.5, None], [None, None])
 
 
 def test_probabilities_without_fault_show_an_error_by_chance_that_shrinks_with_the_tracks() -> None:

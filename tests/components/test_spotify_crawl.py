@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -16,6 +17,7 @@ from components.spotify_crawl.start import crawl_into
 from components.spotify_crawl.store import finished_crawl, open_store
 from components.spotify_crawl.waits import now
 from deepmusic_genre.errors import PipelineInputError
+from deepmusic_genre.tracks.audio_features import AUDIO_FEATURES
 from tests.support.spotify_crawls import CREDENTIALS, labels
 from tests.support.spotify_server import Spotify, serve, spotify_id, track_item
 
@@ -131,7 +133,8 @@ def test_a_track_is_stored_with_its_metadata(crawls: Crawls) -> None:
     track = spotify_id("So\nWhat")
     content = json.loads(gzip.decompress((crawls.folder / "analyses" / track[:2] / f"{track}.json.gz").read_bytes()))
     metadata = content.pop("crawl")
-    assert content == {**crawls.spotify.analyses[track], "track_id": track}
+    features = {name: crawls.spotify.features[track][name] for name in AUDIO_FEATURES}
+    assert content == {**crawls.spotify.analyses[track], "track_id": track, "audio_features": features}
     assert metadata.pop("fetched").endswith("+00:00")
     assert metadata.pop("fetched_by").startswith("deepmusic 0123, spotipy 2.")
     assert metadata == {
@@ -345,7 +348,7 @@ def test_a_playlist_that_is_gone_keeps_the_labels_of_its_tracks(crawls: Crawls) 
 def test_a_spent_quota_ends_the_crawl_with_what_there_is(crawls: Crawls) -> None:
     playlist = crawls.spotify.add_playlist("A", _items(0, 10))
     del crawls.spotify.analyses[spotify_id("1")]
-    crawls.spotify.quota = 5
+    crawls.spotify.quota = 6
     report = crawls.run(Jazz=[playlist])
     assert (report.complete, report.stopped) == (False, "the app's quota at Spotify is spent")
     assert (report.stored, report.left) == (3, 6)
@@ -402,7 +405,7 @@ def test_an_app_that_lost_its_access_is_told_so(crawls: Crawls) -> None:
     report = crawls.run(Jazz=[playlist])
     assert report.stopped.startswith("Spotify answers 403 to 5 audio analyses in a row, and to one that it gave before")
     assert "(Forbidden)" in report.stopped
-    assert (report.final, report.left, report.requests) == (True, 25, 1 + 5 + 1)
+    assert (report.final, report.left, report.requests) == (True, 25, 1 + 1 + 5 + 1)
     crawls.spotify.statuses = {}
     assert crawls.run(Jazz=[playlist]).stored == 30
 
@@ -464,6 +467,136 @@ def test_what_was_not_answered_comes_last(crawls: Crawls, clock: _Clock) -> None
     clock.ahead = timedelta(minutes=11)
     assert crawls.run(Jazz=[playlist]).stored == 10
     assert crawls.asked("audio-analysis")[-1] == f"audio-analysis/{spotify_id('2')}"
+
+
+# Audio features
+
+
+def _stored(crawls: Crawls, name: str) -> dict[str, Any]:
+    track = spotify_id(name)
+    path = crawls.folder / "analyses" / track[:2] / f"{track}.json.gz"
+    stored: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
+    return stored
+
+
+def _features(crawls: Crawls, name: str) -> dict[str, float]:
+    answer = crawls.spotify.features[spotify_id(name)]
+    return {feature: answer[feature] for feature in AUDIO_FEATURES}
+
+
+def _asked_for(crawls: Crawls) -> list[list[str]]:
+    """The ids of each request for audio features."""
+    urls = [urlsplit(path) for path in crawls.spotify.requests]
+    return [parse_qs(url.query)["ids"][0].split(",") for url in urls if url.path == "/v1/audio-features"]
+
+
+def test_audio_features_come_in_batches_before_the_analyses(crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 205))
+    for track in _ids(3, 205):
+        del crawls.spotify.analyses[track]
+    report = crawls.run(Jazz=[playlist])
+    batches = _asked_for(crawls)
+    assert [len(batch) for batch in batches] == [100, 100, 5]
+    assert {track for batch in batches for track in batch} == _ids(0, 205)
+    assert all(_stored(crawls, name)["audio_features"] == _features(crawls, name) for name in ("0", "1", "2"))
+    assert crawls.progress.phases[1:] == [("audio features", 205, 0), ("tracks", 205, 0)]
+    assert (report.audio_features, report.no_audio_features) == (3, "")
+    assert str(report).endswith("; audio features of 3 tracks")
+
+
+def test_audio_features_that_are_known_are_not_asked_for_again(crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 6))
+    # One has none, and one of them is no such value.
+    del crawls.spotify.features[spotify_id("1")]
+    crawls.spotify.features[spotify_id("2")] = {**crawls.spotify.features[spotify_id("2")], "energy": 7, "tempo": None}
+    crawls.spotify.quota = 4
+    crawls.run(Jazz=[playlist])
+    crawls.spotify.quota = 1000
+    report = crawls.run(Jazz=[playlist])
+    assert (_asked_for(crawls), report.stored, report.audio_features) == ([], 6, 5)
+    assert "audio_features" not in _stored(crawls, "1")
+    left = {name: value for name, value in _features(crawls, "2").items() if name not in ("energy", "tempo")}
+    assert _stored(crawls, "2")["audio_features"] == left
+    crawls.spotify.add_playlist("A", _items(0, 8))
+    crawls.run(Jazz=[playlist])
+    assert _asked_for(crawls) == [[spotify_id("6"), spotify_id("7")]]
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.spotify_crawl.crawl.MOST_AUDIO_FEATURES", 2)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.usefixtures("small_batches")
+def test_audio_features_that_are_closed_to_the_app_are_asked_for_once_and_stop_nothing(
+    status: int, crawls: Crawls
+) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 3))
+    crawls.spotify.statuses = {"/v1/audio-features": status}
+    report = crawls.run(Jazz=[playlist])
+    assert (len(_asked_for(crawls)), report.complete, report.stored) == (1, True, 3)
+    assert (report.audio_features, report.no_audio_features) == (0, f"Spotify answers {status}")
+    assert str(report).endswith(f"; audio features of 0 tracks (they are optional: Spotify answers {status})")
+    assert report.passed_over == ()
+    assert finished_crawl(crawls.folder) == report
+    # Where the app may ask later on, what is stored gets them.
+    crawls.spotify.statuses = {}
+    before = _stored(crawls, "0")
+    report = crawls.run(Jazz=[playlist])
+    assert (report.audio_features, report.no_audio_features, report.fetched) == (3, "", 0)
+    assert _stored(crawls, "0") == {**before, "audio_features": _features(crawls, "0")}
+
+
+@pytest.mark.parametrize("fault", ["429", "500", "drop", "expire", "truncate", "HTML", "list"])
+def test_audio_features_that_fail_for_a_while_are_asked_for_again(fault: str, crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 2))
+    crawls.spotify.after(2, lambda: crawls.spotify.coming.extend([fault, fault]))
+    report = crawls.run(Jazz=[playlist])
+    assert (crawls.spotify.faults[fault], report.audio_features, report.passed_over) == (2, 2, ())
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_audio_features_that_always_fail_keep_no_crawl_incomplete(crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 10))
+    crawls.spotify.faults_of = {"/v1/audio-features": "504"}
+    report = crawls.run(Jazz=[playlist])
+    # Six attempts for each of three batches; the other two are left alone.
+    assert crawls.spotify.faults["504"] == 18
+    assert (report.complete, report.stored, report.passed_over) == (True, 10, ())
+    assert report.no_audio_features == "Spotify answers 504, 6 times in a row"
+    crawls.spotify.faults_of = {}
+    assert crawls.run(Jazz=[playlist]).audio_features == 10
+
+
+@pytest.mark.parametrize("answer", [[None] * 3, ["none", {"energy": 0.5}, {"id": [], "energy": 0.5}]])
+def test_audio_features_of_another_form_are_none(answer: list[Any], crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 3))
+    crawls.spotify.statuses = {"/v1/audio-features": (200, json.dumps({"audio_features": answer}).encode())}
+    report = crawls.run(Jazz=[playlist])
+    assert (report.stored, report.audio_features, report.no_audio_features) == (3, 0, "")
+
+
+def test_an_answer_with_fewer_audio_features_than_tracks_is_none(crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 3))
+    features = crawls.spotify.features[spotify_id("0")]
+    crawls.spotify.statuses = {"/v1/audio-features": (200, json.dumps({"audio_features": [features]}).encode())}
+    report = crawls.run(Jazz=[playlist])
+    assert (report.complete, report.stored, report.audio_features) == (True, 3, 0)
+    assert report.no_audio_features == "Spotify answers with 1 audio features for 3 tracks"
+    crawls.spotify.statuses = {}
+    assert crawls.run(Jazz=[playlist]).audio_features == 3
+
+
+def test_a_damaged_analysis_that_should_get_audio_features_is_named(crawls: Crawls) -> None:
+    playlist = crawls.spotify.add_playlist("A", _items(0, 1))
+    crawls.spotify.statuses = {"/v1/audio-features": 403}
+    crawls.run(Jazz=[playlist])
+    (path,) = crawls.folder.glob("analyses/*/*")
+    path.write_bytes(path.read_bytes()[:50])
+    crawls.spotify.statuses = {}
+    with pytest.raises(PipelineInputError, match=r"\.json\.gz is damaged, or not its own"):
+        crawls.run(Jazz=[playlist])
 
 
 # Outages and pauses
@@ -588,7 +721,7 @@ def test_a_store_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_what_a_kill_left_is_cleared_away(crawls: Crawls) -> None:
     playlist = crawls.spotify.add_playlist("A", _items(0, 3))
     del crawls.spotify.analyses[spotify_id("1")]
-    crawls.spotify.quota = 3
+    crawls.spotify.quota = 4
     crawls.run(Jazz=[playlist])
     (crawls.folder / "partial" / "half.json.gz").write_bytes(b"half")
     with (crawls.folder / "passed_over.jsonl").open("ab") as file:

@@ -58,7 +58,7 @@ def made_weights(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = cache / "weights" / weights._FILE
     file.parent.mkdir(parents=True)
     file.write_bytes(values.tobytes())
-    monkeypatch.setattr(weights, "_CHECKPOINT_SHA256", hashlib.sha256(values).hexdigest())
+    monkeypatch.setattr(weights, "_CHECKPOINT_SHA256", hashlib.sha256(values.tobytes()).hexdigest())
     return file
 
 
@@ -231,6 +231,7 @@ def test_a_track_has_an_ear_where_one_is_asked_for(made_weights: Path) -> None:
     again, without = one(sound(1), pretrained=True), one(sound(1), pretrained=False)
     assert isinstance(again, Track)
     assert isinstance(without, Track)
+    assert again.ear is not None
     assert np.array_equal(again.ear, asked.ear)
     assert without.ear is None
     assert without.content_digest() == asked.content_digest()

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from deepmusic_genre.tracks.audio_features import AUDIO_FEATURES
 from deepmusic_genre.tracks.examples import encode_segments, encode_track
 from deepmusic_genre.tracks.track import EAR_FEATURE, ECHO_NEST, N_EAR, SEGMENT_FEATURES, Track
 from tests.conftest import ROOT
@@ -99,6 +100,12 @@ def test_empty_text_is_a_missing_value() -> None:
     without, with_artist = _features(encode_track(_track())), _features(encode_track(_track(artist="Ann")))
     assert without.keys().isdisjoint(TEXTS)
     assert with_artist["artist"] == [b"Ann"]
+
+
+def test_audio_features_are_encoded_where_they_are_known() -> None:
+    features = _features(encode_track(_track(audio_features={"tempo": 120.5, "key": -1.0})))
+    assert (features["tempo"], features["key"]) == ([120.5], [-1.0])
+    assert set(tf.train.Example.FromString(encode_track(_track())).features.feature).isdisjoint(AUDIO_FEATURES)
 
 
 def test_max_segments_keeps_the_first_and_tells_how_many_there_were() -> None:

@@ -12,6 +12,8 @@ from deepmusic_genre.exit_codes import GATE, OK
 from tests.components.test_spans import add_span, spanned
 from tests.conftest import artifacts, run_local
 
+pytestmark = pytest.mark.slow
+
 
 class _Scheduled(NamedTuple):
     """A home after its second run."""

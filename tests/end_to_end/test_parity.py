@@ -31,6 +31,8 @@ from serving.serve import MODEL_NAME, development_command
 from tests.conftest import ROOT, artifacts, free_port, run_local
 from tests.support.command import command
 
+pytestmark = pytest.mark.slow
+
 TRACKS = 100
 TOLERANCE = 1e-5
 _OF_A_GENRE = {TRAIN: 20, TEST: 12}

@@ -33,6 +33,8 @@ from tests.support.gcs_server import BUCKET, Bucket, gcs_server
 from tests.support.ingestion import IN_PROCESS
 from tests.support.tracks import write_catalogue
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:

@@ -81,6 +81,7 @@ def test_a_second_run_takes_everything_from_the_cache(finished_run: FinishedRun)
     assert len(list((finished_run.home / "pushed").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_data_against_the_schema_stop_the_run_until_either_is_mended(tmp_path: Path) -> None:
     data, labels = write_catalogue(tmp_path)
     for number in range(40):
@@ -144,6 +145,7 @@ def second_home(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFact
     return FinishedRun(arguments, output / "small", finished_run.data, finished_run.labels, result.stdout)
 
 
+@pytest.mark.slow
 def test_an_equal_seed_gives_equal_weights(finished_run: FinishedRun, second_home: FinishedRun) -> None:
     validations, references = (
         [(run.artifact("Trainer-c1m1", "model_run") / name).read_bytes() for run in (finished_run, second_home)]
@@ -153,6 +155,7 @@ def test_an_equal_seed_gives_equal_weights(finished_run: FinishedRun, second_hom
     assert references[0] == references[1]
 
 
+@pytest.mark.slow
 def test_a_worse_model_is_not_pushed_and_the_reason_is_told(second_home: FinishedRun) -> None:
     result = run_local((*second_home.arguments, "training.models=[c1m1]", "models.c1m1.epochs=1"))
     assert result.returncode == GATE, result.stdout
@@ -163,6 +166,7 @@ def test_a_worse_model_is_not_pushed_and_the_reason_is_told(second_home: Finishe
     assert len(list((second_home.home / "pushed").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_model_of_other_genres_is_no_baseline(second_home: FinishedRun) -> None:
     settings = (
         "genres=[Blues, Classical, Country, Hip-Hop, Rock]",
@@ -174,6 +178,7 @@ def test_a_model_of_other_genres_is_no_baseline(second_home: FinishedRun) -> Non
     assert "change of" not in result.stdout
 
 
+@pytest.mark.slow
 def test_a_withdrawn_version_stays_withdrawn_and_a_removed_one_is_pushed_again(second_home: FinishedRun) -> None:
     pushed = second_home.home / "pushed"
     (version,) = (folder.name for folder in pushed.iterdir())
@@ -189,6 +194,7 @@ def test_a_withdrawn_version_stays_withdrawn_and_a_removed_one_is_pushed_again(s
     assert f"Pushed to {again}" in result.stdout
 
 
+@pytest.mark.slow
 def test_hyper_parameters_are_searched_for_and_kept_as_settings(second_home: FinishedRun) -> None:
     settings = ("training.models=[tangent]", "tuning.enabled=true", "tuning.trials=2")
     result = run_local((*second_home.arguments, *settings))
@@ -202,6 +208,7 @@ def test_hyper_parameters_are_searched_for_and_kept_as_settings(second_home: Fin
     assert record.hyperparameters == tuned.model_dump()
 
 
+@pytest.mark.slow
 def test_a_sampled_run_goes_all_the_way(second_home: FinishedRun) -> None:
     result = run_local((*second_home.arguments, "training.models=[tangent]", "training.sampling=downsampled"))
     assert result.returncode == 0, result.stdout
@@ -239,6 +246,7 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert f"Nothing can be written to output = {tmp_path / 'file'}: Not a directory." in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_run_is_gone_on_with(stop: signal.Signals, tmp_path: Path) -> None:
     data, labels = write_catalogue(tmp_path)
@@ -273,6 +281,7 @@ def test_a_stopped_run_is_gone_on_with(stop: signal.Signals, tmp_path: Path) -> 
     assert not list((tmp_path / "stopped/artifacts").rglob(".system"))
 
 
+@pytest.mark.slow
 def test_the_demo_catalogue_is_neither_trivial_nor_hopeless(tmp_path: Path) -> None:
     result = run_local((f"output={tmp_path}", "training.models=[c1m1]"))
     assert result.returncode == 0, result.stdout
@@ -282,6 +291,7 @@ def test_the_demo_catalogue_is_neither_trivial_nor_hopeless(tmp_path: Path) -> N
     assert 0.60 <= float(accuracy[1]) <= 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_real_tracks_go_through_the_whole_pipeline(real_data: Path, tmp_path: Path) -> None:
     folder = real_data / "million_song_h5"

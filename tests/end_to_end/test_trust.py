@@ -20,6 +20,8 @@ from tests.conftest import ROOT, FinishedRun, artifacts, run_local
 from tests.support.command import command
 from tests.support.tracks import write_catalogue
 
+pytestmark = pytest.mark.slow
+
 CAME_TO_ITS_END = (OK, GATE)
 
 

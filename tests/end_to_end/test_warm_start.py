@@ -21,6 +21,8 @@ from pipeline.settings import load_settings
 from tests.conftest import FinishedRun
 from tests.support.tracks import GENRES
 
+pytestmark = pytest.mark.slow
+
 # The wiring
 
 

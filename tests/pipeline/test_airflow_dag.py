@@ -15,7 +15,10 @@ from tests.pipeline.test_airflow import DAG_FILE
 
 AIRFLOW_PYTHON = ROOT / ".venv" / "airflow" / "bin" / "python"
 
-pytestmark = pytest.mark.skipif(not AIRFLOW_PYTHON.exists(), reason="make airflow-test sets up Airflow's environment")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not AIRFLOW_PYTHON.exists(), reason="make airflow-test sets up Airflow's environment"),
+]
 
 _CASES = """
 import json, os, runpy, sys

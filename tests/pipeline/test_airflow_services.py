@@ -14,6 +14,8 @@ from pipeline.airflow.services import PortTaken, supervise
 from tests.conftest import ROOT, free_port
 from tests.support.airflow_steps import is_alive
 
+pytestmark = pytest.mark.slow
+
 _SUPERVISE = """
 import os, sys
 from pipeline.airflow.services import supervise

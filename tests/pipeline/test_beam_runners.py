@@ -32,6 +32,8 @@ from tests.support.ingestion import IN_PROCESS, execute
 from tests.support.tracks import write_analysis, write_catalogue
 from tools.beam_cluster import beam_arguments
 
+pytestmark = pytest.mark.slow
+
 _POOL = "apache_beam.runners.worker.worker_pool_main"
 
 

@@ -16,6 +16,8 @@ from deepmusic_genre.errors import PipelineInputError
 from pipeline.kubeflow.local.engine import Engine, StepFailed, order, read_specification
 from tests.pipeline.test_kubeflow import Told
 
+pytestmark = pytest.mark.slow
+
 # Copies its input and the parameter into its output.
 COPY = """
 import json, sys, pathlib

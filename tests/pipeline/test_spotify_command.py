@@ -90,7 +90,7 @@ def test_an_incomplete_crawl_has_an_exit_code_of_its_own_and_says_when_to_come_b
     spotify: Spotify, tmp_path: Path
 ) -> None:
     playlist = spotify.add_playlist("A", [track_item(str(number)) for number in range(4)])
-    spotify.after(3, lambda: spotify.coming.append("429"))
+    spotify.after(4, lambda: spotify.coming.append("429"))
     spotify.retry_after = "82173"
     codes, printed = [], ""
     for _ in range(2):
@@ -148,6 +148,7 @@ def test_a_rehearsal_can_be_crawled_with_the_settings_that_it_writes(tmp_path: P
         )
     assert process.returncode == 0, process.stderr
     assert "16 tracks stored" in process.stdout
+    assert "; audio features of 16 tracks\n" in process.stdout
     assert len({row["genre"] for row in labels(tmp_path / "rehearsal" / "spotify")}) == 8
 
 
@@ -265,7 +266,7 @@ def test_a_run_goes_on_when_the_quota_is_spent_and_the_next_one_gets_the_rest(
     spotify: Spotify, credentials: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     playlists = _playlists(spotify)
-    spotify.quota = 36
+    spotify.quota = 37
     _FirstSteps(spotify, tmp_path, playlists)
     assert (report(tmp_path / STORE)["stored"], report(tmp_path / STORE)["left"]) == (34, 6)
     spotify.quota = 1000

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
+from deepmusic_genre.tracks.audio_features import AUDIO_FEATURES
 from deepmusic_genre.tracks.track import Track
 from tests.conftest import ROOT
 from tests.support.command import command
@@ -47,7 +48,7 @@ def fewest_requests(spotify: Spotify) -> int:
     pages = sum(1 + max(0, ceil((len(playlist["items"]) - 100) / 50)) for playlist in spotify.playlists.values())
     items = [item for playlist in spotify.playlists.values() for item in playlist["items"]]
     tracks = {item["id"] for item in items}
-    return 1 + pages + len(tracks)
+    return 1 + pages + ceil(len(tracks) / 100) + len(tracks)
 
 
 CREDENTIALS = {"SPOTIPY_CLIENT_ID": CLIENT_ID, "SPOTIPY_CLIENT_SECRET": CLIENT_SECRET}
@@ -112,6 +113,9 @@ def assert_whole(spotify: Spotify, store: Path) -> None:
         assert isinstance(track, Track)
         assert track.track_id == track_id
         content = json.loads(gzip.decompress(path.read_bytes()))
+        features = content.pop("audio_features")
+        assert features == {name: spotify.features[track_id][name] for name in features} == track.audio_features
+        assert set(features) == set(AUDIO_FEATURES)
         assert content["crawl"]["id"] == content.pop("track_id") == track_id
         del content["crawl"]
         assert content == spotify.analyses[track_id]

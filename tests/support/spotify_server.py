@@ -20,6 +20,7 @@ from tests.support.tracks import analysis
 CLIENT_ID = "0123456789abcdef0123456789abcdef"
 CLIENT_SECRET = "fedcba9876543210fedcba9876543210"  # noqa: S105 - no secret of anybody's.
 _PAGE = 100
+_MOST_FEATURES = 100
 _LETTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 Fault = Callable[["_Handler"], None]
@@ -47,6 +48,26 @@ def _album(artists: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"id": name, "name": "Album", "type": "album", **lists, **facts, **addresses}
 
 
+def audio_features(track: str) -> dict[str, Any]:
+    """A track's audio features, all that Spotify's description names; equal ids give equal values."""
+    draws = random.Random(track)  # noqa: S311 - no secret is made of it.
+    shares = ("acousticness", "danceability", "energy", "instrumentalness", "liveness", "speechiness", "valence")
+    return {
+        **{name: round(draws.random(), 4) for name in shares},
+        "key": draws.randrange(-1, 12),
+        "loudness": round(draws.uniform(-60, 0), 3),
+        "mode": draws.randrange(2),
+        "tempo": round(draws.uniform(50, 200), 3),
+        "time_signature": draws.randrange(3, 8),
+        "duration_ms": 180_000,
+        "type": "audio_features",
+        "id": track,
+        "uri": f"spotify:track:{track}",
+        "track_href": f"https://api.spotify.com/v1/tracks/{track}",
+        "analysis_url": f"https://api.spotify.com/v1/audio-analysis/{track}",
+    }
+
+
 @dataclass
 class Spotify:
     """What the server holds and how it behaves; may be changed while it runs.
@@ -54,6 +75,7 @@ class Spotify:
     Attributes:
         playlists: by id, each with a name and items; an item is a track or None.
         analyses: by track id.
+        features: audio features by track id.
         form: ``items`` as since 2026, or ``tracks``.
         forms_served: the forms of the address that are there.
         coming: faults that the next requests are answered with; see ``FAULTS``.
@@ -75,6 +97,7 @@ class Spotify:
 
     playlists: dict[str, dict[str, Any]] = field(default_factory=dict)
     analyses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    features: dict[str, dict[str, Any]] = field(default_factory=dict)
     form: str = "items"
     forms_served: tuple[str, ...] = ("items",)
     coming: list[str] = field(default_factory=list)
@@ -102,12 +125,13 @@ class Spotify:
     _later: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
 
     def add_playlist(self, name: str, items: Sequence[dict[str, Any] | None]) -> str:
-        """Adds a playlist, and an analysis for each of its tracks; returns its id."""
+        """Adds a playlist, an analysis and audio features for each of its tracks; returns its id."""
         playlist = spotify_id(name)
         self.playlists[playlist] = {"name": name, "items": list(items)}
         for item in items:
             if item is not None and item["type"] == "track" and item["id"]:
                 self.analyses.setdefault(item["id"], analysis(len(self.analyses)))
+                self.features.setdefault(item["id"], audio_features(item["id"]))
         return playlist
 
     def after(self, requests: int, do: Callable[[], None]) -> None:
@@ -232,10 +256,20 @@ class _Handler(BaseHTTPRequestHandler):
             self.refuse_as(status)
         elif kind == "audio-analysis" and rest[0] in spotify.analyses:
             self.answer(200, spotify.analyses[rest[0]])
+        elif kind == "audio-features" and not rest:
+            self._serve_audio_features(query["ids"].split(","))
         elif kind == "playlists" and rest[0] in spotify.playlists:
             self._serve_playlist(rest, query)
         else:
             self.refuse(404)
+
+    def _serve_audio_features(self, tracks: list[str]) -> None:
+        """In the order of the ids, with null for what it does not know."""
+        if len(tracks) > _MOST_FEATURES:
+            self.refuse(400, "Too many ids requested")
+        else:
+            known = self.server.spotify.features
+            self.answer(200, {"audio_features": [known.get(track) for track in tracks]})
 
     def _serve_playlist(self, rest: list[str], query: dict[str, str]) -> None:
         spotify = self.server.spotify

@@ -10,6 +10,8 @@ from pipeline.settings import Settings, load_settings
 from tests.support.tracks import write_catalogue
 from tools.benchmark_models import classical_features, folds, load_catalogue, main, scores
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:

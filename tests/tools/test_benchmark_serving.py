@@ -10,6 +10,8 @@ from tests.conftest import FinishedRun
 from tools.benchmark_serving import CONNECTIONS, EXAMPLES, GRPC, IN_PROCESS, ROWS, Length, main
 from tools.serving_load import HOST, LoadError, Target, clients, load
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_table_has_every_way_of_asking(finished_run: FinishedRun, capsys: pytest.CaptureFixture[str]) -> None:
     settings = finished_run.home.parent / "settings.yaml"

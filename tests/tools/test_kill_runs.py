@@ -10,6 +10,8 @@ import pytest
 from tests.conftest import FinishedRun, artifacts
 from tools.kill_runs import differences
 
+pytestmark = pytest.mark.slow
+
 
 def _weights(home: Path) -> None:
     (file,) = home.glob("pushed/*/variables/*.data-*")
