@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from components.scoring.scores import Floats, Indices
 from components.trainer.fitting import FAMILIARITY, PROBABILITIES, Fit, Task
+from components.trainer.hyperparameters import TangentHyperparameters
 from components.trainer.input_pipeline import labels_of
 from components.trainer.kernel_machine import KernelMachine, Regression, fit_machine
 
@@ -58,19 +59,11 @@ class Space(keras.layers.Layer):
         raise NotImplementedError
 
 
-class KernelChoice(Protocol):
-    """Hyper-parameters that every kernel machine has."""
-
-    gamma: float
-    ridge: float
-    balance: float
-
-
 Scaling = Callable[[npt.NDArray[np.float32]], tuple[Floats, Floats]]
 """From vectors ``[tracks, values]``, which may be on the disk, to center and factor of each value."""
 
 
-def fit_in_spaces(spaces: Sequence[tuple[Space, Scaling]], task: Task, chosen: KernelChoice) -> Fit:
+def fit_in_spaces(spaces: Sequence[tuple[Space, Scaling]], task: Task, chosen: TangentHyperparameters) -> Fit:
     """Fits a kernel machine to all training tracks.
 
     Args:
