@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing is installed outside this folder. What a target does, `deepmusic` does.
 .DEFAULT_GOAL := help
-.PHONY: help env run-local demo fit-timbre crawl serve versions rollback drift predict tag report airflow airflow-test \
+.PHONY: help env run-local genres demo fit-timbre crawl serve versions rollback drift predict tag report airflow airflow-test \
 	kubeflow kubeflow-local clean-old clean test test-all test-fast check docs lock benchmark benchmark-models benchmark-serving \
 	load-serving kill-runs beam-cluster
 
@@ -31,11 +31,12 @@ endef
 help:
 	@echo "make run-local   train on DATA and push the best model; without DATA, on a synthetic demo catalogue"
 	@echo "                   DATA=folder       your audio analyses or sound files, searched recursively; a dump or archive, too"
-	@echo "                   LABELS=file.csv   track_id or file, genre[, artist_id,artist,title], or .cls; else genres are folder names"
+	@echo "                   LABELS=file.csv   track_id or file, genre[, artist_id,artist,title], or .cls; else tags and folders name genres"
 	@echo "                   SETTINGS=my.yaml  what differs from pipeline/defaults.yaml"
 	@echo "                   SET='training.seed=1 training.epochs=20'   single settings"
 	@echo "                   NAME=mine         keep runs, cache and pushed models apart from others'"
 	@echo "                   VERBOSE=1         show what TFX, Beam and TensorFlow log"
+	@echo "make genres      which genres DATA and LABELS name, how often, and what each becomes; before anything is trained"
 	@echo "make test        the tests, the linters and the type checker; make test-fast: those that take a moment"
 	@echo "make test-all    make test, and the tests that repeat whole runs"
 	@echo "make check       the linters, the type checker and the documentation alone"
@@ -61,6 +62,9 @@ env:
 # 3 says that a gate kept the model from being pushed, and has been told: no fault for make to report.
 run-local:
 	@$(call deepmusic,run $(data) $(named) $(verbose)) || [ $$? = 3 ]
+
+genres:
+	@$(call deepmusic,genres $(data) $(named) $(verbose))
 
 demo:
 	@$(call deepmusic,demo $(named) $(verbose)) || [ $$? = 3 ]

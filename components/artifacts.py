@@ -35,6 +35,7 @@ class IngestReport(Artifact):
     """What was read and left out: ``summary.json``, ``rejections.jsonl``, and ``several_genres.jsonl``.
 
     ``unmatched_labels.jsonl`` has the rows of labels files that label no track.
+    ``contradictions.jsonl`` has the tracks whose labels file, own file and folder name different genres.
     ``shards.json`` names what the examples are made of in the store of shards.
     """
 
@@ -44,6 +45,7 @@ class IngestReport(Artifact):
     SEVERAL_GENRES_FILE = "several_genres.jsonl"
     NOTES_FILE = "notes.jsonl"
     UNMATCHED_LABELS_FILE = "unmatched_labels.jsonl"
+    CONTRADICTIONS_FILE = "contradictions.jsonl"
     SHARDS_FILE = "shards.json"
 
 

@@ -190,6 +190,19 @@ def run(**given: Any) -> int:
     return _in_checkout("pipeline.run.local", "run", Given(**given))
 
 
+@deepmusic.command(
+    epilog=_examples(
+        "deepmusic genres --data music",
+        "deepmusic genres --data music --set 'data.genre_names={Hip-Hop: [boom bap], Rock: [beat, britpop]}'",
+    )
+)
+@data_options
+@pipeline_options
+def genres(**given: Any) -> int:
+    """Shows which genres a catalogue names, how often, and what each becomes in a run."""
+    return _in_checkout("pipeline.run.genres", "show_genres", Given(**given))
+
+
 @deepmusic.command(epilog=_examples("deepmusic demo --set training.models=[tangent]"))
 @click.option("--verbose", is_flag=True, help="Show what TFX, Beam and TensorFlow log.")
 @pipeline_options

@@ -8,14 +8,14 @@ import math
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from components.scoring.scores import accuracy, balanced_accuracy, genre_scores, macro_f1, majority_share
 from deepmusic_genre.errors import PipelineInputError
@@ -102,6 +102,13 @@ class Terminal:
         table.add_column("share", justify="right")
         for genre, count in by_genre.items():
             table.add_row(escape(genre), f"{count:,}", f"{count / tracks:.1%}" if tracks else "-")
+        self._console.print(table)
+
+    def names(self, rows: Iterable[tuple[str, int, str]]) -> None:
+        """Shows how many tracks have each name of a genre, and what it becomes."""
+        table = Table("genre", Column("tracks", justify="right"), "becomes")
+        for name, count, becomes in rows:
+            table.add_row(escape(name), f"{count:,}", escape(becomes))
         self._console.print(table)
 
     def scores(self, predictions: Predictions, title: str) -> None:

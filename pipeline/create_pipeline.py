@@ -80,6 +80,7 @@ def create_pipeline(
         splits=f"{pipeline_root}/{SPLITS_FOLDER}",
         genres=genres,
         other_genres=settings.data.other_genres,
+        genre_names=settings.data.genre_names,
         unknown_artists=settings.data.unknown_artists,
         split_by=settings.data.split_by,
         max_segments=settings.data.max_segments,

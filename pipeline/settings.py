@@ -41,7 +41,8 @@ from components.trainer.hyperparameters import Balance
 from components.trainer.registry import MODELS, ModelName, ModelsHyperparameters, known_model
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.crawled_store import ANALYSES_FOLDER
-from deepmusic_genre.tracks.labels import GenreNames, genre_key
+from deepmusic_genre.tracks.genre_table import genre_key
+from deepmusic_genre.tracks.labels import GenreNames
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 
@@ -78,6 +79,15 @@ Folder = Annotated[Location, AfterValidator(_no_pattern)]
 """A place below which names of files are looked for by patterns."""
 
 
+def _listed(given: Any) -> Any:
+    """A list, or the list of an only text."""
+    return (given,) if isinstance(given, str) else given
+
+
+def _of_file(given: Any) -> Any:
+    return _read(Path(given)) if isinstance(given, str) else given
+
+
 class DataSettings(_Section):
     """What is read; see ``defaults.yaml``."""
 
@@ -85,6 +95,7 @@ class DataSettings(_Section):
     labels: Location | None
     spans: Annotated[int, Field(ge=1)] | None
     other_genres: OtherGenres
+    genre_names: Annotated[dict[str, Annotated[tuple[str, ...], BeforeValidator(_listed)]], BeforeValidator(_of_file)]
     unknown_artists: tuple[str, ...]
     split_by: SplitBy
     max_segments: Annotated[int, Field(ge=1, lt=2**31)] | None
@@ -133,7 +144,7 @@ class SpotifySettings(_Section):
         str,
         Annotated[
             tuple[Annotated[str, AfterValidator(playlist_id)], ...],
-            BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
+            BeforeValidator(_listed),
         ],
     ]
     max_tracks_per_playlist: Annotated[int, Field(ge=1)] | None
@@ -325,6 +336,22 @@ class Settings(_Section):
             ):
                 return values | {"genres": with_other(genres)}
         return values
+
+    @field_validator("data")
+    @classmethod
+    def _names_of_the_list(cls, data: DataSettings, info: ValidationInfo) -> DataSettings:
+        genres = {genre_key(genre): genre for genre in info.data.get("genres", data.genre_names)}
+        known = dict(genres)
+        for genre, names in data.genre_names.items():
+            if (meant := genres.get(genre_key(genre))) is None:
+                raise ValueError(f"genre_names names {genre}, which is not in genres")
+            for name in names:
+                if known.setdefault(genre_key(name), meant) != meant:
+                    raise ValueError(f"genre_names has {name} under {meant}, but it is {known[genre_key(name)]}")
+        if "" in known:
+            raise ValueError("genre_names has a name without a letter")
+        names_by_genre = {genres[genre_key(genre)]: names for genre, names in data.genre_names.items()}
+        return data.model_copy(update={"genre_names": names_by_genre})
 
     @field_validator("evaluation")
     @classmethod

@@ -131,7 +131,7 @@ def load_catalogue(settings: Settings, min_tracks: int) -> Catalogue:
     """
     labels = load_labels(settings.data.labels) if settings.data.labels else None
     paths = list_analyses(str(settings.data.path)).files
-    read = read_tracks(paths, labels, GenreNames(settings.genres))
+    read = read_tracks(paths, labels, GenreNames(settings.genres, names=settings.data.genre_names))
     tracks = [item for item in read if isinstance(item, Track) and item.genre]
     counts = Counter(track.genre for track in tracks)
     genres = tuple(genre for genre in settings.genres if counts[genre] >= min_tracks)

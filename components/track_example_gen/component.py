@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
@@ -31,6 +31,7 @@ class TrackExampleGenSpec(ComponentSpec):
         "splits": ExecutionParameter(type=str),
         "genres": ExecutionParameter(type=str),
         "other_genres": ExecutionParameter(type=str),
+        "genre_names": ExecutionParameter(type=str),
         "unknown_artists": ExecutionParameter(type=str),
         "split_by": ExecutionParameter(type=str),
         "max_segments": ExecutionParameter(type=int, optional=True),
@@ -70,6 +71,7 @@ class TrackExampleGen(BaseBeamComponent):
         splits: str,
         genres: Sequence[str],
         other_genres: OtherGenres,
+        genre_names: Mapping[str, Sequence[str]],
         unknown_artists: Sequence[str],
         split_by: SplitBy,
         max_segments: int | None,
@@ -91,6 +93,7 @@ class TrackExampleGen(BaseBeamComponent):
             splits: folder of the splits that were given, which outlives runs, too.
             genres: the genre list.
             other_genres: what becomes of a track of a genre outside it.
+            genre_names: further names of genres in it.
             unknown_artists: names of artists that are the name of nobody.
             split_by: ``artist`` keeps an artist's tracks in one split, ``track`` does not.
             max_segments: segments kept of a track, None for all.
@@ -110,6 +113,7 @@ class TrackExampleGen(BaseBeamComponent):
                 splits=splits,
                 genres=json.dumps(list(genres)),
                 other_genres=other_genres,
+                genre_names=json.dumps(genre_names),
                 unknown_artists=json.dumps(list(unknown_artists)),
                 split_by=split_by,
                 max_segments=max_segments,

@@ -32,6 +32,7 @@ from components.track_example_gen.outcomes import TrackOutcome, read_outcomes
 from components.track_example_gen.progress import Progress
 from components.track_example_gen.repetitions import decide_repetitions
 from components.track_example_gen.report import (
+    contradictions,
     notes,
     other_genres_rejected,
     rejections,
@@ -87,6 +88,7 @@ class Executor(BaseBeamExecutor):
             several_genres=exec_properties["several_genres"],
             middle=exec_properties.get("middle"),
             pretrained=hears(exec_properties["pretrained"], files_of(spans)),
+            genre_names=json.loads(exec_properties["genre_names"]),
         )
         with writing_to(exec_properties["store"]):
             store = ShardStore(exec_properties["store"])
@@ -131,6 +133,7 @@ class Executor(BaseBeamExecutor):
         _write_lines(os.path.join(report, IngestReport.REJECTIONS_FILE), rejected)
         _write_lines(os.path.join(report, IngestReport.SEVERAL_GENRES_FILE), several_genres(everything))
         _write_lines(os.path.join(report, IngestReport.NOTES_FILE), notes(everything))
+        _write_lines(os.path.join(report, IngestReport.CONTRADICTIONS_FILE), contradictions(everything))
         _write_lines(os.path.join(report, IngestReport.UNMATCHED_LABELS_FILE), unmatched)
         write_json(os.path.join(report, IngestReport.SHARDS_FILE), [shard.key for shard in shards])
         others = [line for listing in listings if (line := listing.of_other_kinds())]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,8 +25,9 @@ from components.track_example_gen.repetitions import under_several
 from components.track_example_gen.several_genres import SeveralGenres, genre_of
 from components.track_example_gen.sound import analyse_sound
 from deepmusic_genre.tracks.examples import encode_track
-from deepmusic_genre.tracks.labels import GenreNames, Labels, OtherGenre, apply_label, label_of
-from deepmusic_genre.tracks.registry import read
+from deepmusic_genre.tracks.labels import GenreNames, Labels, OtherGenre, apply_label, contradictions, label_of
+from deepmusic_genre.tracks.registry import sources
+from deepmusic_genre.tracks.source import Source, read_file
 from deepmusic_genre.tracks.track import InvalidTrack, Rejection, Track, Unreadable
 
 STAGING = ".part"
@@ -45,6 +46,7 @@ class IngestConfig:
         several_genres: what becomes of a track under several genres.
         middle: seconds from the middle of each sound file that are analysed, None for all of it.
         pretrained: whether a pretrained network hears each sound file.
+        genre_names: further names of genres in the list.
     """
 
     genres: tuple[str, ...]
@@ -54,6 +56,12 @@ class IngestConfig:
     several_genres: SeveralGenres
     middle: float | None = None
     pretrained: bool = False
+    genre_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> GenreNames:
+        """Maps names onto the genre list."""
+        return GenreNames(self.genres, self.other, self.genre_names)
 
 
 @dataclass(frozen=True)
@@ -85,22 +93,32 @@ def read_files(
     """Reads files; a track has the genre that its file names, however it is written there."""
     paths = list(paths)
     analyse_sound(paths, middle, pretrained)
+    yield from _read_each(paths, sources(middle, pretrained))
+
+
+def read_without_sound(paths: Iterable[str]) -> Iterator[Track | Rejection]:
+    """Reads files as :func:`read_files`, but of sound files the tags alone: their tracks have no segments."""
+    yield from _read_each(paths, sources(listens=False))
+
+
+def _read_each(paths: Iterable[str], among: Sequence[Source]) -> Iterator[Track | Rejection]:
     for path in paths:
-        yield from _read_file(path, middle, pretrained)
+        yield from _read_file(path, among)
 
 
-def _read_file(path: str, middle: float | None, pretrained: bool) -> Iterator[Track | Rejection]:
+def _read_file(path: str, among: Sequence[Source]) -> Iterator[Track | Rejection]:
     try:
         # Of a large HDF5 on the local disk only what is needed is read, which TFX's own file cannot.
         with fileio.open(path, "rb") if is_remote(path) else Path(path).open("rb") as stream:
-            yield from read(path, stream, middle, pretrained)
+            yield from read_file(path, stream, among)
     except FILE_ERRORS as error:
         yield Unreadable(path, f"cannot be read: {error}")
 
 
 def _labelled(track: Track, labels: Labels | None, genres: GenreNames) -> Track | Rejection:
     try:
-        return apply_label(track, label_of(track, labels, genres), genres)
+        label = label_of(track, labels, genres)
+        return replace(apply_label(track, label, genres), contradictions=contradictions(track, label, genres))
     except OtherGenre as error:
         return OfOtherGenre(track.path, str(error), track.track_id, error.name)
     except InvalidTrack as error:
@@ -128,7 +146,7 @@ def ingest_shard(
     staging = staging_of(folder)
     fileio.makedirs(staging)
     writer = _ExampleWriter(os.path.join(staging, outcome_files.EXAMPLES_FILE), config.max_segments)
-    genres, nobody, complete = GenreNames(config.genres, config.other), Nobody(config.unknown_artists), True
+    genres, nobody, complete = config.names, Nobody(config.unknown_artists), True
     with fileio.open(os.path.join(staging, outcome_files.FILE), "wb") as outcomes:
         for item in read_tracks(paths, labels, genres, config.middle, config.pretrained):
             known = nobody.taken_out(item) if isinstance(item, Track) else item
@@ -198,6 +216,7 @@ def _outcome(item: Track | Rejection, writer: _ExampleWriter, several_genres: Se
         digest=digest,
         analyser=item.analyser,
         notes=item.notes,
+        contradictions=item.contradictions,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from deepmusic_genre.tracks.labels import genre_key
+from deepmusic_genre.tracks.genre_table import genre_key
 
 OtherGenres = Literal["reject", "leave_out", "gather"]
 """Rejected as a fault; left out; or gathered under :data:`OTHER`."""

@@ -52,6 +52,7 @@ class TrackOutcome(msgspec.Struct, frozen=True, gc=False):
     digest: str = ""
     analyser: str = ""
     notes: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
 
 
 def read_outcomes(folder: str) -> list[TrackOutcome]:

@@ -43,6 +43,8 @@ class IngestSummary(msgspec.Struct, frozen=True):
         noted: examples from sound files with which something was amiss, by what it was; they are in ``notes.jsonl``.
         labels_without_track: rows of labels files that fit no track; they and the next are in
             ``unmatched_labels.jsonl``.
+        contradictions: examples whose labels file, own file and folder name different genres, by who contradicts whom;
+            they are in ``contradictions.jsonl``.
         labels_in_doubt: rows that fit several tracks, or contradict another row, and label none.
     """
 
@@ -61,6 +63,7 @@ class IngestSummary(msgspec.Struct, frozen=True):
     labels_in_doubt: int = 0
     without_artist: int = 0
     other_genres: dict[str, int] = {}
+    contradictions: dict[str, int] = {}
 
     @property
     def tracks(self) -> dict[str, int]:
@@ -95,7 +98,7 @@ class IngestSummary(msgspec.Struct, frozen=True):
             told.append(f"{self.new:,} new, {self.read - self.new:,} taken over from earlier runs")
         noted = ", ".join(f"{kind} ({count:,})" for kind, count in self.noted.items())
         amiss = f"sound files used although something is amiss: {noted}" if noted else ""
-        lines = ["; ".join(told), amiss, self._of_other_genres(), self.on_artists()]
+        lines = ["; ".join(told), amiss, self._of_other_genres(), self._on_contradictions(), self.on_artists()]
         return [str(self), *filter(None, lines), *self._unmatched()]
 
     def on_artists(self) -> str:
@@ -120,6 +123,14 @@ class IngestSummary(msgspec.Struct, frozen=True):
             else ""
         )
 
+    def _on_contradictions(self) -> str:
+        found = ", ".join(f"{who} ({count:,})" for who, count in self.contradictions.items())
+        return (
+            f"genres that contradict each other, of which the former counts: {found}; listed in contradictions.jsonl"
+            if found
+            else ""
+        )
+
     def _unmatched(self) -> list[str]:
         if not self.labels_without_track + self.labels_in_doubt:
             return []
@@ -137,7 +148,7 @@ class IngestSummary(msgspec.Struct, frozen=True):
 
 
 class NoteOnTrack(msgspec.Struct, frozen=True):
-    """What is amiss with a sound file that is used all the same."""
+    """What is amiss with a track that is used all the same: with its sound file, or between its genres."""
 
     path: str
     track_id: str
@@ -175,22 +186,32 @@ def summarize(
         analysers=dict(sorted(Counter(outcome.analyser for outcome in examples).items())),
         new=new,
         spans=spans,
-        noted=dict(Counter(item.note.partition(":")[0] for item in notes(examples)).most_common()),
+        noted=_kinds(notes(examples)),
         labels_without_track=sum(not row.fits for row in unmatched),
         labels_in_doubt=sum(bool(row.fits) for row in unmatched),
         without_artist=sum(not outcome.artist for outcome in examples),
         other_genres=dict(Counter(each.genre for each in outcomes if each.left_out == "other_genre").most_common()),
+        contradictions=_kinds(contradictions(examples)),
     )
+
+
+def _kinds(noted: Iterable[NoteOnTrack]) -> dict[str, int]:
+    """How many there are of each kind, which ends at the colon."""
+    return dict(Counter(item.note.partition(":")[0] for item in noted).most_common())
 
 
 def notes(outcomes: Iterable[TrackOutcome]) -> list[NoteOnTrack]:
     """What is amiss with the examples that come from sound files."""
-    return [
-        NoteOnTrack(outcome.path, outcome.track_id, note)
-        for outcome in outcomes
-        if outcome.split
-        for note in outcome.notes
-    ]
+    return [_note(outcome, note) for outcome in outcomes if outcome.split for note in outcome.notes]
+
+
+def contradictions(outcomes: Iterable[TrackOutcome]) -> list[NoteOnTrack]:
+    """Where examples have different genres in the labels file, in their own file and by their folder."""
+    return [_note(outcome, note) for outcome in outcomes if outcome.split for note in outcome.contradictions]
+
+
+def _note(outcome: TrackOutcome, note: str) -> NoteOnTrack:
+    return NoteOnTrack(outcome.path, outcome.track_id, note)
 
 
 def rejections(outcomes: Iterable[TrackOutcome]) -> list[Rejection]:
@@ -266,7 +287,7 @@ def require_usable(
     if not sum(summary.tracks.values()):
         raise PipelineInputError(
             f"None of the {read:,} tracks has a genre: the labels file has no row with their ids (or, without a labels"
-            " file, no folder is named after a genre)."
+            " file, no tag names one and no folder is named after one)."
         )
     empty = [split for split, count in summary.tracks.items() if not count]
     if empty:

@@ -31,7 +31,6 @@ class Analysis:
         durations: of each segment, seconds, float64 ``[segments]``; they fill the duration from its beginning.
         timbre: float32 ``[segments, 12]``, see :func:`deepmusic_genre.analyser.timbre.timbre`.
         pitches: float32 ``[segments, 12]``, C to B, the strongest of each segment that sounds at 1.
-        title, artist: from the file's tags, empty where they say nothing.
         notes: What was amiss with a sound that was analysed all the same. Each begins with its kind and a colon.
         ear: float32 ``[400]``, see :func:`deepmusic_genre.analyser.ear.embedding.embedding`; None where none was asked
             for.
@@ -41,8 +40,6 @@ class Analysis:
     durations: npt.NDArray[np.float64]
     timbre: Floats
     pitches: Floats
-    title: str = ""
-    artist: str = ""
     notes: tuple[str, ...] = ()
     ear: Floats | None = None
 
@@ -71,7 +68,7 @@ def analyse(file: BinaryIO, middle: float | None = None, pretrained: bool = Fals
         segments = analyse_samples(samples)
         ear = embedding(samples, network()) if pretrained else None
     notes = (*audio.notes, *_unusual(audio.rate, segments[2][:, 0].max()))
-    return Analysis(*segments, title=audio.title, artist=audio.artist, notes=notes, ear=ear)
+    return Analysis(*segments, notes=notes, ear=ear)
 
 
 def _part(samples: Floats, middle: float | None) -> Floats:

@@ -1,7 +1,8 @@
 """Analyses by the content of their files: what was analysed once is not analysed again, wherever it lies.
 
-They are kept in the user's cache folder (``DEEPMUSIC_CACHE`` names another one), apart for each state of the analyser's
-code, in the form of Spotify's audio analysis. A file that was rejected is kept as its reason.
+Tags are no part of an analysis. Analyses are kept in the user's cache folder (``DEEPMUSIC_CACHE`` names another one),
+apart for each state of the analyser's code, in the form of Spotify's audio analysis. A file that was rejected is
+kept as its reason.
 """
 
 from __future__ import annotations
@@ -87,8 +88,6 @@ def to_json(analysis: Analysis) -> bytes:
         {
             **ear,
             "analyser": analyser_name(),
-            "title": analysis.title,
-            "artist": analysis.artist,
             "notes": analysis.notes,
             "track": {"duration": round(analysis.duration, 5)},
             "segments": segments,

@@ -53,14 +53,11 @@ class Audio:
 
     Attributes:
         samples: mono, float32 ``[samples]`` at :data:`RATE`, full scale at 1.
-        title, artist: from the file's tags, empty where they say nothing.
         rate: Samples a second in the file.
         notes: What was amiss with a file that could be read all the same. Each begins with its kind and a colon.
     """
 
     samples: npt.NDArray[np.float32]
-    title: str = ""
-    artist: str = ""
     rate: int = RATE
     notes: tuple[str, ...] = ()
 
@@ -95,8 +92,18 @@ def decode(file: BinaryIO) -> Audio:
     if seconds < MIN_SECONDS:
         raise InvalidAudio(f"too short: {seconds:.2f} s; at least {MIN_SECONDS:g} s are needed")
     samples, clipped = _without_damage(samples)
-    tags, notes = decoded.tags, (*decoded.notes, *clipped)
-    return Audio(samples, tags.get("title", ""), tags.get("artist", ""), decoded.rate, notes)
+    return Audio(samples, decoded.rate, (*decoded.notes, *clipped))
+
+
+def container_tags(content: bytes) -> dict[str, str]:
+    """The tags of a file as FFmpeg has them: one value a name.
+
+    Raises:
+        av.error.FFmpegError: FFmpeg cannot open the file.
+    """
+    with _opened(contents.beginning(content)) as container:
+        streams = container.streams.audio
+        return {**(streams[0].metadata if streams else {}), **container.metadata}
 
 
 @dataclass(eq=False)
@@ -106,14 +113,12 @@ class _Decoded:
     Attributes:
         mix: what made the blocks.
         blocks: mono samples at :data:`RATE`.
-        tags: of its first recording that has any.
         rate: samples a second in that with the fewest.
     """
 
     mix: Mix
     blocks: list[Floats] = field(default_factory=list)
     samples: int = 0
-    tags: dict[str, str] = field(default_factory=dict)
     rate: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -150,8 +155,6 @@ def _decode_recording(content: bytes, decoded: _Decoded) -> None:
         first = _decode_packets(container, stream, decoded)
         rate = stream.rate or RATE
         decoded.rate = min(decoded.rate or rate, rate)
-        tags = {key.lower(): value for key, value in {**stream.metadata, **container.metadata}.items()}
-        decoded.tags = decoded.tags or tags
     if form == "mp3" and first:
         promised = contents.noted_frames(content, first.pos or 0) * _seconds(first)
     decoded.notes += _early_end(content, form, (decoded.samples - before) / RATE, promised)

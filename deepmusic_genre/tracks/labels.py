@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 
+from deepmusic_genre.tracks.genre_table import genre_key, is_known, meanings, says_nothing
 from deepmusic_genre.tracks.label_names import Fit, NameIndex, name_form
 from deepmusic_genre.tracks.label_table import InvalidLabels, decode, table_rows
 from deepmusic_genre.tracks.track import InvalidTrack, Track
 
+_LONGEST_NAME = 60
+
 
 class OtherGenre(InvalidTrack):
-    """A genre that is not in the genre list: nothing is wrong with the track."""
+    """A genre that is not in the genre list: nothing is wrong with the track.
+
+    Attributes:
+        name: On one line, and no longer than a message can show.
+    """
 
     def __init__(self, name: str, genres: Iterable[str]) -> None:
-        super().__init__(f"genre {name!r} is not in the genre list ({', '.join(genres)})")
-        self.name = name
+        self.name = shown_name(name)
+        super().__init__(f"genre {self.name!r} is not in the genre list ({', '.join(genres)})")
+
+
+def shown_name(name: str) -> str:
+    """A genre's name as it can be shown, whatever a file has in its place."""
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in name[: 4 * _LONGEST_NAME]).split())
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
 
 
 @dataclass(frozen=True)
@@ -62,29 +74,69 @@ class Labels(dict[str, Label]):
 
 
 class GenreNames:
-    """Maps the ways a genre is written (``hip_hop``, ``HIPHOP``, ``Hip-Hop``) onto the configured list."""
+    """Maps the ways a genre is written (``hip_hop``, ``HIPHOP``, ``Rap``) onto the configured list.
 
-    def __init__(self, genres: Iterable[str], other: str | None = None) -> None:
-        """Takes the list, and the genre in it that gathers what labels name outside it; None gathers nothing."""
+    A name means a genre if it is that genre's, else if the settings say so, else by
+    :mod:`deepmusic_genre.tracks.genre_table`.
+    """
+
+    def __init__(
+        self, genres: Iterable[str], other: str | None = None, names: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        """Makes the map.
+
+        Args:
+            genres: The list.
+            other: The genre in it that gathers what labels name outside it; None gathers nothing.
+            names: Further names of genres in the list.
+        """
         self._other = other
-        self._by_key = {genre_key(genre): genre for genre in genres}
+        self._genres = list(genres)
+        self._listed = {genre_key(name): genre for genre, own in (names or {}).items() for name in own}
+        self._listed |= {genre_key(genre): genre for genre in self._genres}
+        self._by_meaning: dict[str, str] = {}
+        for name in (*self._genres, *self._listed):
+            if not says_nothing(key := genre_key(name)):
+                self._by_meaning.setdefault(next(meanings(key)), self._listed[key])
 
     def canonical(self, name: str) -> str | None:
-        """The configured spelling of ``name``, None for a genre that is not in the list."""
-        return self._by_key.get(genre_key(name))
+        """The configured spelling of what ``name`` means, None for a genre that is not in the list."""
+        key = genre_key(name)
+        found = (self._listed.get(key), *map(self._by_meaning.get, meanings(key)))
+        return next(filter(None, found), None)
+
+    def names_in(self, cell: str) -> list[str]:
+        """The names of genres in a cell; what says nothing, as ``Unknown``, is none.
+
+        They are the whole cell if the list or the settings have that, else those between semicolons, bars, NULs or
+        else commas. Only names of which the table knows one are split at slashes, and none that it knows as a whole.
+        """
+        if genre_key(cell) in self._listed:
+            return [cell.strip()]
+        for separators in (r"[;|\0]", ","):
+            if len(parts := _parts(separators, cell)) > 1:
+                return [name for part in parts for name in self.names_in(part)]
+        parts = _parts("/", cell)
+        if not is_known(genre_key(cell)) and any(map(self._is_name, parts)):
+            return [part for part in parts if self._is_name(part) or not says_nothing(genre_key(part))]
+        return [] if says_nothing(genre_key(cell)) else [cell.strip()]
+
+    def _is_name(self, name: str) -> bool:
+        key = genre_key(name)
+        return key in self._listed or (is_known(key) and not says_nothing(key))
 
     def in_cell(self, cell: str) -> list[str]:
-        """The genres that a cell names: the whole of it, or those between semicolons, bars or else commas.
+        """The genres that a cell names, see :meth:`names_in`.
 
         Raises:
-            InvalidTrack: if one is not in the list.
+            OtherGenre: if one is not in the list, and none gathers it.
         """
-        if self.canonical(cell) is None:
-            for separators in (r"[;|]", ","):
-                names = [name for name in re.split(separators, cell) if name.strip()]
-                if len(names) > 1:
-                    return [genre for name in names for genre in self.in_cell(name.strip())]
-        return [self.require(cell)]
+        return [self.require(name) for name in self.names_in(cell)]
+
+    def known_in(self, cells: Iterable[str]) -> list[str]:
+        """The genres of the list that cells name, each once."""
+        names = (name for cell in cells for name in self.names_in(cell))
+        return [*dict.fromkeys(filter(None, map(self.canonical, names)))]
 
     def of_folder(self, path: str) -> str | None:
         """The genre of the nearest folder above ``path`` that is named after one, None where there is none."""
@@ -99,13 +151,12 @@ class GenreNames:
         """
         genre = self.canonical(name) or (self._other if genre_key(name) else None)
         if genre is None:
-            raise OtherGenre(name, self._by_key.values())
+            raise OtherGenre(name, self._genres)
         return genre
 
 
-def genre_key(name: str) -> str:
-    """What the spellings of a genre have in common."""
-    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name)).casefold()
+def _parts(separators: str, cell: str) -> list[str]:
+    return [part.strip() for part in re.split(separators, cell) if part.strip()]
 
 
 def read_labels(content: bytes, name: str) -> Labels:
@@ -179,17 +230,23 @@ def apply_label(track: Track, label: Label | None, genres: GenreNames) -> Track:
     Raises:
         OtherGenre: if a genre is not in the genre list.
     """
-    label = label or Label(track.genre, other_genres=track.other_genres)
-    cells = [cell for cell in (label.genre, *label.other_genres) if cell]
-    genre, *others = [genre for cell in cells for genre in genres.in_cell(cell)] or [""]
+    genre, *others = [genre for cell in cells_of(track, label) for genre in genres.in_cell(cell)] or [""]
+    label = label or Label("")
     return replace(
         track,
         genre=genre,
         other_genres=tuple(others),
         artist_id=label.artist_id or track.artist_id,
         artist=label.artist or track.artist,
+        album_artist="" if label.artist or label.artist_id else track.album_artist,
         title=label.title or track.title,
     )
+
+
+def cells_of(track: Track, label: Label | None) -> tuple[str, ...]:
+    """The cells that name a track's genre, as they are written: its label's, or where that is None, its own file's."""
+    named = label or track
+    return tuple(filter(None, (named.genre, *named.other_genres)))
 
 
 def label_of(track: Track, labels: Labels | None, genres: GenreNames) -> Label | None:
@@ -199,8 +256,33 @@ def label_of(track: Track, labels: Labels | None, genres: GenreNames) -> Label |
     """
     if labels is not None:
         return find_label(labels, track.track_id, track.path)
-    folder = "" if track.genre else genres.of_folder(track.path)
+    named = any(map(genres.names_in, cells_of(track, None)))
+    folder = None if named else genres.of_folder(track.path)
     return Label(folder) if folder else None
+
+
+def contradictions(track: Track, label: Label | None, genres: GenreNames) -> tuple[str, ...]:
+    """Where two of labels file, file and folder name different genres of the list.
+
+    Args:
+        track: as its file has it.
+        label: its row in the labels file, if it has one.
+        genres: the genre list.
+
+    Returns:
+        For each that is overruled, who contradicts whom, a colon, and what they say.
+    """
+    said = {
+        "labels file": genres.known_in(cells_of(track, label)) if label and label.track_id else [],
+        "file": genres.known_in(cells_of(track, None)),
+        "folder": list(filter(None, [genres.of_folder(track.path)])),
+    }
+    (first, counts), *others = [item for item in said.items() if item[1]] or [("", [])]
+    return tuple(
+        f"{first} and {other}: {', '.join(counts)}; {', '.join(names)}"
+        for other, names in others
+        if not set(counts) & set(names)
+    )
 
 
 def find_label(labels: Labels, track_id: str, path: str) -> Label | None:

@@ -15,19 +15,10 @@ from deepmusic_genre.tracks.source import Source, read_file, source_among
 from deepmusic_genre.tracks.track import Rejection, Track
 
 
-def sources(middle: float | None = None, pretrained: bool = False) -> tuple[Source, ...]:
-    """Every source.
-
-    Args:
-        middle, pretrained: See :class:`AudioFile`.
-    """
-    files: tuple[Source, ...] = (
-        AudioAnalysisJson(),
-        JsonLines(),
-        MillionSongH5(),
-        NumpyArrays(),
-        AudioFile(middle, pretrained),
-    )
+def sources(middle: float | None = None, pretrained: bool = False, *, listens: bool = True) -> tuple[Source, ...]:
+    """Every source; see :class:`~deepmusic_genre.tracks.audio.AudioFile` for the arguments."""
+    sound = AudioFile(middle, pretrained, listens=listens)
+    files: tuple[Source, ...] = (AudioAnalysisJson(), JsonLines(), MillionSongH5(), NumpyArrays(), sound)
     return (*files, TarArchive(files), ZipArchive(files))
 
 

@@ -72,6 +72,9 @@ class Track:
         segments: float32 of shape ``[segments, 24]``: the 12 timbre coefficients, then the 12 pitch classes (0..1).
         analyser: What computed the segments; only values of one analyser are comparable.
         artist_id, artist, title, genre: empty where unknown.
+        album, album_artist: from a sound file's tags, empty where unknown.
+        track_number: its place on the album, from a sound file's tags, 0 where unknown.
+        contradictions: See :func:`deepmusic_genre.tracks.labels.contradictions`.
         durations: float64 of shape ``[segments]``, each segment's seconds; None where unknown.
         other_genres: what it is called besides ``genre``, in order, an equal one each time that it is named.
         path: where it was read: the file, and what a dump or an archive has for a place in it.
@@ -96,6 +99,10 @@ class Track:
     notes: tuple[str, ...] = ()
     ear: npt.NDArray[np.float32] | None = None
     audio_features: Mapping[str, float] = field(default_factory=dict)
+    album: str = ""
+    album_artist: str = ""
+    track_number: int = 0
+    contradictions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.duration <= np.finfo(np.float32).max:

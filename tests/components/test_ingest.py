@@ -1,12 +1,15 @@
 """Tests of reading and labelling files, and of the shards that they become."""
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from components.track_example_gen.artists import Nobody
 from components.track_example_gen.ingest import IngestConfig, ingest_shard, publish_shard, read_tracks
 from components.track_example_gen.outcomes import EXAMPLES_FILE, read_outcomes
 from components.track_example_gen.progress import Progress
@@ -164,6 +167,32 @@ def test_artist_called_unknown_is_nobody(tmp_path: Path, name: str) -> None:
     assert not any(example.get(feature, [b""])[0] for feature in ("artist", "artist_id"))
 
 
+@pytest.mark.parametrize(
+    ("artist", "album_artist", "key"),
+    [
+        ("Ann feat. Bob", "ANN", "ann"),
+        ("Ann", "", "ann"),
+        ("Ann", "Various Artists", "ann"),
+        ("Various Artists", "Various Artists", ""),
+        ("Various Artists", "", ""),
+        ("", "Ann", "ann"),
+    ],
+)
+def test_the_album_tells_artists_apart_unless_it_is_of_various_artists(
+    artist: str, album_artist: str, key: str
+) -> None:
+    track = Track("A", "audio", 1.0, np.zeros((1, 24), np.float32), "a", artist=artist, album_artist=album_artist)
+    assert Nobody(["Various Artists"]).taken_out(track).artist_key == key
+
+
+def test_further_names_of_genres_are_those_of_the_settings(tmp_path: Path) -> None:
+    (path,) = _jazz(tmp_path, 1)
+    config = dataclasses.replace(CONFIG, genre_names={"Jazz": ["Lindy Hop"]})
+    ingest_shard([str(path)], Labels({"0": Label("lindy hop", "0")}), config, str(tmp_path / "shard"), Progress(1))
+    (outcome,) = read_outcomes(str(tmp_path / "shard"))
+    assert outcome.genre == "Jazz"
+
+
 def test_genre_outside_the_list_is_told_apart_from_a_fault(tmp_path: Path) -> None:
     (path,) = _jazz(tmp_path, 1)
     ingest_shard([str(path)], Labels({"0": Label("Polka", "0")}), CONFIG, str(tmp_path / "shard"), Progress(1))
@@ -175,6 +204,6 @@ def test_genre_outside_the_list_is_told_apart_from_a_fault(tmp_path: Path) -> No
 def test_genre_other_gathers_what_is_outside_the_list(tmp_path: Path) -> None:
     config = IngestConfig((*GENRES, "Other"), "Other", (), None, "drop")
     paths = list(map(str, _jazz(tmp_path, 3)))
-    labels = Labels({"0": Label("Polka", "0"), "1": Label("jazz", "1"), "2": Label("?", "2")})
+    labels = Labels({"0": Label("Polka", "0"), "1": Label("jazz", "1"), "2": Label("Unknown", "2")})
     ingest_shard(paths, labels, config, str(tmp_path / "shard"), Progress(1))
-    assert [outcome.genre for outcome in read_outcomes(str(tmp_path / "shard"))] == ["Other", "Jazz", "?"]
+    assert [outcome.genre for outcome in read_outcomes(str(tmp_path / "shard"))] == ["Other", "Jazz", ""]

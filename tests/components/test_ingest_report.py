@@ -7,6 +7,7 @@ from components.track_example_gen.outcomes import TrackOutcome
 from components.track_example_gen.report import (
     GenresOfTrack,
     IngestSummary,
+    contradictions,
     notes,
     other_genres_rejected,
     rejections,
@@ -248,3 +249,18 @@ def test_different_analysers_are_refused_with_counts_and_the_setting() -> None:
 )
 def test_spans_and_what_was_taken_over_are_told(new: int, spans: list[int], line: list[str]) -> None:
     assert msgspec.structs.replace(_summary(), new=new, spans=spans).lines()[1:] == line
+
+
+def test_contradictions_between_genres_are_counted_by_kind_and_listed() -> None:
+    outcomes = [
+        msgspec.structs.replace(EXAMPLE, contradictions=("file and folder: Jazz; Pop",)),
+        msgspec.structs.replace(EXAMPLE, contradictions=("file and folder: Jazz; Rock", "labels file and file: a; b")),
+        TrackOutcome("c", "C", contradictions=("file and folder: left out",)),
+    ]
+    summary = summarize(outcomes, 3, [0])
+    assert summary.contradictions == {"file and folder": 2, "labels file and file": 1}
+    assert (
+        "genres that contradict each other, of which the former counts: file and folder (2), labels file and file (1);"
+        " listed in contradictions.jsonl"
+    ) in summary.lines()
+    assert contradictions(outcomes)[0].note == "file and folder: Jazz; Pop"

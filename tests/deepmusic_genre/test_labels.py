@@ -12,7 +12,9 @@ from deepmusic_genre.tracks.labels import (
     GenreNames,
     Label,
     Labels,
+    OtherGenre,
     apply_label,
+    contradictions,
     find_label,
     label_of,
     read_labels,
@@ -426,3 +428,102 @@ def test_row_of_another_folder_or_name_is_not_the_tracks(rows: str, path: str) -
 def test_two_ways_to_write_a_file_are_one_track() -> None:
     labels = read_labels(b"file,genre\nRock\\a.json,Rock\n./Rock/a.json,Blues\n", "")
     assert labels == {"Rock/a.json": Label("Rock", "Rock/a.json", other_genres=("Blues",))}
+
+
+# Genres as people write them
+
+
+LIST = GenreNames(["Blues", "Hip-Hop", "Jazz", "Metal", "Pop", "Rock"])
+
+
+@pytest.mark.parametrize(
+    ("name", "genre"),
+    [
+        ("Rap", "Hip-Hop"),
+        ("Hip-Hop/Rap", "Hip-Hop"),
+        ("Rock & Roll", "Rock"),
+        ("rock'n'roll", "Rock"),
+        ("Gangsta", "Hip-Hop"),
+        ("Melodic Death Metal", "Metal"),
+        ("R&B", None),
+        ("Electronic", None),
+        ("Pop/Rock", None),
+        ("17", None),
+    ],
+)
+def test_usual_names_mean_a_genre_of_the_list_or_one_outside_it(name: str, genre: str | None) -> None:
+    assert LIST.canonical(name) == genre
+
+
+def test_a_list_in_other_words_is_understood_and_a_part_of_a_genre_is_not_the_whole() -> None:
+    names = GenreNames(["rap", "RnB", "Death Metal"])
+    assert [names.canonical(name) for name in ("Hip-Hop", "R&B", "Gangsta Rap", "Melodic Death Metal", "Metal")] == [
+        *("rap", "RnB", "rap", "Death Metal", None)
+    ]
+
+
+def test_names_of_the_settings_go_before_the_table_but_not_before_the_list() -> None:
+    names = GenreNames(["Hip-Hop", "Pop", "Rock"], names={"Pop": ["rap", "Rock", "Electronic"]})
+    assert [names.canonical(name) for name in ("Rap", "Rapp", "Hip-Hop/Rap", "rock", "House")] == [
+        *("Pop", None, "Hip-Hop", "Rock", "Pop")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "names"),
+    [
+        ("jazz;blues", ["jazz", "blues"]),
+        ("jazz/ blues", ["jazz", "blues"]),
+        ("jazz\0blues", ["jazz", "blues"]),
+        ("Hip-Hop/Rap", ["Hip-Hop/Rap"]),
+        ("Pop, Rock", ["Pop", "Rock"]),
+        ("Rock & Roll|R&B", ["Rock & Roll", "R&B"]),
+        ("Singer/Songwriter", ["Singer/Songwriter"]),
+        ("Foo/Bar", ["Foo/Bar"]),
+        ("Jazz/Bar", ["Jazz", "Bar"]),
+        ("Unknown", []),
+        ("Jazz; Other", ["Jazz"]),
+        ("-;", []),
+    ],
+)
+def test_a_cell_is_split_where_the_table_knows_no_name_with_the_separator(cell: str, names: list[str]) -> None:
+    assert LIST.names_in(cell) == names
+
+
+def test_a_genre_of_10000_letters_or_lines_is_shown_in_part() -> None:
+    for name in ("x" * 10_000, "a\n\x1b[31m" * 2000):
+        with pytest.raises(OtherGenre) as caught:
+            LIST.require(name)
+        assert len(caught.value.name) == 60
+        assert caught.value.name.isprintable()
+
+
+def test_a_folder_counts_if_the_file_names_no_genre_or_says_nothing() -> None:
+    assert label_of(_track(path="/Rock/a.mp3", genre="Other"), None, LIST) == Label("Rock")
+    assert label_of(_track(path="/rap/a.mp3"), None, LIST) == Label("Hip-Hop")
+    assert label_of(_track(path="/17/a.mp3"), None, LIST) is None
+    assert label_of(_track(path="/Rock/a.mp3", genre="Polka"), None, LIST) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "own", "folder", "said"),
+    [
+        ("Rock", "Rock & Roll", "rock", ()),
+        ("Rock", "Jazz", "rock", ("labels file and file: Rock; Jazz",)),
+        ("Rock", "Jazz", "Pop", ("labels file and file: Rock; Jazz", "labels file and folder: Rock; Pop")),
+        (None, "Jazz", "Pop", ("file and folder: Jazz; Pop",)),
+        (None, "Jazz; Pop", "Pop", ()),
+        (None, "Polka", "Pop", ()),
+        (None, "", "Pop", ()),
+        ("", "Jazz", "Pop", ("file and folder: Jazz; Pop",)),
+    ],
+)
+def test_who_contradicts_whom(row: str | None, own: str, folder: str, said: tuple[str, ...]) -> None:
+    track = _track(path=f"/{folder}/a.mp3", genre=own)
+    assert contradictions(track, None if row is None else Label(row, "A"), LIST) == said
+
+
+def test_an_artist_of_a_label_is_not_that_of_the_album() -> None:
+    track = _track(artist="Ann", album_artist="Bob")
+    assert apply_label(track, Label("Rock", "A", artist="Eve"), NAMES).album_artist == ""
+    assert apply_label(track, Label("Rock", "A"), NAMES).album_artist == "Bob"

@@ -372,3 +372,26 @@ def test_gathering_adds_the_genre_other_once(tmp_path: Path, genres: str, expect
 
 def test_genres_are_as_listed_unless_others_are_gathered() -> None:
     assert "Other" not in load_settings().genres
+
+
+@pytest.mark.parametrize("key", ["Hip-Hop", "hip hop"])
+def test_further_names_of_genres_stand_in_the_settings_or_in_a_file_of_their_own(tmp_path: Path, key: str) -> None:
+    names = _file(tmp_path, f"{key}: [rapp, 'hip hop/rap']\nRock: beat\n")
+    expected = {"Hip-Hop": ("rapp", "hip hop/rap"), "Rock": ("beat",)}
+    assert load_settings(None, [f"data.genre_names={names}"]).data.genre_names == expected
+    inline = f"data.genre_names={{{key}: [rapp, hip hop/rap], Rock: beat}}"
+    assert load_settings(None, [inline]).data.genre_names == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "fault"),
+    [
+        ("{Polka: [x]}", "genre_names names Polka, which is not in genres"),
+        ("{Rock: [jazz]}", "genre_names has jazz under Rock, but it is Jazz"),
+        ("{Rock: [beat], Jazz: [Beat]}", "genre_names has Beat under Jazz, but it is Rock"),
+        ("{Rock: ['-']}", "genre_names has a name without a letter"),
+        ("/no/such.yaml", "The settings file /no/such.yaml cannot be read"),
+    ],
+)
+def test_names_that_could_mean_two_genres_or_none_are_refused(names: str, fault: str) -> None:
+    assert fault in _fault(f"data.genre_names={names}")

@@ -82,6 +82,7 @@ def execute(
         "genres": json.dumps(GENRES),
         "splits": str(root / "splits"),
         "other_genres": "leave_out",
+        "genre_names": "{}",
         "unknown_artists": json.dumps(["Unknown"]),
         "split_by": "artist",
         "max_segments": None,

@@ -77,7 +77,7 @@ def test_a_source_is_added_as_described(copy: Copy) -> None:
     copy.follow("source")
     assert "Rejection" in copy.says(_READ), "before it is in the registry"
     copy.insert(_REGISTRY, "from deepmusic_genre.tracks.source", _import("deepmusic_genre.tracks.segment_table"))
-    copy.insert(_REGISTRY, "AudioFile(middle, pretrained)", "SegmentTable(), ")
+    copy.insert(_REGISTRY, "AudioFile(middle))", "SegmentTable(), ")
     assert re.search(r"Track\(track_id='a', source='segment_table', duration=0.75,", copy.says(_READ))
     (copy.folder / "a.segments").write_text("1 2 3\n")
     assert "no table of segments" in copy.says(_READ)
