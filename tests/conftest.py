@@ -109,12 +109,25 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     write_analysis(data / "track-000.json.gz", analysis(0, segments=LONG_SEGMENTS))
     arguments = (
         *("--data", str(data), "--labels", str(labels), "--name", "small"),
-        *(f"output={folder / 'output'}", "training.models=[c1m1, tangent]"),
+        *(f"output={folder / 'output'}", "training.models=[c1m1, tangent, ear]"),
         *("models.c1m1.epochs=12", "models.c1m1.batch_size=8"),
     )
     result = run_local(arguments)
     assert result.returncode == 0, result.stdout + result.stderr
     return FinishedRun(arguments, folder / "output" / "small", data, labels, result.stdout)
+
+
+@pytest.fixture
+def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine that does not have the pretrained network, and cannot fetch it."""
+    from deepmusic_genre.analyser.ear import weights
+
+    monkeypatch.setenv("DEEPMUSIC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    weights._attempt.cache_clear()
+    yield
+    weights._attempt.cache_clear()
 
 
 @pytest.fixture(scope="session")

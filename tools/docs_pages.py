@@ -46,7 +46,7 @@ An unknown key or an impossible value is refused before anything runs. `null` me
 
 Settings that are often wanted:
 
-- Choose models: `training.models=[c1m1,c1m2,c2m1,tangent]`.
+- Choose models: `training.models=[c1m1,c1m2,c2m1,tangent,ear]`.
 - Make genres equally frequent by leaving tracks out: `training.sampling=downsampled` for the training split, or
   `downsampled_everywhere`.
 - Make rare genres count more in training: `training.balance=class_weights` or `balanced_batches`.

@@ -37,8 +37,7 @@ class Executor(BaseExecutor):
         """Blesses a model without faults; never fails because of the model."""
         self._log_startup(input_dict, output_dict, exec_properties)
         model = artifact_utils.get_single_instance(input_dict["model"])
-        runs = [run.uri for run in input_dict["model_runs"]]
-        examples, expected = load_reference(run_of(load_description(model).name, runs))
+        examples, expected = load_reference(run_of(load_description(model).name, input_dict["model_runs"]))
         faults = check_model(
             path_utils.serving_model_path(model.uri), examples, expected, json.loads(exec_properties["genres"])
         )

@@ -40,17 +40,20 @@ class Executor(BaseExecutor):
         tracks = track_table(examples)
         output = artifact_utils.get_single_uri(output_dict["predictions"])
 
-        models = {load_description(model).name: model for model in input_dict["models"]}
+        models = {load_description(model).name: model for model in filter(has_description, input_dict["models"])}
         # A runner that hands on an artifact in any case hands on an empty one.
         for model in filter(has_description, input_dict.get("baseline_model") or []):
             models[TestPredictions.BASELINE] = model
         answers = {}
         for name, model in models.items():
             folder = path_utils.serving_model_path(model.uri)
-            probabilities = require_finite(predict_examples(folder, EXAMPLES_SIGNATURE, examples), name)
-            predictions = Predictions(tuple(load_description(model).genres), tracks, probabilities)
+            description = load_description(model)
+            probabilities = predict_examples(folder, EXAMPLES_SIGNATURE, examples)
+            predictions = Predictions(tuple(description.genres), tracks, probabilities)
             if name == TestPredictions.BASELINE:
-                predictions = _unknown_to(model, predictions)
+                known = predictions.answered if description.listens else predictions
+                predictions = _unknown_to(model, known)
+            require_finite(predictions.probabilities, name)
             if len(predictions.probabilities):
                 predictions.save(os.path.join(output, f"{name}.parquet"))
                 answers[name] = predictions

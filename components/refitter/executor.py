@@ -30,7 +30,7 @@ class Executor(BaseExecutor):
         """Writes a model and what is known of its training."""
         self._log_startup(input_dict, output_dict, exec_properties)
         evaluated = artifact_utils.get_single_instance(input_dict["evaluated"])
-        run = run_of(load_description(evaluated).name, [run.uri for run in input_dict["model_runs"]])
+        run = run_of(load_description(evaluated).name, input_dict["model_runs"])
         model, model_run = (artifact_utils.get_single_uri(output_dict[key]) for key in ("model", "model_run"))
         training = load_training(run)
         if MODELS[training.model].in_epochs:

@@ -189,6 +189,11 @@ class ModelReport(msgspec.Struct, frozen=True):
         """The model's."""
         return self.training.model
 
+    @property
+    def listens(self) -> bool:
+        """Whether it hears tracks through a pretrained network."""
+        return self.training.listens
+
 
 class Timing(msgspec.Struct, frozen=True):
     """Wall-clock time of a component."""

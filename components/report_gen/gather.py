@@ -47,7 +47,7 @@ from components.storage.files import fileio
 from components.storage.json_files import Struct, read_json
 from components.track_example_gen.report import GenresOfTrack, IngestSummary
 from components.track_example_gen.splits import TEST
-from components.trainer.record import TrainingRecord, load_training
+from components.trainer.record import TrainingRecord, load_training, trainings
 from deepmusic_genre.tracks.track import SEGMENT_FEATURES, Rejection
 
 _INPUTS = (
@@ -115,11 +115,11 @@ def _models(
     baseline: Predictions | None,
     bootstrap: Bootstrap,
 ) -> list[ModelReport]:
-    trainings = {training.model: training for training in (load_training(run.uri) for run in artifacts["model_runs"])}
+    records = {training.model: training for training in map(load_training, trainings(artifacts["model_runs"]))}
     slices = _slices(artifact_utils.get_single_uri(list(artifacts["evaluation"])))
     models = []
     for candidate in candidates:
-        training = trainings[candidate.model]
+        training = records[candidate.model]
         predictions = load_predictions(os.path.join(predictions_uri, f"{candidate.model}.parquet"))
         models.append(
             ModelReport(

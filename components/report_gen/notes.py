@@ -19,7 +19,7 @@ def notes(data: DataReport, models: Sequence[ModelReport], synthetic: bool) -> l
         " change, and they take tracks for independent, which those of one artist are not: they are rather too narrow.",
         f"There are {test.tracks:,} test tracks: one track more or less is {1 / max(test.tracks, 1):.3f} of accuracy.",
     ]
-    on_models = [*_on_training(models), *_on_answers(models)]
+    on_models = [*_on_training(models), *_on_hearing(models), *_on_answers(models)]
     return [*(_SYNTHETIC if synthetic else ()), *_on_data(data), *_on_support(test), *on_models, *always]
 
 
@@ -61,6 +61,16 @@ def _on_training(models: Sequence[ModelReport]) -> list[str]:
         " history is not that of a training from the beginning, and it has learned from that model's tracks, too."
         for model in models
         if model.training.started_from
+    ]
+
+
+def _on_hearing(models: Sequence[ModelReport]) -> list[str]:
+    return [
+        f"{model.name} hears tracks through a network that others trained on the sound of the Million Song Dataset with"
+        " Last.fm's tags (MSD_musicnn by Pons and Serra, 2019). It may have heard test tracks of that data set before:"
+        " scores on these are too high."
+        for model in models
+        if model.listens
     ]
 
 

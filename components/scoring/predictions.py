@@ -52,9 +52,16 @@ class Predictions:
         """Class indices of the most probable genres."""
         return self.probabilities.argmax(axis=1).astype(np.int64)
 
+    @property
+    def answered(self) -> Predictions:
+        """Those that are numbers: a model that listens has none for a track without sound."""
+        return self._of(np.isfinite(self.probabilities).all(axis=1))
+
     def only(self, kept: Collection[str]) -> Predictions:
         """The answers to the tracks with these ids."""
-        rows = np.array([track_id in kept for track_id in self.tracks["track_id"].to_pylist()], bool)
+        return self._of(np.array([track_id in kept for track_id in self.tracks["track_id"].to_pylist()], bool))
+
+    def _of(self, rows: npt.NDArray[np.bool_]) -> Predictions:
         return Predictions(self.genres, self.tracks.filter(pa.array(rows)), self.probabilities[rows])
 
     @property

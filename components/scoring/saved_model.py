@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -10,9 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from deepmusic_genre.tracks.track import PITCH_FEATURES, TIMBRE_FEATURES
+from deepmusic_genre.tracks.track import EAR_FEATURE, N_EAR, PITCH_FEATURES, TIMBRE_FEATURES
 
 Signature = Any  # tensorflow.core.protobuf.meta_graph_pb2.SignatureDef, which has no types.
+
+ARRAYS = {"timbre", "pitches"}
+"""Inputs of a signature that takes arrays; that of a model that listens takes ``ear``, too."""
 
 _PREDICTED_TOGETHER = 64
 
@@ -58,14 +61,22 @@ def predict_examples(folder: str, signature: str, examples: tf.data.Dataset) -> 
     return np.concatenate(answers)
 
 
-def request(names: set[str], examples: Sequence[bytes]) -> dict[str, Any] | None:
+def request(names: Set[str], examples: Sequence[bytes]) -> dict[str, Any] | None:
     """The examples in the form that inputs of these names take, None where no form fits."""
     if names == {"examples"}:
         return {"examples": list(examples)}
-    if names == {"timbre", "pitches"}:
-        parsed = [tf.train.Example.FromString(example).features.feature for example in examples]
-        return {"timbre": _padded(parsed, TIMBRE_FEATURES), "pitches": _padded(parsed, PITCH_FEATURES)}
-    return None
+    if names - {EAR_FEATURE} != ARRAYS:
+        return None
+    parsed = [tf.train.Example.FromString(example).features.feature for example in examples]
+    arrays = {"timbre": _padded(parsed, TIMBRE_FEATURES), "pitches": _padded(parsed, PITCH_FEATURES)}
+    return {**arrays, EAR_FEATURE: _ears(parsed)} if EAR_FEATURE in names else arrays
+
+
+def _ears(parsed: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float32]:
+    """``[batch, 400]``, zeros for a track without."""
+    absent = np.zeros(N_EAR, np.float32)
+    ears = [features[EAR_FEATURE].float_list.value if EAR_FEATURE in features else absent for features in parsed]
+    return np.array(ears, np.float32)
 
 
 def _padded(parsed: Sequence[Mapping[str, Any]], names: Sequence[str]) -> npt.NDArray[np.float32]:

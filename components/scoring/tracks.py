@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from components.scoring.predictions import TRACK_COLUMNS
 from deepmusic_genre.tracks.audio_features import AUDIO_FEATURES
-from deepmusic_genre.tracks.track import artist_key
+from deepmusic_genre.tracks.track import EAR_FEATURE, N_EAR, artist_key
 
 _TYPES = {pa.string(): (tf.string, ""), pa.int64(): (tf.int64, 0), pa.float32(): (tf.float32, 0.0)}
 _UNKNOWN = float("nan")
@@ -31,6 +31,16 @@ def track_table(examples: tf.data.Dataset) -> pa.Table:
         for batch in parsed.as_numpy_iterator()
     ]
     return pa.concat_tables(batches) if batches else schema.empty_table()
+
+
+def first_unheard(examples: tf.data.Dataset) -> str | None:
+    """The id of the first of serialized tf.Examples without what a network hears in the sound; None if all have it."""
+    spec = {"track_id": tf.io.FixedLenFeature([], tf.string, ""), EAR_FEATURE: tf.io.RaggedFeature(tf.float32)}
+    for batch in examples.batch(_PARSED_TOGETHER).map(lambda batch: tf.io.parse_example(batch, spec)):
+        unheard = tf.boolean_mask(batch["track_id"], batch[EAR_FEATURE].row_lengths() != N_EAR)
+        if len(unheard):
+            return str(unheard[0].numpy().decode())
+    return None
 
 
 def artist_keys(tracks: pa.Table) -> list[str]:

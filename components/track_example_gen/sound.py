@@ -9,7 +9,6 @@ from typing import Literal
 
 from components.storage.places import is_remote
 from components.track_example_gen.progress import Moments
-from deepmusic_genre.tracks.archives import TarArchive, ZipArchive
 from deepmusic_genre.tracks.audio import MAX_AUDIO_BYTES, AudioFile
 
 Pretrained = Literal["auto", "off"]
@@ -26,11 +25,6 @@ def analyse_sound(paths: Sequence[str], middle: float | None, pretrained: bool =
 
     moments = Moments()
     analyse_ahead(files, lambda done, of: moments.show("%d of %d sound files analysed", done, of), middle, pretrained)
-
-
-def may_hold_sound(path: str) -> bool:
-    """Whether a file is sound, or an archive, in which there may be some."""
-    return path.lower().endswith((*AudioFile.suffixes, *TarArchive.suffixes, *ZipArchive.suffixes))
 
 
 def _is_taken(path: str) -> bool:

@@ -18,9 +18,9 @@ from components.track_example_gen.catalogue import Digest, list_analyses
 from components.track_example_gen.chunks import cut
 from components.track_example_gen.ingest import STAGING, IngestConfig, staging_of
 from components.track_example_gen.outcomes import CHECKSUMS_FILE, LABELS_FILE, labels_digest, read_outcomes
-from components.track_example_gen.sound import may_hold_sound
 from components.track_example_gen.spans import Span
 from deepmusic_genre.tracks.labels import Labels
+from deepmusic_genre.tracks.registry import may_hold_sound
 
 log = logging.getLogger("deepmusic.TrackExampleGen")
 

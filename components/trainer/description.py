@@ -28,12 +28,14 @@ class ModelDescription(msgspec.Struct, frozen=True):
         genres: in the order of the class index.
         analysers: of its training tracks, sorted. Those of any other cannot be compared with them, and the model's
             answers to such tracks mean nothing.
+        listens: whether it reads :attr:`deepmusic_genre.tracks.track.Track.ear`; it has no answer to a track without.
     """
 
     name: str
     genres: list[str]
     # Models that do not say it are older than any other analyser.
     analysers: tuple[str, ...] = (ECHO_NEST,)
+    listens: bool = False
 
     def comparable_with(self, other: ModelDescription) -> bool:
         """Whether both models' answers to a track mean the same: their genre lists and analysers are equal."""
@@ -54,7 +56,7 @@ class ModelDescription(msgspec.Struct, frozen=True):
 
 
 def has_description(model: Artifact) -> bool:
-    """Whether a Model artifact's files are there, and are a model of this pipeline."""
+    """Whether a Model artifact's files are there, and are a model of this pipeline; not one that was passed over."""
     return is_described(path_utils.serving_model_path(model.uri))
 
 

@@ -11,10 +11,18 @@ from components.scoring.calibration import SMALLEST_PROBABILITY, Calibration
 from components.trainer.description import ModelDescription
 from components.trainer.fitting import FAMILIARITY, PROBABILITIES
 from components.trainer.input_pipeline import TransformGraph
-from deepmusic_genre.tracks.track import MAX_TIMBRE, MIN_SEGMENTS, N_COEFFICIENTS, SEGMENT_FEATURES
+from deepmusic_genre.tracks.track import (
+    EAR_FEATURE,
+    MAX_TIMBRE,
+    MIN_SEGMENTS,
+    N_COEFFICIENTS,
+    N_EAR,
+    SEGMENT_FEATURES,
+)
 
 ARRAYS_SIGNATURE = "serving_default"
-"""Takes ``timbre`` and ``pitches``, float32 ``[batch, segments, 12]``."""
+"""Takes ``timbre`` and ``pitches``, float32 ``[batch, segments, 12]``; of a model that listens also ``ear``, float32
+``[batch, 400]``."""
 
 EXAMPLES_SIGNATURE = "serving_examples"
 """Takes ``examples``, serialized tf.Examples as TrackExampleGen writes them; only the coefficients are needed."""
@@ -60,10 +68,14 @@ class ServingModule(tf.Module):
         self.weights = [variable.value for variable in model.weights]
         self._genres = tf.constant(description.genres)
         self._analyser = tf.constant(",".join(description.analysers))
-        serving_spec = {name: graph.raw_spec[name] for name in SEGMENT_FEATURES}
+        sound = (EAR_FEATURE,) if description.listens else ()
+        serving_spec = {name: graph.raw_spec[name] for name in (*SEGMENT_FEATURES, *sound)}
 
-        def answer(raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            usable, features = only_usable(raw)
+        def answer(raw: Mapping[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
+            usable, features = only_usable({name: raw[name] for name in SEGMENT_FEATURES})
+            for name in sound:
+                usable &= is_heard(raw[name])
+                features[name] = raw[name]
             transformed = graph.layer(features)
             outputs = model({name: transformed[name] for name in inputs}, training=False)
             outputs = outputs if isinstance(outputs, dict) else {PROBABILITIES: outputs}
@@ -71,9 +83,12 @@ class ServingModule(tf.Module):
             probabilities = tf.nn.softmax(logits / calibration.temperature + (calibration.prior_shift or 0.0))
             return self._answer(usable, probabilities, outputs.get(FAMILIARITY), calibration.sure_from)
 
-        @tf.function(autograph=False, input_signature=[_segments_spec("timbre"), _segments_spec("pitches")])
-        def from_arrays(timbre: tf.Tensor, pitches: tf.Tensor) -> dict[str, tf.Tensor]:
-            return answer(raw_features(timbre, pitches))
+        arrays = [_segments_spec("timbre"), _segments_spec("pitches"), *map(_ear_spec, sound)]
+
+        @tf.function(autograph=False, input_signature=arrays)
+        def from_arrays(timbre: tf.Tensor, pitches: tf.Tensor, *heard: tf.Tensor) -> dict[str, tf.Tensor]:
+            ragged = map(tf.RaggedTensor.from_tensor, heard)
+            return answer({**raw_features(timbre, pitches), **dict(zip(sound, ragged, strict=True))})
 
         @tf.function(autograph=False, input_signature=[_examples_spec()])
         def from_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -135,6 +150,19 @@ def only_usable(raw: Mapping[str, tf.RaggedTensor]) -> tuple[tf.Tensor, dict[str
     }
 
 
+def is_heard(ear: tf.RaggedTensor) -> tf.Tensor:
+    """Tells the tracks with what a network hears in them.
+
+    Args:
+        ear: ragged ``[batch, values]``.
+
+    Returns:
+        Whether a track has 400 values, all of them finite, and not zeros alone, bool ``[batch]``.
+    """
+    finite = tf.reduce_all(tf.math.is_finite(ear), axis=1)
+    return (ear.row_lengths() == N_EAR) & finite & tf.reduce_any(ear != 0, axis=1)
+
+
 def raw_features(timbre: tf.Tensor, pitches: tf.Tensor) -> dict[str, tf.RaggedTensor]:
     """Segments as an array to the raw features that the preprocessing reads.
 
@@ -162,6 +190,10 @@ def save(module: ServingModule, folder: str) -> None:
 
 def _segments_spec(name: str) -> tf.TensorSpec:
     return tf.TensorSpec([None, None, N_COEFFICIENTS], tf.float32, name)
+
+
+def _ear_spec(name: str) -> tf.TensorSpec:
+    return tf.TensorSpec([None, N_EAR], tf.float32, name)
 
 
 def _examples_spec() -> tf.TensorSpec:

@@ -55,3 +55,9 @@ class TangentHyperparameters(BaseModel):
     gamma: Annotated[float, Field(gt=0)]
     ridge: Annotated[float, Field(gt=0)]
     balance: Annotated[float, Field(ge=0, le=1)]
+
+
+class EarHyperparameters(TangentHyperparameters):
+    """What can be chosen of ``ear``; see ``pipeline/defaults.yaml``."""
+
+    ear_share: Annotated[float, Field(ge=0, le=1)]

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from tfx.types import Artifact
 
+from components.storage.files import fileio
 from components.storage.json_files import read_json, write_json
 
 TRAINING_FILE = "training.json"
@@ -28,6 +30,7 @@ class TrainingRecord(msgspec.Struct, frozen=True):
         history: values by epoch: ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``; empty for a model that is not
             trained in epochs.
         sure_from: the probability from which an answer is called sure.
+        listens: whether it hears tracks through the pretrained network.
         started_from: the folder of the earlier model whose weights it began with; None if it began with random ones.
         learned_from: tracks by split.
         prior_shift: what is added to the logits thereafter, by class index; nothing if empty.
@@ -43,6 +46,7 @@ class TrainingRecord(msgspec.Struct, frozen=True):
     temperature: float
     history: dict[str, list[float]]
     sure_from: float = 0.0
+    listens: bool = False
     started_from: str | None = None
     learned_from: dict[str, int] = {}
     prior_shift: tuple[float, ...] = ()
@@ -53,9 +57,14 @@ class TrainingRecord(msgspec.Struct, frozen=True):
         write_json(os.path.join(folder, TRAINING_FILE), self)
 
 
-def run_of(name: str, folders: Iterable[str]) -> str:
-    """That of several model runs' folders whose model has this name."""
-    return next(folder for folder in folders if load_training(folder).model == name)
+def run_of(name: str, runs: Iterable[Artifact]) -> str:
+    """The folder of that ModelRun artifact whose model has this name."""
+    return next(folder for folder in trainings(runs) if load_training(folder).model == name)
+
+
+def trainings(runs: Iterable[Artifact]) -> list[str]:
+    """The folders of those ModelRun artifacts that are of a training; others are of models that were passed over."""
+    return [run.uri for run in runs if fileio.exists(os.path.join(run.uri, TRAINING_FILE))]
 
 
 def load_training(folder: str) -> TrainingRecord:

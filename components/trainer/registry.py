@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, create_model
 
 from components.trainer.hyperparameters import (
+    EarHyperparameters,
     NetworkHyperparameters,
     Range,
     SearchSpace,
     TangentHyperparameters,
 )
+from deepmusic_genre.tracks.track import EAR_FEATURE
 
 if TYPE_CHECKING:
     from components.trainer.fitting import Fit, Task
@@ -45,6 +47,11 @@ class ModelDeclaration:
     fit: Callable[[Task, Any], Fit]
     in_epochs: bool
 
+    @property
+    def listens(self) -> bool:
+        """Whether it is for tracks with sound alone."""
+        return EAR_FEATURE in self.inputs
+
 
 def _fit_conv1d(feature: str, task: Task, chosen: NetworkHyperparameters) -> Fit:
     from components.trainer.fitting import fit_network
@@ -66,6 +73,12 @@ def _fit_tangent(task: Task, chosen: TangentHyperparameters) -> Fit:
     return fit_tangent(task, chosen)
 
 
+def _fit_ear(task: Task, chosen: EarHyperparameters) -> Fit:
+    from components.trainer.ear import fit_ear
+
+    return fit_ear(task, chosen)
+
+
 _NETWORK_SPACE: SearchSpace = {
     "learning_rate": Range(1e-4, 1e-2, log=True),
     "dropout": Range(0.0, 0.6),
@@ -77,6 +90,7 @@ _TANGENT_SPACE: SearchSpace = {
     "balance": Range(0.0, 1.0),
     "pitch_share": Range(0.05, 0.5),
 }
+_EAR_SPACE: SearchSpace = {**_TANGENT_SPACE, "ear_share": Range(0.25, 0.9)}
 
 _network = partial(ModelDeclaration, hyperparameters=NetworkHyperparameters, space=_NETWORK_SPACE, in_epochs=True)
 
@@ -86,6 +100,9 @@ MODELS: dict[ModelName, ModelDeclaration] = {
     "c2m1": _network(("timbre", "pitches"), fit=_fit_conv2d),
     "tangent": ModelDeclaration(
         ("track_statistics",), TangentHyperparameters, _TANGENT_SPACE, _fit_tangent, in_epochs=False
+    ),
+    "ear": ModelDeclaration(
+        (EAR_FEATURE, "track_statistics"), EarHyperparameters, _EAR_SPACE, _fit_ear, in_epochs=False
     ),
 }
 

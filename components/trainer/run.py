@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from components.sampler.natural import load_natural_counts
 from components.scoring.calibration import Calibration, Unseen, calibrate, prior_shift
 from components.scoring.predictions import Predictions, require_finite
 from components.scoring.scores import Indices
-from components.scoring.tracks import artist_keys, track_table
+from components.scoring.tracks import artist_keys, first_unheard, track_table
 from components.storage.files import fileio
 from components.track_example_gen.splits import SPLITS, TEST, TRAIN, VALIDATION
 from components.trainer.description import ModelDescription
@@ -36,6 +38,9 @@ from components.trainer.warmup import save_warmup
 
 _PREDICTED_TOGETHER = 64
 _WARMUP_TRACKS = 2
+_PASSED_OVER = "passed_over.txt"
+
+log = logging.getLogger("deepmusic.Trainer")
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Places:
 
 
 def run_fn(fn_args: FnArgs) -> None:
-    """Trains one model, calibrates it and exports it.
+    """Trains one model, calibrates it and exports it; passes over one that listens where a track has no sound.
 
     Args:
         fn_args: TFX's arguments; ``custom_config`` has ``genres``, ``model``, ``hyperparameters``, ``balance``,
@@ -86,6 +91,11 @@ def run_fn(fn_args: FnArgs) -> None:
         sure_accuracy=config["sure_accuracy"],
     )
     places = Places(fn_args.transform_graph_path, fn_args.serving_model_dir, fn_args.model_run_dir)
+    if MODELS[plan.model].listens and (unheard := first_unheard(_examples_of(fn_args, TRAIN, VALIDATION, TEST))):
+        _pass_over(
+            places, f"{plan.model} is passed over: it learns from sound, and there is none of the track {unheard}"
+        )
+        return
     make_deterministic(plan.seed)
     held_out = raw_examples(fn_args.eval_files)
     tables = {TRAIN: track_table(raw_examples(fn_args.train_files))}
@@ -195,6 +205,7 @@ def _export(
         temperature=calibration.temperature,
         sure_from=calibration.sure_from,
         prior_shift=calibration.prior_shift,
+        listens=description.listens,
         history=fit.history,
         started_from=fit.start.origin if fit.start else None,
         learned_from={split: table.num_rows for split, table in trained.tables.items()},
@@ -203,14 +214,14 @@ def _export(
     record.save(places.run)
     tracks, probabilities = reference
     examples = list(tracks.take(REFERENCE_TRACKS).as_numpy_iterator())
-    save_warmup(places.model, examples[:_WARMUP_TRACKS])
+    save_warmup(places.model, examples[:_WARMUP_TRACKS], listens=description.listens)
     save_reference(places.run, examples, calibration.of(probabilities[:REFERENCE_TRACKS]).astype(np.float32))
     return record
 
 
 def _description(plan: Plan, tables: Mapping[str, pa.Table]) -> ModelDescription:
     analysers = {analyser for table in tables.values() for analyser in table["analyser"].to_pylist()}
-    return ModelDescription(plan.model, list(plan.genres), tuple(sorted(analysers)))
+    return ModelDescription(plan.model, list(plan.genres), tuple(sorted(analysers)), MODELS[plan.model].listens)
 
 
 def make_deterministic(seed: int) -> None:
@@ -225,10 +236,23 @@ def _examples_folder(fn_args: FnArgs) -> str:
     return str(train.removesuffix(f"/Split-{TRAIN}/*"))
 
 
+def _examples_of(fn_args: FnArgs, *splits: str) -> tf.data.Dataset:
+    folder = _examples_folder(fn_args)
+    return raw_examples([f"{folder}/Split-{split}/*" for split in splits])
+
+
 def _start(fn_args: FnArgs, wanted: ModelDescription) -> Start | None:
-    examples = _examples_folder(fn_args)
-    held_out = raw_examples([f"{examples}/Split-{split}/*" for split in (VALIDATION, TEST)])
-    return start_from(fn_args.base_model, wanted, track_table(held_out)["track_id"].to_pylist())
+    held_out = track_table(_examples_of(fn_args, VALIDATION, TEST))
+    return start_from(fn_args.base_model, wanted, held_out["track_id"].to_pylist())
+
+
+def _pass_over(places: Places, reason: str) -> None:
+    log.info("%s", reason)
+    # TFX wants the folders; whoever reads models looks for a description in the one, and for a record in the other.
+    for folder in (places.model, places.run):
+        fileio.makedirs(folder)
+        with fileio.open(os.path.join(folder, _PASSED_OVER), "w") as file:
+            file.write(f"{reason}\n")
 
 
 def _tuned(fn_args: FnArgs) -> dict[str, Any]:

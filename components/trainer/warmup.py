@@ -8,24 +8,25 @@ from collections.abc import Sequence
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from components.scoring.saved_model import request
+from components.scoring.saved_model import ARRAYS, request
 from components.trainer.export import ARRAYS_SIGNATURE, EXAMPLES_SIGNATURE
+from deepmusic_genre.tracks.track import EAR_FEATURE
 
 FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 """Where TF Serving looks for them in a SavedModel."""
 
-_INPUTS = {ARRAYS_SIGNATURE: {"timbre", "pitches"}, EXAMPLES_SIGNATURE: {"examples"}}
 
-
-def save_warmup(folder: str, examples: Sequence[bytes]) -> None:
+def save_warmup(folder: str, examples: Sequence[bytes], *, listens: bool = False) -> None:
     """Writes a request a signature and example into a SavedModel's folder.
 
     Args:
         folder: the SavedModel.
         examples: real tf.Examples, as TrackExampleGen writes them.
+        listens: whether the model does.
     """
+    arrays = {*ARRAYS, EAR_FEATURE} if listens else ARRAYS
     with tf.io.TFRecordWriter(os.path.join(folder, FILE)) as writer:
-        for signature, names in _INPUTS.items():
+        for signature, names in {ARRAYS_SIGNATURE: arrays, EXAMPLES_SIGNATURE: {"examples"}}.items():
             for example in examples:
                 writer.write(_predict_log(signature, names, example).SerializeToString(deterministic=True))
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.transform.statistics import track_statistics
-from deepmusic_genre.tracks.track import N_COEFFICIENTS, SEGMENT_FEATURES
+from deepmusic_genre.tracks.track import EAR_FEATURE, N_COEFFICIENTS, N_EAR, SEGMENT_FEATURES
 
 MAX_SEGMENTS = 512
 """Segments of a track that a network reads, as in the original project."""
@@ -32,6 +32,7 @@ def preprocessing_fn(inputs: Mapping[str, Any], custom_config: Mapping[str, Any]
         with its mean and deviation over the segments of the training split, zeros after the last segment.
         ``track_statistics``, float32 ``[batch, 2117]``: of up to 2,048 segments, see
         :func:`components.transform.statistics.track_statistics`.
+        ``ear``, float32 ``[batch, 400]``: as it came, NaN for a track without it.
         ``genre_index``, int64 ``[batch]``: the place in the genre list, -1 for a genre that is not in it.
     """
     segments = first_segments([inputs[name] for name in SEGMENT_FEATURES])
@@ -45,6 +46,7 @@ def preprocessing_fn(inputs: Mapping[str, Any], custom_config: Mapping[str, Any]
             segments.to_tensor()[:, :, N_COEFFICIENTS:],
             segments.row_lengths(),
         ),
+        EAR_FEATURE: heard(inputs[EAR_FEATURE]),
         GENRE_INDEX: genre_index(tf.squeeze(inputs["genre"], 1), custom_config["genres"]),
     }
 
@@ -61,6 +63,12 @@ def first_segments(coefficients: Sequence[tf.RaggedTensor]) -> tf.RaggedTensor:
     """
     flat = tf.stack([coefficient.flat_values for coefficient in coefficients], axis=1)
     return coefficients[0].with_flat_values(flat)[:, :MAX_STATISTICS_SEGMENTS]
+
+
+def heard(ear: tf.RaggedTensor) -> tf.Tensor:
+    """Ragged float ``[batch, values]`` as ``[batch, 400]``; NaN where a track has another number of values."""
+    whole = ear.row_lengths() == N_EAR
+    return tf.where(whole[:, tf.newaxis], ear.to_tensor(shape=[None, N_EAR]), float("nan"))
 
 
 def genre_index(genre: tf.Tensor, genres: Sequence[str]) -> tf.Tensor:

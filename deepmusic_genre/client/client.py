@@ -7,7 +7,8 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 from tenacity import (
@@ -36,7 +37,15 @@ from deepmusic_genre.client.endpoint import (
 from deepmusic_genre.client.rest import RestTransport
 from deepmusic_genre.quiet import silent_import
 from deepmusic_genre.tracks.examples import encode_segments
-from deepmusic_genre.tracks.track import ECHO_NEST, InvalidTrack, Rejection, Track, require_comparable
+from deepmusic_genre.tracks.track import (
+    EAR_FEATURE,
+    ECHO_NEST,
+    InvalidTrack,
+    Rejection,
+    Track,
+    require_comparable,
+    require_heard,
+)
 
 MAX_TOGETHER = 16
 """Tracks of a request."""
@@ -49,6 +58,7 @@ _FIRST_WAIT_S = 0.25
 _LONGEST_WAIT_S = 1.0
 _QUIET_S = 2.0
 _ABOUT_TO_LOAD = {"UNKNOWN", "START", "LOADING"}
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,18 @@ class Client:
         """Ends the connection."""
         self._transport.close()
 
+    def listens(self) -> bool:
+        """Whether the model answers sound alone; ``read_tracks(paths, listens=client.listens)`` reads files for it.
+
+        Raises:
+            EndpointError: the server does not say it.
+        """
+        return self._listens(_Pin(self._address.version))
+
+    def _listens(self, pin: _Pin) -> bool:
+        inputs, _ = self._repeated(self._transport.inputs, pin)
+        return EAR_FEATURE in inputs
+
     def predict(self, tracks: Iterable[Track]) -> Iterator[Answer]:
         """Asks for any number of tracks, some together, as the answers are fetched.
 
@@ -177,9 +199,27 @@ class Client:
                 yield track, Rejection(track.path, error.reason, track.track_id)
             return
         for (track, _), prediction in zip(together, predictions, strict=True):
-            yield track, _meaningful(track, prediction, analysers)
+            yield track, self._meaningful(track, prediction, analysers, pin)
+
+    def _meaningful(
+        self, track: Track, prediction: Prediction, analysers: Sequence[str], pin: _Pin
+    ) -> Prediction | Rejection:
+        try:
+            require_comparable(track, analysers)
+            if not all(map(math.isfinite, prediction.probabilities.values())):
+                if track.ear is None and self._listens(pin):
+                    require_heard(track)
+                raise InvalidTrack("the model has no answer to it: its values are none that it can compute with")
+        except InvalidTrack as error:
+            return Rejection(track.path, str(error), track.track_id)
+        return prediction
 
     def _ask(self, examples: Sequence[bytes], pin: _Pin) -> tuple[list[str], list[Prediction]]:
+        outputs, version = self._repeated(partial(self._transport.predict, examples), pin)
+        return self._predictions(outputs, len(examples), version)
+
+    def _repeated(self, call: Callable[[int, float], _T], pin: _Pin) -> tuple[_T, int]:
+        """What a call with a version and seconds answers, and that version; tried again while that may help."""
         attempts = Retrying(
             retry=retry_if_exception_type(PassingError),
             stop=stop_before_delay(self._timeout_s),
@@ -187,20 +227,19 @@ class Client:
             before_sleep=_tell_once(self._timeout_s),
             reraise=True,
         )
-        outputs, version = attempts(self._attempt, examples, pin, time.monotonic() + self._timeout_s)
-        return self._predictions(outputs, len(examples), version)
+        return attempts(self._attempt, call, pin, time.monotonic() + self._timeout_s)
 
-    def _attempt(self, examples: Sequence[bytes], pin: _Pin, deadline: float) -> tuple[Any, int]:
+    def _attempt(self, call: Callable[[int, float], _T], pin: _Pin, deadline: float) -> tuple[_T, int]:
         try:
             version = self._newest(deadline) if pin.version is None else pin.version
             try:
-                outputs = self._transport.predict(examples, version, _left(deadline))
+                answer = call(version, _left(deadline))
             except NotServedError as error:
                 raise self._not_served(self._transport.versions(_left(deadline)), pin, error) from error
         except TimeoutError as error:
             raise EndpointError(f"{self._address.shown} did not answer within {self._timeout_s:g} s.") from error
         pin.version, pin.answered = version, True
-        return outputs, version
+        return answer, version
 
     def _newest(self, deadline: float) -> int:
         """What the server answers with by itself; asked for by its number, since another may follow it."""
@@ -268,16 +307,6 @@ def predict(
         return [prediction for _, prediction in client.predict(tracks)]
 
 
-def _meaningful(track: Track, prediction: Prediction, analysers: Sequence[str]) -> Prediction | Rejection:
-    try:
-        require_comparable(track, analysers)
-        if not all(map(math.isfinite, prediction.probabilities.values())):
-            raise InvalidTrack("the model has no answer to it: its values are none that it can compute with")
-    except InvalidTrack as error:
-        return Rejection(track.path, str(error), track.track_id)
-    return prediction
-
-
 def _tell_once(timeout_s: float) -> Callable[[RetryCallState], None]:
     """What logs why a request waits, once it has waited for a while."""
     told = False
@@ -315,7 +344,7 @@ def _requests(tracks: Iterable[Track]) -> Iterator[list[tuple[Track, bytes]]]:
     together: list[tuple[Track, bytes]] = []
     size = 0
     for track in tracks:
-        example = encode_segments(track.segments)
+        example = encode_segments(track.segments, track.ear)
         if together and (len(together) == MAX_TOGETHER or size + len(example) > MAX_REQUEST_BYTES):
             yield together
             together, size = [], 0

@@ -106,7 +106,8 @@ def _answer(tracks: Sequence[str], question: Question, faults: IO[str], notes: I
         _connected(question, earlier.version) as client,
         _progress(tracks, question.format, console) as advance,
     ):
-        answers = _predicted(client.predict(_usable(tracks, earlier, Messages(faults, notes), advance)), faults)
+        read = read_tracks(tracks, earlier.files, client.listens)
+        answers = _predicted(client.predict(_usable(read, earlier, Messages(faults, notes), advance)), faults)
         if question.format == "bars":
             write_bars(answers, console)
         else:
@@ -127,9 +128,11 @@ def _destination(question: Question) -> Iterator[tuple[Earlier, TextIO]]:
         yield earlier, stream
 
 
-def _usable(paths: Sequence[str], earlier: Earlier, messages: Messages, advance: Callable[[], None]) -> Iterator[Track]:
+def _usable(
+    read: Iterable[tuple[str, Track | Rejection]], earlier: Earlier, messages: Messages, advance: Callable[[], None]
+) -> Iterator[Track]:
     last = None
-    for file, item in read_tracks(paths, earlier.files):
+    for file, item in read:
         if last not in (None, file):
             advance()
         last = file

@@ -84,7 +84,7 @@ class VersionStatus:
 
 
 class Transport(Protocol):
-    """A way to an endpoint. ``predict`` and ``versions`` raise EndpointError, or TimeoutError."""
+    """A way to an endpoint. ``predict``, ``inputs`` and ``versions`` raise EndpointError, or TimeoutError."""
 
     def predict(self, examples: Sequence[bytes], version: int, timeout_s: float) -> Any:
         """Asks a version of the model once.
@@ -96,6 +96,9 @@ class Transport(Protocol):
             NotServedError: there is no such model or version.
             RefusedError: it does not answer these examples.
         """
+
+    def inputs(self, version: int, timeout_s: float) -> set[str]:
+        """The names of the inputs of all signatures of a version; raises NotServedError as ``predict`` does."""
 
     def versions(self, timeout_s: float) -> list[VersionStatus]:
         """The versions of the model that the server knows, none if it does not know the model."""

@@ -41,6 +41,22 @@ class _Fault(msgspec.Struct):
     error: str
 
 
+class _Signature(msgspec.Struct):
+    inputs: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class _SignatureMap(msgspec.Struct):
+    signature_def: dict[str, _Signature]
+
+
+class _Described(msgspec.Struct):
+    signature_def: _SignatureMap
+
+
+class _Metadata(msgspec.Struct):
+    metadata: _Described
+
+
 class _Status(msgspec.Struct):
     error_message: str = ""
 
@@ -82,6 +98,12 @@ class RestTransport:
         inputs = {"examples": [{"b64": example} for example in examples]}
         body = msgspec.json.encode({"signature_name": SIGNATURE, "inputs": inputs})
         return self._decoded(self._call("POST", url, body, timeout_s), _Predicted).outputs
+
+    def inputs(self, version: int, timeout_s: float) -> set[str]:
+        """See the protocol."""
+        content = self._call("GET", f"{self._model_url}/versions/{version}/metadata", None, timeout_s)
+        signatures = self._decoded(content, _Metadata).metadata.signature_def.signature_def
+        return {name for signature in signatures.values() for name in signature.inputs}
 
     def versions(self, timeout_s: float) -> list[VersionStatus]:
         """See the protocol."""

@@ -10,6 +10,7 @@ import grpc
 from tensorflow import make_ndarray
 from tensorflow.core.framework.types_pb2 import DT_STRING
 from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
     get_model_status_pb2,
     model_service_pb2_grpc,
     predict_pb2,
@@ -32,6 +33,7 @@ from deepmusic_genre.client.endpoint import (
 )
 
 _DEFAULT_PORT = 8500
+_SIGNATURES = "signature_def"
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
     ("grpc.max_send_message_length", -1),
@@ -89,6 +91,16 @@ class GrpcTransport:
             return {name: _plain(make_ndarray(output).tolist()) for name, output in response.outputs.items()}
         except (TypeError, ValueError) as error:
             raise not_this_model(self._address, error) from error
+
+    def inputs(self, version: int, timeout_s: float) -> set[str]:
+        """See the protocol."""
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[_SIGNATURES])
+        request.model_spec.name = self._address.model
+        request.model_spec.version.value = version
+        response = self._call(self._predictions.GetModelMetadata, request, timeout_s)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata[_SIGNATURES].Unpack(signatures)
+        return {name for signature in signatures.signature_def.values() for name in signature.inputs}
 
     def versions(self, timeout_s: float) -> list[VersionStatus]:
         """See the protocol."""

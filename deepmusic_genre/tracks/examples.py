@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-from deepmusic_genre.tracks.track import FACTS, SEGMENT_FEATURES, Track
+from deepmusic_genre.tracks.track import EAR_FEATURE, FACTS, SEGMENT_FEATURES, Track
 
 # tf.train.Example, field by field, except that FloatList.value is `bytes`: on the wire a packed repeated float is the
 # little-endian bytes of a float32 array with their length in front, so that a coefficient is one copy of memory.
@@ -81,7 +81,7 @@ def encode_track(track: Track, max_segments: int | None = None) -> bytes:
     Returns:
         A tf.Example, its features in alphabetical order.
     """
-    example = _with_segments(track.segments[:max_segments])
+    example = _with_segments(track.segments[:max_segments], track.ear)
     features = example.features.feature
     for name, of_type in FACTS.items():
         _set(features[name], of_type, getattr(track, name))
@@ -100,24 +100,27 @@ def _set(feature: Any, of_type: type, value: Any) -> None:
         feature.bytes_list.value.append(value.encode())
 
 
-def encode_segments(segments: npt.NDArray[np.float32]) -> bytes:
+def encode_segments(segments: npt.NDArray[np.float32], ear: npt.NDArray[np.float32] | None = None) -> bytes:
     """Serializes what a model reads of a track, and nothing that tells whose it is.
 
     Args:
         segments: Float32 ``[segments, 24]``.
+        ear: Float32 ``[400]``, None where there is none.
 
     Returns:
         A tf.Example.
     """
-    return _serialized(_with_segments(segments))
+    return _serialized(_with_segments(segments, ear))
 
 
-def _with_segments(segments: npt.NDArray[np.float32]) -> Any:
+def _with_segments(segments: npt.NDArray[np.float32], ear: npt.NDArray[np.float32] | None) -> Any:
     example = _Example()
     features = example.features.feature
     coefficients = np.ascontiguousarray(segments.T, "<f4")
     for name, values in zip(SEGMENT_FEATURES, coefficients, strict=True):
         features[name].float_list.value = values.tobytes()
+    if ear is not None:
+        features[EAR_FEATURE].float_list.value = np.ascontiguousarray(ear, "<f4").tobytes()
     return example
 
 

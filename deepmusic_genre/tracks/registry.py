@@ -37,6 +37,11 @@ def source_for(path: str) -> Source | None:
     return source_among(path, SOURCES)
 
 
+def may_hold_sound(path: str) -> bool:
+    """Whether a file is sound, or an archive, in which there may be some."""
+    return path.lower().endswith((*AudioFile.suffixes, *TarArchive.suffixes, *ZipArchive.suffixes))
+
+
 def read(
     path: str, stream: BinaryIO, middle: float | None = None, pretrained: bool = False
 ) -> Iterator[Track | Rejection]:

@@ -53,6 +53,9 @@ FACTS: dict[str, type] = {
 N_EAR = 400
 """Values of :attr:`Track.ear`: mean, then standard deviation, of a network's penultimate layer of 200 values."""
 
+EAR_FEATURE = "ear"
+"""Feature name of :attr:`Track.ear`; an example has it where the track does."""
+
 
 class InvalidTrack(ValueError):
     """A track that cannot be used; its message is the reason shown to the user."""
@@ -139,6 +142,7 @@ class Rejection:
     track_id: str = ""
 
 
+@dataclass(frozen=True)
 class Unreadable(Rejection):
     """A file that could not be opened or read: the next attempt may find it whole."""
 
@@ -158,6 +162,16 @@ def require_comparable(track: Track, analysers: Sequence[str]) -> None:
             f"it was analysed by {track.analyser}, but the model was trained on {' and '.join(analysers)}: use a model"
             f" trained on {track.analyser}"
         )
+
+
+def require_heard(track: Track) -> None:
+    """Checks that a model that listens can answer a track.
+
+    Raises:
+        InvalidTrack: there is nothing to listen to.
+    """
+    if track.ear is None:
+        raise InvalidTrack("this model listens to sound, and an analysis has none: give it the sound file")
 
 
 def segment_matrix(

@@ -70,8 +70,8 @@ def read_outcome(outputs: Mapping[str, Outputs]) -> Outcome:
         gone=gone,
         tuned={
             component.removeprefix(TUNER_PREFIX): _tuned(_only(outputs, component, "best_hyperparameters").uri)
-            for component in outputs
-            if component.startswith(TUNER_PREFIX)
+            for component in (f"{TUNER_PREFIX}{candidate.model}" for candidate in selection.candidates)
+            if component in outputs
         },
         places={
             "report": f"{_only(outputs, 'ReportGen', 'report').uri}/{RunReport.HTML_FILE}",

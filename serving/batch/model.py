@@ -33,6 +33,7 @@ class PushedModel(msgspec.Struct, frozen=True):
         version: the number it was pushed under.
         genres: names in the order of the class index.
         analysers: whose segments it compares.
+        listens: whether it answers sound alone.
         fingerprint: of this SavedModel and no other.
     """
 
@@ -41,6 +42,7 @@ class PushedModel(msgspec.Struct, frozen=True):
     genres: tuple[str, ...]
     analysers: tuple[str, ...]
     fingerprint: str
+    listens: bool = False
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
@@ -59,7 +61,8 @@ def identify(folder: str) -> PushedModel:
     except (*FILE_ERRORS, msgspec.DecodeError) as error:
         raise PipelineInputError(f"{folder} is no whole model of this pipeline: {error}.") from error
     version = int(os.path.basename(folder))
-    return PushedModel(description.name, version, tuple(description.genres), description.analysers, fingerprint)
+    genres = tuple(description.genres)
+    return PushedModel(description.name, version, genres, description.analysers, fingerprint, description.listens)
 
 
 class Unanswerable(Exception):
@@ -88,7 +91,7 @@ class LoadedModel:
         Raises:
             Unanswerable: one of the tracks, at least, is nothing that the model can compute with.
         """
-        examples = [encode_segments(track.segments) for track in tracks]
+        examples = [encode_segments(track.segments, track.ear) for track in tracks]
         try:
             outputs = run_signature(self._session, self._signature, {"examples": examples})
         except tf.errors.InvalidArgumentError as error:

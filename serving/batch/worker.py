@@ -10,7 +10,7 @@ import pyarrow as pa
 from apache_beam.utils.shared import Shared
 
 from components.track_example_gen.ingest import read_files
-from deepmusic_genre.tracks.track import InvalidTrack, Rejection, Track, Unreadable, require_comparable
+from deepmusic_genre.tracks.track import InvalidTrack, Rejection, Track, Unreadable, require_comparable, require_heard
 from serving.batch.folder import whole, writing_to
 from serving.batch.model import LoadedModel, PushedModel, Unanswerable
 from serving.batch.shards import Shard
@@ -55,7 +55,7 @@ class TagShard(beam.DoFn):
 
     def process(self, element: Shard) -> Iterator[None]:
         """Tags one shard."""
-        items = read_files(element.paths, self._middle)
+        items = read_files(element.paths, self._middle, self._model.listens)
         answers, rejections = _tag(items, self._model, self._loaded)
         ending = UNFINISHED_PART if any(isinstance(item, Unreadable) for item in rejections) else PART
         table = part_table(answers, rejections, answer_schema(self._model.genres))
@@ -92,6 +92,8 @@ def _comparable(item: Track | Rejection, model: PushedModel) -> Track | Rejectio
     try:
         if isinstance(item, Track):
             require_comparable(item, model.analysers)
+            if model.listens:
+                require_heard(item)
     except InvalidTrack as error:
         return Rejection(item.path, str(error), item.track_id)
     return item

@@ -24,13 +24,24 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deepmusic_genre.tracks.track import ECHO_NEST, N_COEFFICIENTS, InvalidTrack, Rejection, Track, require_comparable
+from deepmusic_genre.tracks.track import (
+    EAR_FEATURE,
+    ECHO_NEST,
+    N_COEFFICIENTS,
+    N_EAR,
+    InvalidTrack,
+    Rejection,
+    Track,
+    require_comparable,
+    require_heard,
+)
 from serving.page.reading import Reading, TookTooLong, endings, picture, read_file
 from serving.server.bodies import MAX_BODY, Take, UnreadBody, forget_trace, read_body
 from serving.server.errors import ServingError
 from serving.server.manager import Handle
 from serving.server.service import Service
 from serving.server.signatures import Tensors
+from serving.server.tracks import listens
 
 MAX_FILES = 4
 """Files that may be on their way or read at one time."""
@@ -142,15 +153,23 @@ class _Page:
         except ServingError:
             return None
 
+    def _listens(self) -> bool:
+        try:
+            with self._service.model.use(self._model) as handle:
+                return listens(handle.signatures)
+        except ServingError:
+            return False
+
     async def _within_time(self, name: str, request: Request) -> Response:
         deadline = time.monotonic() + self._timeout_s
         with self._service.budget.share() as take:
             content = await _content(request, take)
             loop = asyncio.get_running_loop()
-            reading = await loop.run_in_executor(self._reader, read_file, name, content, deadline)
+            heard = self._listens()
+            reading = await loop.run_in_executor(self._reader, read_file, name, content, deadline, heard)
             version, outputs = await self._outputs(reading.tracks)
             answering = {"model": self._model, "version": version}
-            return await loop.run_in_executor(self._reader, _told, reading, outputs, answering)
+            return await loop.run_in_executor(self._reader, _told, reading, outputs, answering, heard)
 
     async def _outputs(self, tracks: list[Track]) -> tuple[str | None, list[Tensors]]:
         """The version that answered, as text since JavaScript rounds large numbers, and what it answered each track."""
@@ -166,8 +185,11 @@ class _Page:
 
     async def _predict(self, handle: Handle, track: Track) -> Tensors:
         timbre, pitches = (part[np.newaxis] for part in np.split(track.segments, [N_COEFFICIENTS], axis=1))
+        tensors = {"timbre": timbre, "pitches": pitches}
+        if listens(handle.signatures):
+            tensors[EAR_FEATURE] = (np.zeros(N_EAR, np.float32) if track.ear is None else track.ear)[np.newaxis]
         with self._service.counted(handle.model, "predict", "page"):
-            outputs = await self._service.predict(handle, "", {"timbre": timbre, "pitches": pitches})
+            outputs = await self._service.predict(handle, "", tensors)
         if not outputs.keys() >= _NEEDED:
             raise HTTPException(502, f"The model {handle.model} does not answer with genres.")
         return outputs
@@ -182,13 +204,15 @@ class _Page:
         return faults[0].rstrip(".") if faults else ""
 
 
-def _told(reading: Reading, outputs: list[Tensors], answering: Mapping[str, str | None]) -> Response:
+def _told(reading: Reading, outputs: list[Tensors], answering: Mapping[str, str | None], heard: bool) -> Response:
     """The tracks with their probabilities, and the rejections: those of other analysers than the model's, too."""
     tracks, rejections = [], list(reading.rejections)
     for track, answered in zip(reading.tracks, outputs, strict=True):
         known = _texts(answered["analyser"])[0].split(",") if "analyser" in answered else [ECHO_NEST]
         try:
             require_comparable(track, known)
+            if heard:
+                require_heard(track)
             if not np.isfinite(answered["probabilities"]).all():
                 raise InvalidTrack("the model has no answer to it: its values are none that it can compute with")
         except InvalidTrack as error:

@@ -47,19 +47,20 @@ def endings() -> list[str]:
     return [suffix for source in registry.SOURCES for suffix in source.suffixes]
 
 
-def read_file(name: str, content: bytes, deadline: float) -> Reading:
+def read_file(name: str, content: bytes, deadline: float, pretrained: bool = False) -> Reading:
     """Reads the first tracks of a file.
 
     Args:
         name: the file's, without a folder.
         content: its bytes.
         deadline: on :func:`time.monotonic`'s clock; no further track is read after it.
+        pretrained: whether the pretrained network hears sound.
 
     Raises:
         TookTooLong: at the deadline.
     """
     items: list[Track | Rejection] = []
-    for item in registry.read(name, io.BytesIO(content)):
+    for item in registry.read(name, io.BytesIO(content), pretrained=pretrained):
         if time.monotonic() > deadline:
             raise TookTooLong
         items.append(item)

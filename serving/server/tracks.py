@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,19 +10,25 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from deepmusic_genre.tracks.examples import encode_segments
-from deepmusic_genre.tracks.track import SEGMENT_FEATURES
+from deepmusic_genre.tracks.track import EAR_FEATURE, SEGMENT_FEATURES
 from serving.server.errors import invalid
 from serving.server.signatures import Signature, Tensors
 
 TRACK_INPUTS = {"serving_default": {"timbre", "pitches"}, "serving_examples": {"examples"}}
-"""The signatures that answer tracks with their genres, and the inputs of each."""
+"""The signatures that answer tracks with their genres, and the inputs of each; arrays of a model that listens are with
+:data:`~deepmusic_genre.tracks.track.EAR_FEATURE`, too."""
 
 _NAMES = f"{SEGMENT_FEATURES[0]} to {SEGMENT_FEATURES[-1]}"
 
 
 def are_tracks(signature: Signature) -> bool:
     """Whether a signature is asked about tracks."""
-    return TRACK_INPUTS.get(signature.name) == set(signature.inputs)
+    return TRACK_INPUTS.get(signature.name) == set(signature.inputs) - {EAR_FEATURE}
+
+
+def listens(signatures: Mapping[str, Signature]) -> bool:
+    """Whether a model reads what a network hears in a track, by its signatures."""
+    return any(EAR_FEATURE in signature.inputs for signature in signatures.values())
 
 
 def check_tracks(signature: Signature, tensors: Tensors) -> None:
@@ -51,9 +57,10 @@ def track_examples(tensors: Tensors) -> Iterator[bytes]:
     if "examples" in tensors:
         yield from tensors["examples"].ravel().tolist()
         return
-    for segments in np.concatenate([tensors["timbre"], tensors["pitches"]], axis=2):
+    tracks = np.concatenate([tensors["timbre"], tensors["pitches"]], axis=2)
+    for segments, ear in zip(tracks, tensors.get(EAR_FEATURE, [None] * len(tracks)), strict=True):
         filled = np.flatnonzero(segments.any(axis=1))
-        yield encode_segments(segments[: filled[-1] + 1])  # Zeros at the end are padding.
+        yield encode_segments(segments[: filled[-1] + 1], ear)  # Zeros at the end are padding.
 
 
 def _fault(example: bytes) -> str | None:

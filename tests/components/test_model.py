@@ -36,7 +36,7 @@ from components.trainer.warmup import FILE
 from components.transform.preprocessing import MAX_SEGMENTS, MAX_STATISTICS_SEGMENTS, genre_index
 from components.transform.statistics import track_statistics
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.tracks.track import SEGMENT_FEATURES
+from deepmusic_genre.tracks.track import EAR_FEATURE, N_EAR, SEGMENT_FEATURES
 from pipeline.settings import load_settings
 from tests.conftest import LONG_SEGMENTS, FinishedRun
 
@@ -369,7 +369,8 @@ def _tracks(labels: npt.NDArray[Any], inputs: tuple[str, ...], scale: float = 1.
     timbre, pitches = scale * rng.standard_normal((2, len(labels), MAX_SEGMENTS, 12)).astype(np.float32)
     timbre[:, :, 0] += 3 * scale * labels[:, np.newaxis]
     statistics = track_statistics(timbre, np.abs(pitches), np.full(len(labels), MAX_SEGMENTS))
-    features = {"timbre": timbre, "pitches": pitches, "track_statistics": statistics}
+    ear = scale * rng.standard_normal((len(labels), N_EAR)).astype(np.float32)
+    features = {"timbre": timbre, "pitches": pitches, "track_statistics": statistics, EAR_FEATURE: ear}
     return tf.data.Dataset.from_tensor_slices(({name: features[name] for name in inputs}, labels.astype(np.int64)))
 
 

@@ -145,7 +145,8 @@ def _data(folder: Path) -> dict[str, list[Artifact]]:
 
 def _model_run(folder: Path, model: str, history: dict[str, list[float]]) -> Artifact:
     run = _artifact(standard_artifacts.ModelRun, folder / f"run-{model}")
-    TrainingRecord(model, 123456, 7.5, 0, {"epochs": 2}, TEMPERATURE, history).save(run.uri)
+    listens = model == "linear_model"
+    TrainingRecord(model, 123456, 7.5, 0, {"epochs": 2}, TEMPERATURE, history, listens=listens).save(run.uri)
     return run
 
 
@@ -437,6 +438,15 @@ def test_slices_are_those_of_the_evaluation(written: Written) -> None:
     right = LINEAR.actual == LINEAR.predicted
     assert other["slices"]["source"][0]["accuracy"] == pytest.approx(right[1::2].mean())
     assert written.html.count("Slices of the test split") == 2
+
+
+def test_what_a_model_hears_through_is_named_with_what_it_learned_from(written: Written) -> None:
+    (note,) = (note for note in written.numbers["notes"] if "MSD_musicnn" in note)
+    assert note.startswith("linear_model hears tracks through a network")
+    assert "Million Song Dataset" in note
+    assert "may have heard test tracks" in note
+    card = written.html[written.html.index('<h2 id="card">') :]
+    assert "MSD_musicnn" not in card  # The selected model is another one.
 
 
 def test_a_model_without_epochs_has_no_curves(written: Written) -> None:

@@ -1,9 +1,11 @@
 """The curated schema against what the pipeline writes."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.statistics.stats_impl import generate_statistics_in_memory
@@ -13,7 +15,15 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 from deepmusic_genre.tracks.audio_analysis import AudioAnalysisJson
 from deepmusic_genre.tracks.audio_features import AUDIO_FEATURES
 from deepmusic_genre.tracks.examples import encode_track
-from deepmusic_genre.tracks.track import ECHO_NEST, MAX_TIMBRE, PITCH_FEATURES, SEGMENT_FEATURES, TIMBRE_FEATURES, Track
+from deepmusic_genre.tracks.track import (
+    ECHO_NEST,
+    MAX_TIMBRE,
+    N_EAR,
+    PITCH_FEATURES,
+    SEGMENT_FEATURES,
+    TIMBRE_FEATURES,
+    Track,
+)
 from pipeline.settings import load_settings
 from tests.support.spotify_server import audio_features
 from tests.support.tracks import analysis, write_analysis
@@ -33,7 +43,8 @@ def test_every_feature_that_is_written_is_in_the_schema(schema: schema_pb2.Schem
     with path.open("rb") as stream:
         (read,) = AudioAnalysisJson().read(str(path), stream)
     assert isinstance(read, Track)
-    assert set(tf.train.Example.FromString(encode_track(read)).features.feature) == {
+    heard = replace(read, ear=np.zeros(N_EAR, np.float32))
+    assert set(tf.train.Example.FromString(encode_track(heard)).features.feature) == {
         feature.name for feature in schema.feature
     }
 
@@ -68,10 +79,21 @@ def test_tracks_with_and_without_audio_features_are_no_anomaly(schema: schema_pb
     assert anomalies == [[], [], [], ["energy"]]
 
 
-def _anomalies(schema: schema_pb2.Schema, features: dict[str, float]) -> list[str]:
+@pytest.mark.parametrize(
+    ("ear", "anomalies"), [(np.ones(N_EAR), []), (np.ones(N_EAR - 1), ["ear"]), (np.full(N_EAR, np.nan), ["ear"])]
+)
+def test_what_is_heard_is_optional_but_whole(
+    schema: schema_pb2.Schema, ear: npt.NDArray[Any], anomalies: list[str]
+) -> None:
+    assert _anomalies(schema, {}, ear.astype(np.float32)) == anomalies
+
+
+def _anomalies(
+    schema: schema_pb2.Schema, features: dict[str, float], ear: npt.NDArray[np.float32] | None = None
+) -> list[str]:
     segments = np.full((3, 24), 0.5, np.float32)
     texts: dict[str, Any] = {"artist": "Ann", "artist_id": "1", "title": "Song", "genre": "Jazz"}
-    track = Track("A", "audio_analysis", 12.5, segments, ECHO_NEST, **texts, audio_features=features)
+    track = Track("A", "audio_analysis", 12.5, segments, ECHO_NEST, **texts, audio_features=features, ear=ear)
     records = ExamplesToRecordBatchDecoder(schema.SerializeToString()).DecodeBatch([encode_track(track)])
     statistics = generate_statistics_in_memory(records, tfdv.StatsOptions(schema=schema))
     return list(tfdv.validate_statistics(statistics, schema).anomaly_info)

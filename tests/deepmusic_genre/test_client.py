@@ -18,13 +18,13 @@ from deepmusic_genre import Client, EndpointError, Prediction, read_tracks
 from deepmusic_genre.client.client import MAX_REQUEST_BYTES, MAX_TOGETHER
 from deepmusic_genre.tracks.registry import SOURCES
 from deepmusic_genre.tracks.source import endings
-from deepmusic_genre.tracks.track import ECHO_NEST, Rejection, Track
+from deepmusic_genre.tracks.track import ECHO_NEST, N_EAR, Rejection, Track
 from serving.server.flags import ServerOptions
 from serving.server.manager import LoadSettings
 from tests.conftest import FinishedRun, free_port, predicted
 from tests.support.answers import own_answers
 from tests.support.endpoints import BROKEN, EMPTY, OTHER, TEXTS, Endpoints, grpc_server, http_server, outputs_json
-from tests.support.serving import running, save_genres, wait_for
+from tests.support.serving import running, save_genres, save_listening, wait_for
 from tests.support.tracks import GENRES, analysis, write_analysis
 
 SCHEMES = ("http", "grpc")
@@ -130,6 +130,26 @@ def test_one_version_gives_all_answers_or_there_are_no_more(scheme: str, tmp_pat
             ((_, answer),) = client.predict([TRACK])
         assert isinstance(answer, Prediction)
         assert (answer.version, list(answer.probabilities)) == (2, ["Blues", "Pop", "Soul"])
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_model_that_listens_says_so_and_answers_what_was_heard(scheme: str, tmp_path: Path) -> None:
+    save_listening(tmp_path, 1, ECHO_NEST)
+    heard = replace(TRACK, ear=np.ones(N_EAR, np.float32))
+    with running(ServerOptions("deepmusic", str(tmp_path))) as server:
+        url = server.address if scheme == "http" else f"grpc://127.0.0.1:{server.options.port}"
+        with Client(url) as client:
+            assert client.listens()
+            (_, answer), (_, refused), _ = client.predict([heard, TRACK, heard])
+    assert isinstance(answer, Prediction)
+    assert answer.genre == "Jazz"
+    assert isinstance(refused, Rejection)
+    assert refused.reason == "this model listens to sound, and an analysis has none: give it the sound file"
+
+
+def test_a_model_of_segments_does_not_listen(url: str) -> None:
+    with Client(url) as client:
+        assert not client.listens()
 
 
 def test_answers_come_as_they_are_fetched_and_requests_are_bounded_by_tracks(url: str) -> None:

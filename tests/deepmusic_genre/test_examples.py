@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from deepmusic_genre.tracks.audio_features import AUDIO_FEATURES
 from deepmusic_genre.tracks.examples import encode_segments, encode_track
-from deepmusic_genre.tracks.track import ECHO_NEST, SEGMENT_FEATURES, Track
+from deepmusic_genre.tracks.track import EAR_FEATURE, ECHO_NEST, N_EAR, SEGMENT_FEATURES, Track
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.fast
@@ -113,6 +114,13 @@ def test_max_segments_keeps_the_first_and_tells_how_many_there_were() -> None:
     np.testing.assert_array_equal(_segments(cut), long.segments[:4])
     np.testing.assert_array_equal(_segments(whole), short.segments)
     assert (cut["num_segments"], whole["num_segments"]) == ([9], [2])
+
+
+def test_what_was_heard_is_a_feature_where_there_is_sound() -> None:
+    ear = np.arange(N_EAR, dtype=np.float32)
+    for heard in (encode_track(replace(_track(), ear=ear)), encode_segments(_track().segments, ear)):
+        assert _features(heard)[EAR_FEATURE] == ear.tolist()
+    assert EAR_FEATURE not in _features(encode_track(_track()))
 
 
 def test_segments_alone_tell_nothing_of_whose_they_are() -> None:

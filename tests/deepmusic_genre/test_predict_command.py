@@ -21,9 +21,13 @@ from deepmusic_genre.client.client import MAX_TOGETHER
 from deepmusic_genre.exit_codes import USAGE
 from deepmusic_genre.tracks.registry import SOURCES
 from deepmusic_genre.tracks.source import endings
+from deepmusic_genre.tracks.track import ECHO_NEST
+from serving.server.flags import ServerOptions
 from tests.conftest import ROOT, free_port
+from tests.deepmusic_genre.test_audio_source import sound
 from tests.support.command import call, command
 from tests.support.endpoints import Endpoints, http_server
+from tests.support.serving import running, save_listening
 from tests.support.tracks import analysis, write_analysis, write_h5
 
 if sys.version_info >= (3, 11):
@@ -65,6 +69,21 @@ def test_people_see_the_title_and_bars(
     shown = capsys.readouterr().out
     assert "Artist 0 - Title 0" in shown
     assert "█" in shown
+
+
+@pytest.mark.usefixtures("no_network")
+def test_sound_is_heard_for_a_model_that_listens_and_an_analysis_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    analysed, clip = write_analysis(tmp_path / "a.json", analysis(1)), tmp_path / "clip.wav"
+    clip.write_bytes(sound(1))
+    save_listening(tmp_path / "models", 1, ECHO_NEST)
+    with running(ServerOptions("deepmusic", str(tmp_path / "models"))) as server:
+        assert call("predict", str(analysed), str(clip), "--url", server.address) == 1
+    shown = capsys.readouterr().err.splitlines()
+    refused, unheard = sorted(line for line in shown if line.startswith(str(tmp_path)))
+    assert refused == f"{analysed}: this model listens to sound, and an analysis has none: give it the sound file"
+    assert unheard.startswith(f"{clip}: the pretrained network that it is asked of cannot be had")
 
 
 def test_dump_is_answered_track_by_track_and_a_fault_names_its_line(

@@ -29,6 +29,7 @@ COMPONENTS = (
     "Transform",
     "Trainer-c1m1",
     "Trainer-tangent",
+    "Trainer-ear",
     "ModelSelector",
     "ModelCheck",
     "Predictor",
@@ -50,6 +51,11 @@ def test_a_run_ends_with_a_pushed_version(finished_run: FinishedRun) -> None:
 def test_every_component_has_a_line_with_its_time(finished_run: FinishedRun) -> None:
     for component in COMPONENTS:
         assert re.search(rf"^{component} +\d+\.\d s$", finished_run.stdout, re.MULTILINE), component
+
+
+def test_a_model_that_listens_is_passed_over_in_a_line_where_there_is_no_sound(finished_run: FinishedRun) -> None:
+    assert len(re.findall(r"^  ear is passed over: it learns from sound, ", finished_run.stdout, re.MULTILINE)) == 1
+    assert not (finished_run.artifact("Predictor", "predictions") / "ear.parquet").exists()
 
 
 def test_every_epoch_has_a_line(finished_run: FinishedRun) -> None:

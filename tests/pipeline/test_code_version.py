@@ -21,7 +21,7 @@ OF_TFX = {"StatisticsGen", "ExampleValidator"}
 
 ASKED = [
     "data.path=/music",
-    "training.models=[c1m1, tangent]",
+    "training.models=[c1m1, tangent, ear]",
     "training.sampling=downsampled",
     "tuning.enabled=true",
     "spotify.enabled=true",
@@ -58,6 +58,7 @@ def test_every_step_covers_all_the_code_and_data_that_it_uses(capsys: pytest.Cap
     }
     assert covered["Trainer-c1m1"] >= {"components/trainer/run.py", "components/trainer/networks.py"}
     assert covered["Trainer-tangent"] >= {"components/trainer/tangent.py", "components/transform/statistics.py"}
+    assert covered["Trainer-ear"] >= {"components/trainer/ear.py", "components/trainer/kernel_machine.py"}
     assert covered["Transform"] >= {"components/transform/preprocessing.py"}
     assert covered["Evaluator"] >= {"components/evaluator/metrics.py", "components/scoring/scores.py"}
     assert covered["ReportGen"] >= {"components/report_gen/report.html.j2", "components/report_gen/report.css"}

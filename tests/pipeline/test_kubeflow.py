@@ -139,8 +139,10 @@ def test_inputs_from_several_steps_are_several_inputs(tasks: dict[str, Any]) -> 
     assert producers == {
         "models__0": "Trainer-c1m1",
         "models__1": "Trainer-tangent",
+        "models__2": "Trainer-ear",
         "model_runs__0": "Trainer-c1m1",
         "model_runs__1": "Trainer-tangent",
+        "model_runs__2": "Trainer-ear",
     }
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from components.trainer.export import ARRAYS_SIGNATURE, EXAMPLES_SIGNATURE
-from deepmusic_genre.tracks.track import SEGMENT_FEATURES
+from deepmusic_genre.tracks.track import EAR_FEATURE, N_EAR, SEGMENT_FEATURES
 from serving.server.flags import parse_flags
 from serving.server.metrics import REQUEST_LOG_COUNT, Metrics
 from serving.server.request_log import MAX_QUEUED_BYTES, SUFFIX, LogConfig, RequestLog
@@ -53,6 +53,16 @@ def opened(folder: Path, **limits: Any) -> tuple[RequestLog, Metrics]:
 
 def test_the_signatures_are_those_of_the_models() -> None:
     assert list(TRACK_INPUTS) == [ARRAYS_SIGNATURE, EXAMPLES_SIGNATURE]
+
+
+def test_what_was_heard_is_logged_with_its_track(tmp_path: Path) -> None:
+    log, _ = opened(tmp_path)
+    ear = np.arange(2 * N_EAR, dtype=np.float32).reshape(2, N_EAR)
+    inputs = {**ARRAYS.inputs, EAR_FEATURE: TensorSpec("ear:0", tf.float32)}
+    log.offer(replace(ARRAYS, inputs=inputs), {**arrays(2), EAR_FEATURE: ear})
+    log.close()
+    found = [features(record)[EAR_FEATURE].float_list.value for record in records(tmp_path)]
+    np.testing.assert_array_equal(found, ear)
 
 
 def test_served_tracks_are_logged(finished_run: FinishedRun, tmp_path: Path) -> None:

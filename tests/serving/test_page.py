@@ -24,7 +24,8 @@ from serving.server.bodies import MAX_BODY
 from serving.server.flags import ServerOptions
 from serving.server.service import Service
 from tests.conftest import FinishedRun, predicted
-from tests.support.serving import Running, page_options, running, save_model, track_of
+from tests.deepmusic_genre.test_audio_source import sound
+from tests.support.serving import Running, page_options, running, save_listening, save_model, track_of
 from tests.support.tracks import analysis, write_analysis, write_h5
 
 
@@ -275,6 +276,20 @@ def test_a_file_that_takes_too_long_does_not_hold_up_the_next(
         assert post(client, "a.json", content).json()["tracks"]
         assert post(client, "a.slow", content).status_code == 504
         assert post(client, "a.json", content).json()["tracks"]
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_model_that_listens_has_sound_heard_and_refuses_an_analysis(tmp_path: Path) -> None:
+    analysed = write_analysis(tmp_path / "clip.json", analysis(1))
+    save_listening(tmp_path / "models", 1, ECHO_NEST)
+    with (
+        running(page_options(tmp_path / "models"), page_application) as server,
+        httpx.Client(base_url=server.address, timeout=60) as client,
+    ):
+        (unheard,) = post(client, "clip.wav", sound(1)).json()["rejections"]
+        (refused,) = post(client, analysed.name, analysed.read_bytes()).json()["rejections"]
+    assert unheard["reason"].startswith("the pretrained network that it is asked of cannot be had")
+    assert refused["reason"] == "this model listens to sound, and an analysis has none: give it the sound file"
 
 
 def test_what_is_wrong_with_the_model_is_told(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -20,12 +21,14 @@ import pytest
 from components.artifacts import IngestReport
 from components.model_selector.selection import load_selection
 from components.storage.locks import exclusive
-from serving.batch.model import identify
+from deepmusic_genre.tracks.track import ECHO_NEST, N_EAR, Rejection
+from serving.batch.model import PushedModel, identify
 from serving.batch.shards import Shard
-from serving.batch.worker import PART, UNFINISHED_PART, TagShard
+from serving.batch.worker import PART, UNFINISHED_PART, TagShard, _comparable
 from tests.conftest import FinishedRun
 from tests.support.answers import own_answers
 from tests.support.command import call
+from tests.support.serving import track_of
 from tests.support.tracks import GENRES, analysis, write_analysis, write_h5
 
 # Every call is a process of its own, forked from one that has imported what takes seconds.
@@ -156,6 +159,16 @@ def test_a_track_that_no_model_can_compute_with_takes_no_other_with_it(
     (left_out,) = map(json.loads, (tagging.out / IngestReport.REJECTIONS_FILE).read_text().splitlines())
     assert left_out["path"] == str(data / "1-endless.json")
     assert left_out["reason"] == "segments[0].timbre[3] = 3e+38 is outside [-1000, 1000]"
+
+
+def test_a_model_that_listens_is_not_asked_about_an_analysis(tmp_path: Path) -> None:
+    track = track_of(write_analysis(tmp_path / "a.json", analysis(1)))
+    model = PushedModel("ear", 1, ("Jazz",), (ECHO_NEST,), "", listens=True)
+    left_out = _comparable(track, model)
+    assert isinstance(left_out, Rejection)
+    assert left_out.reason == "this model listens to sound, and an analysis has none: give it the sound file"
+    heard = replace(track, ear=np.ones(N_EAR, np.float32))
+    assert _comparable(heard, model) is heard
 
 
 def test_tracks_of_an_analyser_that_the_model_does_not_know_are_left_out(
