@@ -97,7 +97,7 @@ def read_files(
 
 def read_without_sound(paths: Iterable[str]) -> Iterator[Track | Rejection]:
     """Reads files as :func:`read_files`, but of sound files the tags alone: their tracks have no segments."""
-    yield from _read_each(paths, sources(listens=False))
+    yield from _read_each(paths, sources(tags_only=True))
 
 
 def _read_each(paths: Iterable[str], among: Sequence[Source]) -> Iterator[Track | Rejection]:

@@ -156,7 +156,7 @@ class Client:
         self._transport.close()
 
     def listens(self) -> bool:
-        """Whether the model answers sound alone; ``read_tracks(paths, listens=client.listens)`` reads files for it.
+        """Whether the model answers sound alone; ``read_tracks(paths, pretrained=client.listens)`` reads files for it.
 
         Raises:
             EndpointError: the server does not say it.

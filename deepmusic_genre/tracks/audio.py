@@ -32,16 +32,16 @@ class AudioFile:
         *(".caf", ".ac3", ".dts", ".amr", ".3gp", ".dsf", ".voc"),
     )
 
-    def __init__(self, middle: float | None = None, pretrained: bool = False, *, listens: bool = True) -> None:
+    def __init__(self, middle: float | None = None, pretrained: bool = False, *, tags_only: bool = False) -> None:
         """Makes a source of sound files.
 
         Args:
             middle: Seconds from the middle of each that are analysed, None for all of it.
             pretrained: Whether each track has an ear, too.
-            listens: Whether they are analysed; tracks have no segments if they are not.
+            tags_only: Whether their sound is left alone; tracks then have no segments.
         """
         self._middle, self._pretrained = middle, pretrained
-        self._listens = listens
+        self._tags_only = tags_only
 
     def read(self, path: str, stream: BinaryIO) -> Iterator[Track | Rejection]:
         """Yields the file's one track, or its rejection; see :class:`deepmusic_genre.tracks.source.Source`."""
@@ -49,7 +49,7 @@ class AudioFile:
             content = stream.read(MAX_AUDIO_BYTES + 1)
             if len(content) > MAX_AUDIO_BYTES:
                 raise InvalidTrack(f"larger than {MAX_AUDIO_BYTES >> 30} GiB")
-            item = self._heard(path, content) if self._listens else _UNHEARD
+            item = _UNHEARD if self._tags_only else self._heard(path, content)
             yield _tagged(item, path, content) if isinstance(item, Track) else item
         except InvalidTrack as error:
             yield Rejection(path, str(error))

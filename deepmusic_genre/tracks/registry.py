@@ -16,7 +16,7 @@ from deepmusic_genre.tracks.source import Source, read_file, source_among
 from deepmusic_genre.tracks.track import Rejection, Track
 
 
-def sources(middle: float | None = None, pretrained: bool = False, *, listens: bool = True) -> tuple[Source, ...]:
+def sources(middle: float | None = None, pretrained: bool = False, *, tags_only: bool = False) -> tuple[Source, ...]:
     """Every source; see :class:`~deepmusic_genre.tracks.audio.AudioFile` for the arguments."""
     files: tuple[Source, ...] = (
         AudioAnalysisJson(),
@@ -24,7 +24,7 @@ def sources(middle: float | None = None, pretrained: bool = False, *, listens: b
         ParquetTable(),
         MillionSongH5(),
         NumpyArrays(),
-        AudioFile(middle, pretrained, listens=listens),
+        AudioFile(middle, pretrained, tags_only=tags_only),
     )
     return (*files, TarArchive(files), ZipArchive(files))
 
