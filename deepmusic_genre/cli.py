@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from deepmusic_genre.client.defaults import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL, FORMATS
+from deepmusic_genre.client.defaults import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL, FORMATS, FURTHER_FORMATS
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.exit_codes import FAULT, OK
 from deepmusic_genre.process import exit_code_of, isolate, own_temporary_folder, run_process, words_for
@@ -272,15 +272,42 @@ def predict(tracks: tuple[str, ...], form: str, out: str | None, print_request: 
     return predict_tracks(tracks, Question(format=form, out=out, **asked))
 
 
-@deepmusic.command(epilog=_examples("deepmusic tag --data music --out genres --name mine"))
+@deepmusic.command(epilog=_examples("deepmusic tag --data music --out genres --name mine --format m3u8"))
 @_VERSION
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(FURTHER_FORMATS),
+    help="Also write JSON lines, or a playlist a genre; repeatable.",
+)
 @click.option("--out", required=True, metavar="FOLDER", help="Folder for the answers; the same call resumes there.")
 @click.option("--verbose", is_flag=True, help="Show what Beam and TensorFlow log.")
 @click.option("--data", required=True, metavar="PLACE", help="Folder of analyses or sound files, a dump or an archive.")
 @pipeline_options
-def tag(out: str, version: int | None, **given: Any) -> int:
+def tag(out: str, version: int | None, formats: tuple[str, ...], **given: Any) -> int:
     """Writes the pushed model's answers to a whole catalogue, as CSV and Parquet."""
-    return _in_checkout("serving.batch.command", "tag_catalogue", Given(**given), out, version)
+    # Each once, whatever is repeated.
+    chosen = tuple(form for form in FURTHER_FORMATS if form in formats)
+    return _in_checkout("serving.batch.command", "tag_catalogue", Given(**given), out, version, chosen)
+
+
+@deepmusic.command(
+    "write-tags", epilog=_examples("deepmusic write-tags --dry-run genres.csv", "deepmusic write-tags genres.csv")
+)
+@click.argument("answers", type=click.Path(exists=True, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Write nothing, and print what would be written.")
+@click.option("--overwrite", is_flag=True, help="Replace genres that are there.")
+def write_tags(answers: Path, overwrite: bool, dry_run: bool) -> int:
+    """Writes the sure answers of `tag` or `predict` into the sound files' own tags."""
+    return _call("deepmusic_genre.client.write_tags", "write_tags", answers, overwrite, dry_run)
+
+
+@deepmusic.command("undo-tags", epilog=_examples("deepmusic undo-tags genres.undo.jsonl"))
+@click.argument("undo", type=click.Path(exists=True, path_type=Path))
+def undo_tags(undo: Path) -> int:
+    """Gives sound files back what they held before `write-tags`."""
+    return _call("deepmusic_genre.client.write_tags", "undo_tags", undo)
 
 
 @deepmusic.command()
