@@ -292,6 +292,15 @@ def tag(out: str, version: int | None, formats: tuple[str, ...], **given: Any) -
     return _in_checkout("serving.batch.command", "tag_catalogue", Given(**given), out, version, chosen)
 
 
+@deepmusic.command(epilog=_examples("deepmusic review --out review.csv genres.csv"))
+@click.argument("answers", type=click.Path(exists=True, path_type=Path))
+@click.option("--top", type=click.IntRange(min=1), default=50, show_default=True, help="How many tracks.")
+@click.option("--out", type=click.Path(path_type=Path), help="New labels file with these tracks, to be filled in.")
+def review(answers: Path, out: Path | None, top: int) -> int:
+    """Shows which of the answers of `tag` or `predict` a person should check first."""
+    return _call("deepmusic_genre.client.review", "review", answers, out, top)
+
+
 @deepmusic.command(
     "write-tags", epilog=_examples("deepmusic write-tags --dry-run genres.csv", "deepmusic write-tags genres.csv")
 )

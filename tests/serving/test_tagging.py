@@ -148,7 +148,9 @@ def test_every_form_says_the_same_and_what_is_left_out_is_listed(tagging: Taggin
     texts = ["track_id", "artist_id", "artist", "title", "genre", "sure", "model", "model_version", "file", "notes"]
     assert [[line[name] for name in texts] for line in lines] == answers[texts].to_numpy().tolist()
     shares = answers.filter(like="probability_").rename(columns=lambda name: name.removeprefix("probability_"))
-    pd.testing.assert_frame_equal(pd.DataFrame([line["probabilities"] for line in lines]), shares, check_dtype=False)
+    pd.testing.assert_frame_equal(
+        pd.DataFrame([line["probabilities"] for line in lines]), shares, check_dtype=False, atol=1e-6
+    )
     (left_out,) = map(json.loads, (tagging.out / IngestReport.REJECTIONS_FILE).read_text().splitlines())
     assert left_out["path"] == str(data / "broken.json")
     assert left_out["reason"].startswith("not valid JSON")
