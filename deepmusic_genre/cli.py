@@ -1,7 +1,7 @@
 """The command ``deepmusic``: every option has one name, and is declared once.
 
-Commands import what they need when they run. Those that train, push or serve need the project's checkout; of the
-installed package's, ``predict`` is the one that works with music.
+Commands import what they need when they run. Those that train, push or serve need the project's checkout; those of the
+installed package that work with music are ``predict``, ``review``, ``write-tags`` and ``undo-tags``.
 """
 
 from __future__ import annotations

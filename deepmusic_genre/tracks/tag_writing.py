@@ -6,7 +6,6 @@ mutagen writes ID3, Vorbis comments, MP4, APE and ASF. What it cannot write, or 
 from __future__ import annotations
 
 import io
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -62,7 +61,7 @@ def with_genre(content: bytes, name: str, genre: str) -> bytes:
         raise Unwritable(f"its tags cannot be read: {before.fault}")
     try:
         changed = _changed(content, name, genre)
-        kept = _facts(content, name) == _facts(changed, name)
+        kept = _says_the_same(content, changed, name)
     except Unwritable:
         raise
     except Exception as error:  # mutagen raises whatever a damaged file makes it stumble over.
@@ -134,15 +133,25 @@ def _has_ape_genre(content: bytes) -> bool:
         return False
 
 
-def _facts(content: bytes, name: str) -> tuple[Any, ...]:
-    """All that the tags say but for the genre, in what can be compared."""
-    sound = mutagen.File(_NamedFile(content, name))
-    tags = {} if sound is None or sound.tags is None else {key: sound.tags[key] for key in sound.tags.keys()}  # noqa: SIM118
-    texts = {key: repr(value) for key, value in tags.items() if key.lower() not in _GENRES}
-    pictures = [picture.write() for picture in getattr(sound, "pictures", ())]
-    frames = Counter(frame_names(content))
-    del frames[_ID3_GENRE.encode()]
-    return texts, pictures, frames
+def _says_the_same(content: bytes, changed: bytes, name: str) -> bool:
+    """Whether all that the tags of two files say is the same, but for the genre."""
+    before, after = (mutagen.File(_NamedFile(each, name)) for each in (content, changed))
+    one, other = _values(before), _values(after)
+    pictures = ([picture.write() for picture in getattr(sound, "pictures", ())] for sound in (before, after))
+    frames = ([frame for frame in frame_names(each) if frame != _ID3_GENRE.encode()] for each in (content, changed))
+    return (
+        one.keys() == other.keys()
+        # Not all of mutagen's values can be compared, and to show a picture takes long.
+        and all(value == other[key] or repr(value) == repr(other[key]) for key, value in one.items())
+        and len({tuple(each) for each in pictures}) == 1
+        and len({tuple(sorted(each)) for each in frames}) == 1
+    )
+
+
+def _values(sound: Any) -> dict[str, Any]:
+    if sound is None or sound.tags is None:
+        return {}
+    return {key: sound.tags[key] for key in sound.tags.keys() if key.lower() not in _GENRES}  # noqa: SIM118
 
 
 def _sound(content: bytes) -> str | None:
