@@ -109,7 +109,11 @@ def open_undo(path: Path) -> Iterator[UndoFile]:
         with path.open("rb") as lines:
             stream.truncate(sum(len(line) for line in lines if _is_record(line, path)))
         stream.seek(0, os.SEEK_END)
-        yield UndoFile(stream)
+        try:
+            yield UndoFile(stream)
+        finally:
+            if not stream.tell():  # There is nothing to take back.
+                path.unlink()
 
 
 def read_undo(path: Path) -> list[Written]:

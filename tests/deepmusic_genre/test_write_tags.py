@@ -222,6 +222,12 @@ def test_what_cannot_be_written_is_a_line_each_and_the_others_are(
     assert {name for name in after if after[name] != before.get(name)} == {"untagged.mp3"}
 
 
+def test_where_nothing_is_written_no_undo_file_is_left(music: Path) -> None:
+    answers = _write_answers(music.parent / "genres.csv", [_answer(music / "opus.opus", sure=False)])
+    assert call("write-tags", str(answers)) == 0
+    assert not (music.parent / "genres.undo.jsonl").exists()
+
+
 def test_what_changed_since_is_not_taken_back(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answers = _write_answers(
         music.parent / "genres.csv", [_answer(music / "untagged.mp3"), _answer(music / "opus.opus")]
