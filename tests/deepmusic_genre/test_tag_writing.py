@@ -51,7 +51,7 @@ def test_the_genre_alone_changes_in_any_form(form: str, tagged: bool) -> None:
     assert after.genres == (GENRE,)
     assert (after.artist, after.title, after.album) == (before.artist, before.title, before.album)
     sounds = [decode(io.BytesIO(each)).samples for each in (content, changed)]
-    np.testing.assert_array_equal(*sounds)
+    np.testing.assert_array_equal(sounds[0], sounds[1])
     assert restored(delta(content, changed), changed) == content
     assert with_genre(changed, f"a.{form}", "Jazz") != changed
 
