@@ -14,8 +14,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+from google.protobuf.message import Message
 from ml_metadata.errors import StatusError
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto.metadata_store_pb2 import (
@@ -41,6 +43,8 @@ _ANSWER_SECONDS = 10.0
 _TRIES = 10
 _STANDARD_ERROR = 2
 _CLAIM = "deepmusic_folder"
+_KINDS = ("artifact", "execution", "context")
+_SUBSTITUTE = "\x1a"  # The control character of that name, which stands in no path, name or JSON.
 _PIPELINE = "pipeline"  # What TFX calls the type of the context that all of a pipeline's runs share.
 _CLIENT_SAYS = re.compile(r"(?:PostgreSQL error|mysql_real_connect failed): (?:errno: \d+, error: )?(.+)", re.DOTALL)
 
@@ -53,6 +57,51 @@ class MetadataAway(Exception):
             f"The metadata's database at {address} is not available ({reason}). Run the same command when it is: what"
             " is finished comes from the cache."
         )
+
+
+class _Store(MetadataStore):
+    """ML Metadata's client, with which PostgreSQL keeps backslashes, and answers in the order that SQLite does.
+
+    It puts libpq's literals between quotes of its own, and those of texts with a backslash are quoted in another way:
+    every such text, as JSON in JSON, would be a syntax error. And TFX's cache takes artifacts for answered in the order
+    that it asks for them in, or it confounds the outputs of a component.
+    """
+
+    def _call_method(self, method_name: str, request: Any, response: Any) -> None:
+        _replace(request, "\\", _SUBSTITUTE)
+        super()._call_method(method_name, request, response)
+        _replace(response, _SUBSTITUTE, "\\")
+        _put_in_order(request, response)
+
+
+def _put_in_order(request: Any, response: Any) -> None:
+    """Sorts what has been found by the numbers that were asked for, or else by number."""
+    asked, answered = request.DESCRIPTOR.fields_by_name, response.DESCRIPTOR.fields_by_name
+    if "options" in asked and request.HasField("options"):
+        return  # What comes in pages has an order.
+    for kind in _KINDS:
+        if f"{kind}s" in answered:
+            numbers = getattr(request, f"{kind}_ids") if f"{kind}_ids" in asked else ()
+            place = {number: index for index, number in enumerate(numbers)}
+            getattr(response, f"{kind}s").sort(key=lambda each, place=place: place.get(each.id, each.id))
+
+
+def _replace(message: Any, old: str, new: str) -> None:
+    """Replaces a character in all texts of a message."""
+    if old.encode() not in message.SerializeToString():
+        return
+    for field, value in message.ListFields():
+        repeated = field.label == field.LABEL_REPEATED
+        if field.type == field.TYPE_STRING:
+            if repeated:
+                value[:] = [text.replace(old, new) for text in value]
+            else:
+                setattr(message, field.name, value.replace(old, new))
+        elif field.type == field.TYPE_MESSAGE:
+            parts = value.values() if field.message_type.GetOptions().map_entry else value if repeated else [value]
+            for part in parts:
+                if isinstance(part, Message):
+                    _replace(part, old, new)
 
 
 def connection_of(settings: Settings) -> ConnectionConfig:
@@ -138,24 +187,35 @@ def open_server(settings: Settings, address: Address) -> MetadataStore:
         PipelineInputError: It does not answer, or does not let this user in.
     """
     try:
-        await_server(address, patience=0)
+        return connect(with_password(connection_of(settings)), address, patience=0)
     except MetadataAway as away:
         raise PipelineInputError(str(away)) from away
-    connection = with_password(connection_of(settings))
-    for attempt in range(_TRIES):
+
+
+def connect(connection: ConnectionConfig, address: Address, patience: float = _PATIENCE_SECONDS) -> MetadataStore:
+    """Opens a server's database.
+
+    Args:
+        connection: with the password.
+        address: the same without.
+        patience: Seconds to wait while nothing answers.
+
+    Raises:
+        MetadataAway: It does not answer, or does not let this user in.
+    """
+    await_server(address, patience)
+    for _ in range(_TRIES):
         with _said_by_client() as said:
             try:
-                return MetadataStore(connection)
+                return _Store(connection)
             except (RuntimeError, StatusError) as error:
                 reason = str(error)
-        if attempt == _TRIES - 1 or (refused := _CLIENT_SAYS.search("".join(said))):
+        if refused := _CLIENT_SAYS.search("".join(said)):
+            reason = f"{refused[1]}; the password is taken from {PASSWORD_VARIABLE}, in the environment or in .env"
             break
-        time.sleep(random.random())  # Another one makes its tables at this moment.  # noqa: S311
-    words = " ".join((refused[1] if refused else reason).split())
-    raise PipelineInputError(
-        f"The metadata's database at {address} cannot be used: {words}. Its password is taken from {PASSWORD_VARIABLE},"
-        " in the environment or in .env."
-    )
+        # Another process makes its tables at this moment.
+        time.sleep(random.random())  # noqa: S311 - no secret.
+    raise MetadataAway(address, " ".join(reason.split()))
 
 
 def await_server(address: Address, patience: float = _PATIENCE_SECONDS) -> None:

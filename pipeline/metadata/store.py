@@ -6,11 +6,11 @@ import copy
 from pathlib import Path
 from types import TracebackType
 
-from ml_metadata.errors import StatusError
+from ml_metadata.errors import InternalError, UnavailableError
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
-from pipeline.metadata.database import MetadataAway, await_server, server_of, with_password
+from pipeline.metadata.database import MetadataAway, connect, server_of, with_password
 from pipeline.metadata.database_file import await_unlocked
 
 # Of some two seconds each; MLMD's own five give up after a quarter of a minute.
@@ -33,16 +33,13 @@ class PatientMetadata(metadata.Metadata):
 
     def __enter__(self) -> metadata.Metadata:
         """Opens the database; raises MetadataLocked or MetadataAway."""
+        if self._server is not None:
+            self._store = connect(self._connection_config, self._server)
+            self._users += 1
+            return self
         if self._file is not None:
             await_unlocked(self._file)
-        if self._server is not None:
-            await_server(self._server)
-        try:
-            return super().__enter__()
-        except RuntimeError as error:
-            if self._server is None:
-                raise
-            raise MetadataAway(self._server, " ".join(str(error).split())) from error
+        return super().__enter__()
 
     def __exit__(
         self,
@@ -52,5 +49,5 @@ class PatientMetadata(metadata.Metadata):
     ) -> None:
         """Closes the database; raises MetadataAway for what a server that went away meanwhile has made of a call."""
         super().__exit__(kind, error, trace)
-        if self._server is not None and isinstance(error, StatusError):
+        if self._server is not None and isinstance(error, InternalError | UnavailableError):
             raise MetadataAway(self._server, " ".join(str(error).split())) from error
