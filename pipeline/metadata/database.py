@@ -48,6 +48,8 @@ _SUBSTITUTE = "\x1a"  # The control character of that name, which stands in no p
 _PIPELINE = "pipeline"  # What TFX calls the type of the context that all of a pipeline's runs share.
 _CLIENT_SAYS = re.compile(r"(?:PostgreSQL error|mysql_real_connect failed): (?:errno: \d+, error: )?(.+)", re.DOTALL)
 
+_PASSES = re.compile("starting up|shutting down|in recovery")
+
 
 class MetadataAway(Exception):
     """The server does not answer, or not any more."""
@@ -203,18 +205,21 @@ def connect(connection: ConnectionConfig, address: Address, patience: float = _P
     Raises:
         MetadataAway: It does not answer, or does not let this user in.
     """
-    await_server(address, patience)
     for _ in range(_TRIES):
+        await_server(address, patience)
         with _said_by_client() as said:
             try:
                 return _Store(connection)
             except (RuntimeError, StatusError) as error:
                 reason = str(error)
         if refused := _CLIENT_SAYS.search("".join(said)):
-            reason = f"{refused[1]}; the password is taken from {PASSWORD_VARIABLE}, in the environment or in .env"
-            break
-        # Another process makes its tables at this moment.
-        time.sleep(random.random())  # noqa: S311 - no secret.
+            reason = refused[1]
+            if "password" in reason:
+                reason += f"; it is taken from {PASSWORD_VARIABLE}, in the environment or in .env"
+            if not (_PASSES.search(reason) or _refusal(address)):
+                break
+        # It is about to stop or to start, or another process makes its tables at this moment.
+        time.sleep(2 * random.random())  # noqa: S311 - no secret.
     raise MetadataAway(address, " ".join(reason.split()))
 
 

@@ -177,12 +177,11 @@ def test_runs_share_a_database(server: PostgreSQL, tmp_path: Path) -> None:
     data, labels = write_catalogue(tmp_path, tracks=40)
     address = server.address("music")
 
-    def run(name: str, *more: str) -> subprocess.CompletedProcess[str]:
-        return run_local((*_flags(name), *more))
+    def flags(name: str) -> Sequence[str]:
+        return ("--name", name, f"output={tmp_path}", "training.models=[tangent]", f"metadata.database={address}")
 
-    def _flags(name: str) -> Sequence[str]:
-        places = ("--data", str(data), "--labels", str(labels), "--name", name)
-        return (*places, f"output={tmp_path}", "training.models=[tangent]", f"metadata.database={address}")
+    def run(name: str, *more: str) -> subprocess.CompletedProcess[str]:
+        return run_local(("--data", str(data), "--labels", str(labels), *flags(name), *more))
 
     first, other, again = run("one"), run("two"), run("one")
     for result in (first, other, again):
@@ -197,9 +196,8 @@ def test_runs_share_a_database(server: PostgreSQL, tmp_path: Path) -> None:
     assert other_version.verdict.startswith(others.artifacts)
     # The second of one name leaves of its first what the third needs no more, and nothing of another's.
     assert run("one", "training.seed=1", "keep.runs=1", "keep.versions=1").returncode == 0
-    assert call("clean", *_flags("one"), "keep.runs=1") == 0
+    assert call("clean", *flags("one"), "keep.runs=1") == 0
     for each in (settings, others):
-        assert address is not None
         store = open_server(each, each.metadata.address)  # type: ignore[arg-type]
         for artifact in artifacts_of(store, each.name):
             live = artifact.state == metadata_store_pb2.Artifact.LIVE
