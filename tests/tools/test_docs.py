@@ -116,7 +116,7 @@ def test_subcommands_exist(page: Path) -> None:
 
 @pages
 def test_settings_exist(page: Path) -> None:
-    key = re.compile(rf"(?<![\w./-])(?:{'|'.join(SECTIONS)})\.(?!json\b)[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
+    key = re.compile(rf"(?<![\w./-])(?:{'|'.join(SECTIONS)})\.(?!(?:json|sqlite)\b)[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
     assert set(key.findall(_code(page))) <= SETTING_NAMES
 
 
