@@ -40,7 +40,7 @@ class PostgreSQL:
         self.control("-m", "immediate", "stop")
 
     def control(self, *arguments: str) -> None:
-        self.run("pg_ctl", "-w", "-D", str(self.folder / "data"), *arguments)
+        self.run("pg_ctl", "-w", "-t", "300", "-D", str(self.folder / "data"), *arguments)
 
     def dump(self, database: str) -> str:
         """All that a database holds, as SQL."""
