@@ -42,7 +42,7 @@ help:
 	@echo "make check       the linters, the type checker and the documentation alone"
 	@echo "make serve       serve the pushed model; NAME PORT REST_PORT LOG LOG_RATE"
 	@echo "make predict     ask a served model; TRACK=file or folder  URL  MODEL  VERSION  FORMAT=bars, csv or jsonl  OUT=file"
-	@echo "make tag         the pushed model's answers to a catalogue; DATA OUT NAME VERSION"
+	@echo "make tag         the pushed model's answers to a catalogue; DATA OUT NAME VERSION  FORMAT=jsonl, m3u8 or both"
 	@echo "make versions    the pushed versions; make rollback VERSION=…  make one live"
 	@echo "make drift       compare the tracks in LOG=folder with what the live version was trained on; THRESHOLD=0.2"
 	@echo "make report      open the newest report"
@@ -93,7 +93,7 @@ predict:
 		$(if $(FORMAT),--format $(FORMAT)) $(if $(OUT),--out "$(OUT)") $(if $(TRACK),"$(TRACK)"))
 
 tag:
-	@$(call deepmusic,tag $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)") $(named) $(version) $(verbose))
+	@$(call deepmusic,tag $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)") $(FORMAT:%=--format %) $(named) $(version) $(verbose))
 
 report:
 	@$(call deepmusic,report $(named))

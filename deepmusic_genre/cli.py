@@ -1,7 +1,7 @@
 """The command ``deepmusic``: every option has one name, and is declared once.
 
-Commands import what they need when they run. Those that train, push or serve need the project's checkout; of the
-installed package's, ``predict`` is the one that works with music.
+Commands import what they need when they run. Those that train, push or serve need the project's checkout; those of the
+installed package that work with music are ``predict``, ``review``, ``write-tags`` and ``undo-tags``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from deepmusic_genre.client.defaults import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL, FORMATS
+from deepmusic_genre.client.defaults import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL, FORMATS, FURTHER_FORMATS
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.exit_codes import FAULT, OK
 from deepmusic_genre.process import exit_code_of, isolate, own_temporary_folder, run_process, words_for
@@ -272,15 +272,51 @@ def predict(tracks: tuple[str, ...], form: str, out: str | None, print_request: 
     return predict_tracks(tracks, Question(format=form, out=out, **asked))
 
 
-@deepmusic.command(epilog=_examples("deepmusic tag --data music --out genres --name mine"))
+@deepmusic.command(epilog=_examples("deepmusic tag --data music --out genres --name mine --format m3u8"))
 @_VERSION
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(FURTHER_FORMATS),
+    help="Also write JSON lines, or a playlist a genre; repeatable.",
+)
 @click.option("--out", required=True, metavar="FOLDER", help="Folder for the answers; the same call resumes there.")
 @click.option("--verbose", is_flag=True, help="Show what Beam and TensorFlow log.")
 @click.option("--data", required=True, metavar="PLACE", help="Folder of analyses or sound files, a dump or an archive.")
 @pipeline_options
-def tag(out: str, version: int | None, **given: Any) -> int:
+def tag(out: str, version: int | None, formats: tuple[str, ...], **given: Any) -> int:
     """Writes the pushed model's answers to a whole catalogue, as CSV and Parquet."""
-    return _in_checkout("serving.batch.command", "tag_catalogue", Given(**given), out, version)
+    # Each once, whatever is repeated.
+    chosen = tuple(form for form in FURTHER_FORMATS if form in formats)
+    return _in_checkout("serving.batch.command", "tag_catalogue", Given(**given), out, version, chosen)
+
+
+@deepmusic.command(epilog=_examples("deepmusic review --out review.csv genres.csv"))
+@click.argument("answers", type=click.Path(exists=True, path_type=Path))
+@click.option("--top", type=click.IntRange(min=1), default=50, show_default=True, help="How many tracks.")
+@click.option("--out", type=click.Path(path_type=Path), help="New labels file with these tracks, to be filled in.")
+def review(answers: Path, out: Path | None, top: int) -> int:
+    """Shows which of the answers of `tag` or `predict` a person should check first."""
+    return _call("deepmusic_genre.client.review", "review", answers, out, top)
+
+
+@deepmusic.command(
+    "write-tags", epilog=_examples("deepmusic write-tags --dry-run genres.csv", "deepmusic write-tags genres.csv")
+)
+@click.argument("answers", type=click.Path(exists=True, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Write nothing, and print what would be written.")
+@click.option("--overwrite", is_flag=True, help="Replace genres that are there.")
+def write_tags(answers: Path, overwrite: bool, dry_run: bool) -> int:
+    """Writes the sure answers of `tag` or `predict` into the sound files' own tags."""
+    return _call("deepmusic_genre.client.write_tags", "write_tags", answers, overwrite, dry_run)
+
+
+@deepmusic.command("undo-tags", epilog=_examples("deepmusic undo-tags genres.undo.jsonl"))
+@click.argument("undo", type=click.Path(exists=True, path_type=Path))
+def undo_tags(undo: Path) -> int:
+    """Gives sound files back what they held before `write-tags`."""
+    return _call("deepmusic_genre.client.write_tags", "undo_tags", undo)
 
 
 @deepmusic.command()

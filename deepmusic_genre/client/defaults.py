@@ -7,3 +7,6 @@ DEFAULT_MODEL = "deepmusic"
 DEFAULT_TIMEOUT_S = 60.0
 FORMATS = ("bars", "csv", "jsonl")
 """How answers are printed, the default first."""
+
+FURTHER_FORMATS = ("jsonl", "m3u8")
+"""How bulk tagging writes answers beside Parquet and CSV."""

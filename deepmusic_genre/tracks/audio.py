@@ -105,7 +105,7 @@ def _tagged(track: Track, path: str, content: bytes) -> Track:
     return replace(
         track,
         source=AudioFile.name,
-        track_id=_track_id(path, content),
+        track_id=sound_id(path, content),
         genre=genre,
         other_genres=tuple(others),
         artist=tags.artist or tags.album_artist,
@@ -117,6 +117,9 @@ def _tagged(track: Track, path: str, content: bytes) -> Track:
     )
 
 
-def _track_id(path: str, content: bytes) -> str:
-    """The file's name, and what tells it from another album's ``01 - Intro.mp3``."""
+def sound_id(path: str, content: bytes) -> str:
+    """The id of a sound file's track: its name, and a hash of its content.
+
+    The hash tells it from another album's ``01 - Intro.mp3``, and from itself after a change.
+    """
     return f"{PurePosixPath(path).stem}-{hashlib.blake2b(content, digest_size=4).hexdigest()}"

@@ -32,6 +32,31 @@ def short_tag(content: bytes, names: Collection[bytes]) -> bytes:
     header = _HEADER.match(content, _place(content))
     if not header:
         return b""
+    version, flags, body = _body(content, header)
+    frames = bytearray()
+    for name, head, frame in islice(_frames(body, version), _MAX_FRAMES):
+        if name in names and len(frame) <= _MAX_FRAME_BYTES and len(frames) < _MAX_BYTES:
+            frames += head + frame
+    return b"ID3" + bytes([version, 0, flags & _UNSYNCHRONISED]) + _written(len(frames), 7, 4) + bytes(frames)
+
+
+def frame_names(content: bytes) -> list[bytes]:
+    """The names of all frames in a file's tag, see :func:`short_tag`; empty if there is none."""
+    header = _HEADER.match(content, _place(content))
+    if not header:
+        return []
+    version, _, body = _body(content, header)
+    return [name for name, _, _ in islice(_frames(body, version), _MAX_FRAMES)]
+
+
+def leading_tag(content: bytes) -> bytes:
+    """The tag that a file begins with, padding included; empty if there is none."""
+    header = _HEADER.match(content)
+    return content[: header.end() + _integer(header[3], 7)] if header else b""
+
+
+def _body(content: bytes, header: re.Match[bytes]) -> tuple[int, int, bytes]:
+    """A tag's version, what its flags still say of its frames, and these."""
     version, flags, size = header[1][0], header[2][0], _integer(header[3], 7)
     body = content[header.end() : header.end() + size]
     if version < 4 and flags & _UNSYNCHRONISED:
@@ -39,11 +64,7 @@ def short_tag(content: bytes, names: Collection[bytes]) -> bytes:
         flags = 0
     if flags & _EXTENDED:
         body = body[_integer(body[:4], 7) if version == 4 else 4 + _integer(body[:4], 8) :] if version > 2 else b""
-    frames = bytearray()
-    for name, head, frame in islice(_frames(body, version), _MAX_FRAMES):
-        if name in names and len(frame) <= _MAX_FRAME_BYTES and len(frames) < _MAX_BYTES:
-            frames += head + frame
-    return b"ID3" + bytes([version, 0, flags & _UNSYNCHRONISED]) + _written(len(frames), 7, 4) + bytes(frames)
+    return version, flags, body
 
 
 def _place(content: bytes) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -20,14 +21,14 @@ from serving.batch.model import PushedModel
 
 PARQUET_FILE = "predictions.parquet"
 CSV_FILE = "predictions.csv"
+JSON_FILE = "predictions.jsonl"
 REJECTIONS_FILE = "rejections.jsonl"
 SUMMARY_FILE = "summary.json"
 """Written last: where it is, the others are whole and of one make."""
 
-PUBLISHED = (SUMMARY_FILE, PARQUET_FILE, CSV_FILE, REJECTIONS_FILE)
-
 JOB_FILE = "job.json"
 
+_NOT_IN_NAMES = re.compile(r'[\x00-\x1f"%*/:<>?\\|\x7f]')
 _PARTS = "parts"
 _LOCK = "lock"
 
@@ -42,6 +43,23 @@ class Job(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         part = "" if self.middle is None else f", the middle {self.middle:g} s of sound"
         return f"the answers of {self.model} to {self.data}{part}"
+
+
+def answer_files(genres: Sequence[str], formats: Sequence[str]) -> list[str]:
+    """The names of the files that answers and rejections are written to.
+
+    Args:
+        genres: names of the model's.
+        formats: which of :data:`deepmusic_genre.client.defaults.FURTHER_FORMATS` are written.
+    """
+    further = {"jsonl": [JSON_FILE], "m3u8": [playlist_file(genre) for genre in genres]}
+    names = [name for form in formats for name in further[form]]
+    return [PARQUET_FILE, CSV_FILE, REJECTIONS_FILE, *names]
+
+
+def playlist_file(genre: str) -> str:
+    """The name of a genre's playlist; what some file system refuses is written as in a URL, as ``R%2FB``."""
+    return _NOT_IN_NAMES.sub(lambda letter: f"%{ord(letter[0]):02X}", genre) + ".m3u8"
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -17,19 +17,16 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from components.storage.files import fileio
 from components.storage.json_files import read_json, write_json
 from components.track_example_gen.catalogue import list_analyses
+from deepmusic_genre.client.defaults import FURTHER_FORMATS
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.process import received_stop
-from deepmusic_genre.tracks.track import Rejection
 from pipeline.checks.beam import require_workers
 from pipeline.code_version import code_version
 from serving.batch.folder import (
-    CSV_FILE,
     JOB_FILE,
-    PARQUET_FILE,
-    PUBLISHED,
-    REJECTIONS_FILE,
     SUMMARY_FILE,
     Job,
+    answer_files,
     output_folder,
     remove_files,
     whole,
@@ -37,7 +34,7 @@ from serving.batch.folder import (
 )
 from serving.batch.progress import Progress, watched
 from serving.batch.shards import Shard, plan_shards
-from serving.batch.tables import Counts, Destinations, join_parts
+from serving.batch.tables import join_parts
 from serving.batch.worker import PART, UNFINISHED_PART, TagShard
 
 _TOLD = re.compile(rf"{PipelineInputError.__name__}: (.*?)(?: \[while running .*)?$", re.MULTILINE)
@@ -78,7 +75,9 @@ class Outcome:
     tagged: int
 
 
-def tag(job: Job, model_folder: str, out: str, beam_args: Sequence[str], progress: Progress) -> Outcome:
+def tag(
+    job: Job, model_folder: str, out: str, beam_args: Sequence[str], progress: Progress, formats: Sequence[str] = ()
+) -> Outcome:
     """Tags what is not tagged yet of a catalogue, and removes answers to files that have changed or gone since.
 
     Args:
@@ -87,6 +86,8 @@ def tag(job: Job, model_folder: str, out: str, beam_args: Sequence[str], progres
         out: where the answers go.
         beam_args: Beam's options.
         progress: is told how far it is.
+        formats: what is written beside Parquet and CSV, of
+            :data:`deepmusic_genre.client.defaults.FURTHER_FORMATS`.
 
     Raises:
         PipelineInputError: something cannot be read, used or written; see :func:`output_folder`.
@@ -103,16 +104,19 @@ def tag(job: Job, model_folder: str, out: str, beam_args: Sequence[str], progres
         tagged = sum(files.values())
         state = [*(shard.key for shard in shards), *map(str, listing.rejections), listing.of_other_kinds()]
         work = hashlib.blake2b("".join(state).encode(), digest_size=16).hexdigest()
-        summary = _known(out, work)
+        names = answer_files(job.model.genres, formats)
+        summary = _known(out, work, names)
         if missing or summary is None:
             with writing_to(out):
-                remove_files(out, PUBLISHED)
+                remove_files(out, [SUMMARY_FILE, *answer_files(job.model.genres, FURTHER_FORMATS)])
             if missing:
                 with watched(parts, files, len(paths) - tagged, progress):
                     _run_beam(missing, TagShard(job.model, model_folder, parts, job.middle), beam_args)
             progress("Putting the answers together")
             with writing_to(out):
-                counts = _join(shards, job, out, parts, listing.rejections)
+                with ExitStack() as stack:
+                    to = {name: stack.enter_context(whole(os.path.join(out, name), parts)) for name in names}
+                    counts = join_parts(_part_files(shards, parts), job.model.genres, to, listing.rejections)
                 summary = Summary(
                     *(job, len(paths), counts.tracks, counts.rejected, counts.genres, work, listing.of_other_kinds())
                 )
@@ -129,9 +133,9 @@ def _missing(shards: Sequence[Shard], parts: str) -> list[Shard]:
     return [shard for shard in shards if shard.key + PART not in there]
 
 
-def _known(out: str, work: str) -> Summary | None:
-    """What was published, if all of it is there and still is the answer."""
-    if not set(PUBLISHED) <= set(fileio.listdir(out)):
+def _known(out: str, work: str, names: Sequence[str]) -> Summary | None:
+    """What was published, if all of these files are there and still are the answer."""
+    if not {SUMMARY_FILE, *names} <= set(fileio.listdir(out)):
         return None
     summary = read_json(os.path.join(out, SUMMARY_FILE), Summary)
     return summary if summary.work == work else None
@@ -153,13 +157,8 @@ def _run_beam(shards: Sequence[Shard], step: TagShard, args: Sequence[str]) -> N
         raise PipelineInputError(told[1]) from error
 
 
-def _join(shards: Sequence[Shard], job: Job, out: str, parts: str, unread: Sequence[Rejection]) -> Counts:
+def _part_files(shards: Sequence[Shard], parts: str) -> Iterator[str]:
     there = set(fileio.listdir(parts))
-    names = (shard.key + (PART if shard.key + PART in there else UNFINISHED_PART) for shard in shards)
-    with ExitStack() as stack:
-        parquet, csv, jsonl = (
-            stack.enter_context(whole(os.path.join(out, name), parts))
-            for name in (PARQUET_FILE, CSV_FILE, REJECTIONS_FILE)
-        )
-        paths = (os.path.join(parts, name) for name in names)
-        return join_parts(paths, job.model.genres, Destinations(parquet, csv, jsonl), unread)
+    for shard in shards:
+        ending = PART if shard.key + PART in there else UNFINISHED_PART
+        yield os.path.join(parts, shard.key + ending)

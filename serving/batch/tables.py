@@ -19,7 +19,9 @@ import pyarrow.parquet as pq
 from components.storage.files import fileio
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.track import Rejection, Track
+from serving.batch.folder import CSV_FILE, JSON_FILE, PARQUET_FILE, REJECTIONS_FILE, playlist_file
 from serving.batch.model import PushedModel
+from serving.batch.writers import JsonLinesWriter, PlaylistWriter
 
 _TEXTS = ("track_id", "artist_id", "artist", "title")
 _REASON = "reason"
@@ -113,26 +115,17 @@ class Counts:
         return sum(self.genres.values())
 
 
-@dataclass(frozen=True)
-class Destinations:
-    """The files that all answers, twice, and all rejections are written to."""
-
-    parquet: str
-    csv: str
-    rejections: str
-
-
 def join_parts(
-    parts: Iterable[str], genres: Sequence[str], to: Destinations, unread: Sequence[Rejection] = ()
+    parts: Iterable[str], genres: Sequence[str], to: Mapping[str, str], unread: Sequence[Rejection] = ()
 ) -> Counts:
-    """Writes all shards' answers as one Parquet file and one CSV file, and their rejections as JSON lines.
+    """Writes all shards' answers in every form that is asked for, and their rejections as JSON lines.
 
     Parts are read one after the other, so that memory does not grow with the catalogue.
 
     Args:
         parts: files of :func:`part_table`.
         genres: names in the order of the class index.
-        to: the files to write.
+        to: the files to write by their names, see :func:`serving.batch.folder.answer_files`.
         unread: rejections that are in no part.
 
     Raises:
@@ -142,15 +135,17 @@ def join_parts(
     counts = dict.fromkeys(genres, 0)
     rejected = len(unread)
     with ExitStack() as stack:
-        parquet_file, csv_file, rejections = (
-            stack.enter_context(fileio.open(path, "wb")) for path in (to.parquet, to.csv, to.rejections)
-        )
+        files = {name: stack.enter_context(fileio.open(path, "wb")) for name, path in to.items()}
+        rejections = files[REJECTIONS_FILE]
         rejections.write(b"")  # TensorFlow makes a file when it is first written to.
         for item in unread:
             rejections.write(msgspec.json.encode(item) + b"\n")
+        playlists = {genre: files[name] for genre in genres if (name := playlist_file(genre)) in files}
         writers = (
-            stack.enter_context(pq.ParquetWriter(_Sink(parquet_file), schema)),
-            stack.enter_context(pyarrow.csv.CSVWriter(_Sink(csv_file), schema)),
+            stack.enter_context(pq.ParquetWriter(_Sink(files[PARQUET_FILE]), schema)),
+            stack.enter_context(pyarrow.csv.CSVWriter(_Sink(files[CSV_FILE]), schema)),
+            *([JsonLinesWriter(files[JSON_FILE], genres)] if JSON_FILE in files else []),
+            PlaylistWriter(playlists),
         )
         for table in _grouped(map(_read_part, parts)):
             tagged = pc.is_null(table[_REASON])

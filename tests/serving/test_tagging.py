@@ -1,5 +1,6 @@
 """``make tag``: a catalogue's answers, with interruptions, in processes of its own."""
 
+import io
 import json
 import multiprocessing
 import os
@@ -15,20 +16,27 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from mutagen.id3 import ID3, TIT2, TPE1
 
 from components.artifacts import IngestReport
 from components.model_selector.selection import load_selection
 from components.storage.locks import exclusive
-from deepmusic_genre.tracks.track import ECHO_NEST, N_EAR, Rejection
+from deepmusic_genre.tracks.registry import read
+from deepmusic_genre.tracks.track import ECHO_NEST, N_EAR, Rejection, Track
+from serving.batch.folder import answer_files
 from serving.batch.model import PushedModel, identify
 from serving.batch.shards import Shard
+from serving.batch.tables import answer_schema, answer_table, join_parts, part_table, write_part
 from serving.batch.worker import PART, UNFINISHED_PART, TagShard, _comparable
 from tests.conftest import FinishedRun
 from tests.support.answers import own_answers
 from tests.support.command import call
 from tests.support.serving import track_of
+from tests.support.sounds import of_form
 from tests.support.tracks import GENRES, analysis, write_analysis, write_h5
 
 # Every call is a process of its own, forked from one that has imported what takes seconds.
@@ -120,13 +128,14 @@ def test_the_answers_are_the_pipelines_own(finished_run: FinishedRun, tagging: T
     assert "60 tracks tagged, 0 rejected" in shown
 
 
-def test_csv_and_parquet_say_the_same_and_what_is_left_out_is_listed(tagging: Tagging) -> None:
+def test_every_form_says_the_same_and_what_is_left_out_is_listed(tagging: Tagging) -> None:
     data = tagging.folder / "data"
     write_h5(data / "a.h5", ["TR1", "TR2", "TR1"])
     (data / "broken.json").write_text('{"segments": [')
     write_analysis(data / 'quote", comma.json', analysis(1))
-    code, shown = tagging.run(data)
+    code, shown = tagging.run(data, "--format", "jsonl")
     assert code == 0, shown
+    assert "predictions.parquet, predictions.csv, predictions.jsonl" in shown
     answers = pd.read_parquet(tagging.out / "predictions.parquet")
     # A catalogue may hold a track twice: it is answered twice.
     assert answers["track_id"].tolist() == ["TR1", "TR2", "TR1", 'quote", comma']
@@ -135,11 +144,65 @@ def test_csv_and_parquet_say_the_same_and_what_is_left_out_is_listed(tagging: Ta
     unknown = {"familiarity": [""]}  # A network does not tell.
     from_csv = pd.read_csv(tagging.out / "predictions.csv", keep_default_na=False, na_values=unknown)
     pd.testing.assert_frame_equal(from_csv.astype(answers.dtypes), answers)
+    lines = [json.loads(line) for line in (tagging.out / "predictions.jsonl").read_text().splitlines()]
+    texts = ["track_id", "artist_id", "artist", "title", "genre", "sure", "model", "model_version", "file", "notes"]
+    assert [[line[name] for name in texts] for line in lines] == answers[texts].to_numpy().tolist()
+    shares = answers.filter(like="probability_").rename(columns=lambda name: name.removeprefix("probability_"))
+    pd.testing.assert_frame_equal(
+        pd.DataFrame([line["probabilities"] for line in lines]), shares, check_dtype=False, atol=1e-6
+    )
     (left_out,) = map(json.loads, (tagging.out / IngestReport.REJECTIONS_FILE).read_text().splitlines())
     assert left_out["path"] == str(data / "broken.json")
     assert left_out["reason"].startswith("not valid JSON")
     assert "4 tracks tagged, 1 rejected" in shown
     assert "rejections.jsonl" in shown
+
+    # Another form is written from the answers that are there, and none is left that this call does not write.
+    code, shown = tagging.run(data, "--format", "m3u8")
+    assert "3 of 3 files had been tagged before" in shown
+    assert not shown.count("predictions.jsonl")
+    assert (tagging.out / "Jazz.m3u8").read_text() == "#EXTM3U\n"
+
+
+def _answers(*tracks: Track, genre: str) -> pa.Table:
+    model = PushedModel("c1m1", 7, ("Jazz", "R&B/Soul"), ("deepmusic",), "")
+    share = np.full((len(tracks), 2), 0.5, np.float32)
+    outputs = {"genre": np.array([genre.encode()] * len(tracks)), "probability": share[:, 0], "probabilities": share}
+    return answer_table([(track.path, track) for track in tracks], outputs, model)
+
+
+def test_playlists_hold_the_sound_files_by_artist_and_title(tmp_path: Path) -> None:
+    tagged, file = ID3(), io.BytesIO()
+    for frame in (TPE1(encoding=3, text="Änn\n#"), TIT2(encoding=3, text="Song")):
+        tagged.add(frame)
+    tagged.save(file)
+    paths = [tmp_path / name for name in ("a.mp3", "b.wav", "c.json", "two\nlines.wav", "gone.wav")]
+    for path, content in zip(paths[:4], [file.getvalue() + of_form("mp3"), of_form("wav"), b"", b""], strict=True):
+        path.write_bytes(content)
+    (sound,) = read(str(paths[0]), io.BytesIO(paths[0].read_bytes()))
+    assert isinstance(sound, Track)
+    nameless = [replace(sound, artist="", title="", path=str(path)) for path in paths[1:]]
+    genres = ("Jazz", "R&B/Soul")
+    names = answer_files(genres, ["jsonl", "m3u8"])
+    parts = [tmp_path / "1.parquet", tmp_path / "2.parquet"]
+    schema = answer_schema(genres)
+    write_part(str(parts[0]), part_table([_answers(sound, *nameless, genre="Jazz")], [], schema))
+    in_archive = replace(sound, path=f"{tmp_path}/all.zip!/a.mp3")
+    write_part(str(parts[1]), part_table([_answers(in_archive, nameless[0], genre="R&B/Soul")], [], schema))
+    join_parts(map(str, parts), genres, {name: str(tmp_path / name) for name in names})
+
+    jazz = (tmp_path / "Jazz.m3u8").read_text(encoding="utf-8")
+    assert jazz == f"#EXTM3U\n#EXTINF:-1,Änn # - Song\n{paths[0]}\n{paths[1]}\n"
+    assert (tmp_path / "R&B%2FSoul.m3u8").read_text(encoding="utf-8") == f"#EXTM3U\n{paths[1]}\n"
+    for answers in (
+        pq.read_table(tmp_path / "predictions.parquet"),
+        pyarrow.csv.read_csv(tmp_path / "predictions.csv"),
+    ):
+        assert answers.select(["artist", "title"]).to_pylist()[0] == {"artist": "Änn #", "title": "Song"}
+    lines = (tmp_path / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 7
+    assert json.loads(lines[0])["artist"] == "Änn #"
+    assert json.loads(lines[0])["probabilities"] == {"Jazz": 0.5, "R&B/Soul": 0.5}
 
 
 def test_a_track_that_no_model_can_compute_with_takes_no_other_with_it(
