@@ -391,7 +391,8 @@ class Settings(_Section):
     @field_validator("spotify")
     @classmethod
     def _of_the_list_and_alone(cls, spotify: SpotifySettings, info: ValidationInfo) -> SpotifySettings:
-        genres = GenreNames(info.data.get("genres", spotify.playlists))
+        names = getattr(info.data.get("data"), "genre_names", None)
+        genres = GenreNames(info.data.get("genres", spotify.playlists), names=names)
         unknown = [genre for genre in spotify.playlists if genres.canonical(genre) is None]
         if unknown:
             raise ValueError(f"playlists names {', '.join(unknown)}, which is not in genres")

@@ -43,10 +43,11 @@ from tensorflow_transform.tf_metadata import metadata_io
 from tfx.utils import io_utils
 from tfx_bsl.public import tfxio
 
-from components.scoring.saved_model import run_signature, serving_session
+from components.scoring.saved_model import request, run_signature, serving_session
 from components.scoring.scores import Indices, accuracy, balanced_accuracy, confusion_matrix, genre_scores, macro_f1
 from components.track_example_gen.artists import Nobody
 from components.track_example_gen.catalogue import list_analyses, load_labels
+from components.track_example_gen.hearing import hears
 from components.track_example_gen.ingest import read_tracks
 from components.trainer.description import ModelDescription
 from components.trainer.export import ARRAYS_SIGNATURE, ServingModule, save
@@ -132,7 +133,9 @@ def load_catalogue(settings: Settings, min_tracks: int) -> Catalogue:
     """
     labels = load_labels(settings.data.labels, settings.data.label_columns) if settings.data.labels else None
     paths = list_analyses(str(settings.data.path)).files
-    read = read_tracks(paths, labels, GenreNames(settings.genres, names=settings.data.genre_names))
+    names = GenreNames(settings.genres, names=settings.data.genre_names)
+    analyser = settings.analyser
+    read = read_tracks(paths, labels, names, analyser.middle, hears(analyser.pretrained, paths))
     nobody = Nobody(settings.data.unknown_artists)
     tracks = [nobody.taken_out(item) for item in read if isinstance(item, Track) and item.genre]
     counts = Counter(track.genre for track in tracks)
@@ -218,7 +221,7 @@ def classical_classifier() -> Pipeline:
 def cross_validate(
     catalogue: Catalogue, settings: Settings, options: Options, step: Callable[[str], None]
 ) -> dict[str, Result]:
-    """Runs every model, and the yardstick, on every fold with every seed.
+    """Runs every model, and the yardstick, on every fold with every seed; one that listens if all tracks were heard.
 
     Args:
         catalogue: labelled tracks.
@@ -229,7 +232,9 @@ def cross_validate(
     labels, size = catalogue.labels, len(catalogue.genres)
     examples = [encode_track(track) for track in catalogue.tracks]
     features = np.stack([classical_features(track) for track in catalogue.tracks])
-    results: dict[str, Result] = {name: Result() for name in (CLASSICAL, *settings.training.models)}
+    heard = all(track.ear is not None for track in catalogue.tracks)
+    models = [name for name in settings.training.models if heard or not MODELS[name].listens]
+    results: dict[str, Result] = {name: Result() for name in (CLASSICAL, *models)}
     for seed in range(options.seeds):
         predicted = {name: np.zeros(len(labels), np.int64) for name in results}
         for number, fold in enumerate(folds(catalogue, options.folds, seed)):
@@ -243,7 +248,7 @@ def cross_validate(
             with tempfile.TemporaryDirectory(prefix="deepmusic-") as folder:
                 step(f"{place}: transform")
                 data = FoldData(examples, fold, catalogue.genres, settings, Path(folder))
-                for name in settings.training.models:
+                for name in models:
                     step(f"{place}: {name}")
                     predicted[name][fold.test] = _run_fold(name, data, catalogue, settings, seed, results[name])
         for model, answers in predicted.items():
@@ -276,10 +281,8 @@ def _run_fold(
         answers = predict(fit.model, test).argmax(axis=1)
         if not result.parameters:
             result.parameters = fit.model.count_params()
-            save(
-                ServingModule(fit.model, inputs, data.graph, ModelDescription(name, list(catalogue.genres))),
-                f"{cache}/model",
-            )
+            description = ModelDescription(name, list(catalogue.genres), listens=MODELS[name].listens)
+            save(ServingModule(fit.model, inputs, data.graph, description), f"{cache}/model")
             result.milliseconds = _latency(f"{cache}/model", catalogue.tracks[:_TIMED])
     return answers
 
@@ -289,9 +292,10 @@ def _latency(model: str, tracks: Sequence[Track]) -> float:
     times = []
     with serving_session(model) as (session, signatures):
         for track in [tracks[0], *tracks]:
-            timbre, pitches = np.split(track.segments[np.newaxis], 2, axis=2)
+            signature = signatures[ARRAYS_SIGNATURE]
+            inputs = request(set(signature.inputs), [encode_track(track)])
             start = time.perf_counter()
-            run_signature(session, signatures[ARRAYS_SIGNATURE], {"timbre": timbre, "pitches": pitches})
+            run_signature(session, signature, inputs or {})
             times.append(time.perf_counter() - start)
     return float(np.median(times[1:])) * 1000
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import msgspec
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import Artifact, artifact_utils
@@ -12,9 +13,18 @@ from tfx.types import Artifact, artifact_utils
 from components.artifacts import TestPredictions
 from components.model_validator.judgement import judge
 from components.model_validator.limits import Limits
+from components.model_validator.verdict import Check
 from components.scoring.predictions import load_predictions
 from components.storage.files import fileio
-from components.trainer.description import load_description
+from components.trainer.description import has_description, load_description
+
+_DEAF = Check(
+    "change of accuracy",
+    *(None, None, None),
+    "sound of test tracks, as the latest blessed model listens; to push a model that does not, run under another name",
+    passed=False,
+)
+"""A model that hears nothing does not take the place of one that does because there is nothing to compare them on."""
 
 
 class Executor(BaseExecutor):
@@ -33,16 +43,15 @@ class Executor(BaseExecutor):
         baselines = input_dict.get("baseline_model") or []
         baseline_file = os.path.join(predictions, f"{TestPredictions.BASELINE}.parquet")
         name = load_description(model).name
-        verdict = judge(
-            (name, load_predictions(os.path.join(predictions, f"{name}.parquet"))),
-            (
-                load_description(baselines[0]).name,
-                load_predictions(baseline_file),
-            )
-            if baselines and fileio.exists(baseline_file)
-            else None,
-            Limits.model_validate_json(exec_properties["limits"]),
-        )
+        answers = load_predictions(os.path.join(predictions, f"{name}.parquet"))
+        limits = Limits.model_validate_json(exec_properties["limits"])
+        compared = [load_description(model) for model in baselines if has_description(model)]
+        if compared and fileio.exists(baseline_file):
+            verdict = judge((name, answers), (compared[0].name, load_predictions(baseline_file)), limits)
+        else:
+            verdict = judge((name, answers), None, limits)
+            if compared and compared[0].listens:
+                verdict = msgspec.structs.replace(verdict, checks=[*verdict.checks, _DEAF])
         verdict.save(artifact_utils.get_single_uri(output_dict["verdict"]))
         _bless(artifact_utils.get_single_instance(output_dict["blessing"]), model, verdict.blessed)
 

@@ -8,7 +8,7 @@ import os
 from components.storage.files import fileio
 from components.storage.places import is_remote
 
-_NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
+_NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 """How a file system refuses a second name: it is another one, has none, has no more, or forbids it."""
 
 

@@ -26,7 +26,6 @@ from components.storage.files import fileio
 from components.storage.json_files import write_json
 from components.track_example_gen.assignment import load_assignment, save_assignment, with_splits
 from components.track_example_gen.catalogue import FILE_ERRORS, LabelsReader, list_analyses
-from components.track_example_gen.hearing import hears
 from components.track_example_gen.ingest import IngestConfig, ingest_shard
 from components.track_example_gen.known_files import KnownFiles
 from components.track_example_gen.other_genres import gathering
@@ -44,7 +43,7 @@ from components.track_example_gen.report import (
     several_genres,
     summarize,
 )
-from components.track_example_gen.spans import files_of, find_spans, fingerprint_of
+from components.track_example_gen.spans import find_spans, fingerprint_of
 from components.track_example_gen.splits import SPLITS
 from components.track_example_gen.store import Shard, ShardStore, discard, plan_shards
 from components.track_example_gen.unmatched import UnmatchedLabel, require_labels_fit, settle_labels
@@ -98,7 +97,8 @@ class Executor(BaseBeamExecutor):
             max_segments=exec_properties.get("max_segments"),
             several_genres=exec_properties["several_genres"],
             middle=exec_properties.get("middle"),
-            pretrained=hears(exec_properties["pretrained"], files_of(spans)),
+            # The driver has found out whether there is sound, and the network.
+            pretrained=exec_properties["pretrained"] == "auto",
             genre_names=json.loads(exec_properties["genre_names"]),
         )
         columns: Columns = json.loads(exec_properties.get("label_columns") or "{}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -12,6 +12,7 @@ from components.track_example_gen.ingest import read_without_sound
 from components.track_example_gen.progress import Moments
 from components.track_example_gen.several_genres import SeveralGenres, genre_of
 from components.track_example_gen.spans import Span
+from deepmusic_genre.tracks.label_table import LabelField
 from deepmusic_genre.tracks.labels import (
     GenreNames,
     Label,
@@ -63,10 +64,12 @@ class Rules:
     Attributes:
         genres: Maps names onto the genre list.
         several_genres: What becomes of a track under several genres.
+        label_columns: What the labels files call their columns.
     """
 
     genres: GenreNames
     several_genres: SeveralGenres
+    label_columns: Mapping[LabelField, str] = field(default_factory=dict)
 
 
 def survey(spans: Iterable[Span], rules: Rules) -> GenreSurvey:
@@ -75,7 +78,7 @@ def survey(spans: Iterable[Span], rules: Rules) -> GenreSurvey:
     Raises:
         PipelineInputError: The data or the labels are not there or cannot be used.
     """
-    found, reader, moments = GenreSurvey(), LabelsReader(), Moments()
+    found, reader, moments = GenreSurvey(), LabelsReader(rules.label_columns), Moments()
     unused: dict[str, set[str]] = {}
     for span in spans:
         listing, labels = list_analyses(span.data), reader.read(span.labels)

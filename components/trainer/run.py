@@ -91,7 +91,7 @@ def run_fn(fn_args: FnArgs) -> None:
         sure_accuracy=config["sure_accuracy"],
     )
     places = Places(fn_args.transform_graph_path, fn_args.serving_model_dir, fn_args.model_run_dir)
-    if MODELS[plan.model].listens and (unheard := first_unheard(_examples_of(fn_args, TRAIN, VALIDATION, TEST))):
+    if unheard := unheard_by(plan.model, fn_args):
         _pass_over(
             places, f"{plan.model} is passed over: it learns from sound, and there is none of the track {unheard}"
         )
@@ -244,6 +244,11 @@ def _examples_of(fn_args: FnArgs, *splits: str) -> tf.data.Dataset:
 def _start(fn_args: FnArgs, wanted: ModelDescription) -> Start | None:
     held_out = track_table(_examples_of(fn_args, VALIDATION, TEST))
     return start_from(fn_args.base_model, wanted, held_out["track_id"].to_pylist())
+
+
+def unheard_by(name: ModelName, fn_args: FnArgs) -> str | None:
+    """The id of a track for which a model is passed over, as it listens and there is no sound; else None."""
+    return first_unheard(_examples_of(fn_args, TRAIN, VALIDATION, TEST)) if MODELS[name].listens else None
 
 
 def _pass_over(places: Places, reason: str) -> None:

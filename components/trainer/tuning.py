@@ -14,7 +14,7 @@ from components.trainer.fitting import Fit, Task
 from components.trainer.hyperparameters import Range
 from components.trainer.input_pipeline import TransformedReader, TransformGraph, cached_tracks, labels_of
 from components.trainer.registry import MODELS, ModelName, fit_model
-from components.trainer.run import make_deterministic, predict
+from components.trainer.run import make_deterministic, predict, unheard_by
 from deepmusic_genre.errors import PipelineInputError
 
 OBJECTIVE = "validation_macro_f1"
@@ -37,7 +37,8 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     task = Task(train, validation, len(config["genres"]), config["balance"], config["seed"], fn_args.working_dir)
     oracle = keras_tuner.oracles.RandomSearchOracle(
         objective=keras_tuner.Objective(OBJECTIVE, "max"),
-        max_trials=config["trials"],
+        # A model that is passed over has nothing to search for, but TFX wants an outcome.
+        max_trials=1 if unheard_by(name, fn_args) else config["trials"],
         seed=config["seed"],
         hyperparameters=_space_of(name),
     )

@@ -65,9 +65,14 @@ def is_cached(content: bytes, middle: float | None = None, pretrained: bool = Fa
 
 
 def reject(content: bytes, reason: str, middle: float | None = None) -> None:
-    """Keeps a file from being analysed again: it has crashed the analyser, or never came to an end."""
+    """Keeps a file from being analysed again: it has crashed the analyser, or never came to an end.
+
+    An analysis without the ear stays.
+    """
+    file = _place(content, middle)
     with suppress(OSError):
-        _write(_place(content, middle), _REJECTED + reason.encode())
+        if _read(file) is None:
+            _write(file, _REJECTED + reason.encode())
 
 
 def to_json(analysis: Analysis) -> bytes:

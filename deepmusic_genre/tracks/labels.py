@@ -125,13 +125,15 @@ class GenreNames:
         key = genre_key(name)
         return key in self._listed or (is_known(key) and not says_nothing(key))
 
-    def in_cell(self, cell: str) -> list[str]:
-        """The genres that a cell names, see :meth:`names_in`.
+    def in_cells(self, cells: Iterable[str]) -> list[str]:
+        """The genres that cells name, see :meth:`names_in`: those of the list, or if there are none, what gathers them.
 
         Raises:
-            OtherGenre: if one is not in the list, and none gathers it.
+            OtherGenre: if no name is in the list, and none gathers them.
         """
-        return [self.require(name) for name in self.names_in(cell)]
+        names = [name for cell in cells for name in self.names_in(cell)]
+        listed = list(filter(None, map(self.canonical, names)))
+        return listed or [self.require(name) for name in names]
 
     def known_in(self, cells: Iterable[str]) -> list[str]:
         """The genres of the list that cells name, each once."""
@@ -229,9 +231,9 @@ def apply_label(track: Track, label: Label | None, genres: GenreNames) -> Track:
         genres: the genre list.
 
     Raises:
-        OtherGenre: if a genre is not in the genre list.
+        OtherGenre: if genres are named, but none of the genre list.
     """
-    genre, *others = [genre for cell in cells_of(track, label) for genre in genres.in_cell(cell)] or [""]
+    genre, *others = genres.in_cells(cells_of(track, label)) or [""]
     label = label or Label("")
     return replace(
         track,
@@ -253,17 +255,18 @@ def cells_of(track: Track, label: Label | None) -> tuple[str, ...]:
 def label_of(track: Track, labels: Labels | None, genres: GenreNames) -> Label | None:
     """The label of a track: its row in the labels file, else the genre of its folder if there is no such file.
 
-    None leaves a track the genre that its own file names: that goes before the folder's.
+    None leaves a track the genre that its own file names: one of the list goes before the folder's.
     """
     if labels is not None:
         return find_label(labels, track.track_id, track.path)
-    named = any(map(genres.names_in, cells_of(track, None)))
-    folder = None if named else genres.of_folder(track.path)
+    folder = None if genres.known_in(cells_of(track, None)) else genres.of_folder(track.path)
     return Label(folder) if folder else None
 
 
 def contradictions(track: Track, label: Label | None, genres: GenreNames) -> tuple[str, ...]:
-    """Where two of labels file, file and folder name different genres of the list.
+    """Where two of labels file, file and folder name different genres.
+
+    What is not in the list counts where it is the folder that overrules it.
 
     Args:
         track: as its file has it.
@@ -273,12 +276,16 @@ def contradictions(track: Track, label: Label | None, genres: GenreNames) -> tup
     Returns:
         For each that is overruled, who contradicts whom, a colon, and what they say.
     """
-    said = {
-        "labels file": genres.known_in(cells_of(track, label)) if label and label.track_id else [],
-        "file": genres.known_in(cells_of(track, None)),
-        "folder": list(filter(None, [genres.of_folder(track.path)])),
-    }
-    (first, counts), *others = [item for item in said.items() if item[1]] or [("", [])]
+    row = label if label and label.track_id else None
+    own = cells_of(track, None)
+    said = [
+        ("labels file", genres.known_in(cells_of(track, row)) if row else []),
+        ("file", genres.known_in(own)),
+        ("folder", list(filter(None, [genres.of_folder(track.path)]))),
+    ]
+    if not row and not said[1][1]:
+        said.append(("file", [shown_name(name) for cell in own for name in genres.names_in(cell)]))
+    (first, counts), *others = [item for item in said if item[1]] or [("", [])]
     return tuple(
         f"{first} and {other}: {', '.join(counts)}; {', '.join(names)}"
         for other, names in others

@@ -171,7 +171,11 @@ def require_heard(track: Track) -> None:
         InvalidTrack: there is nothing to listen to.
     """
     if track.ear is None:
-        raise InvalidTrack("this model listens to sound, and an analysis has none: give it the sound file")
+        raise InvalidTrack(
+            "this model listens to sound: read the file by read_tracks(paths, pretrained=client.listens)"
+            if track.source == "audio"
+            else "this model listens to sound, and an analysis has none: give it the sound file"
+        )
 
 
 def segment_matrix(

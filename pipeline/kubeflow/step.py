@@ -103,7 +103,7 @@ def _drive(options: argparse.Namespace, asked: dict[str, Any]) -> None:
     given = parse_execution_properties(inputs.parameter_values, inputs.parameters, declared)
     driver = import_utils.import_class_by_path(options.driver_class_path)(None)
     resolved = driver.resolve_exec_properties(dict(given), None, None)
-    found = {key: value for key, value in resolved.items() if key not in given and value is not None}
+    found = {key: value for key, value in resolved.items() if value is not None and value != given.get(key)}
     for artifact in asked["outputs"]["artifacts"].get(EXAMPLES_KEY, {}).get("artifacts", []):
         artifact.setdefault("metadata", {}).update(found)
     output_file = asked["outputs"]["outputFile"]

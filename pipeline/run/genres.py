@@ -49,7 +49,8 @@ def _show(settings: Settings, terminal: Terminal) -> int:
 
     catalogue, data = settings.catalogue, settings.data
     other = gathering(settings.genres) if data.other_genres == "gather" else None
-    rules = Rules(GenreNames(settings.genres, other, data.genre_names), data.several_genres)
+    names = GenreNames(settings.genres, other, data.genre_names)
+    rules = Rules(names, data.several_genres, data.label_columns)
     found = survey(find_spans(str(catalogue.path), catalogue.labels, catalogue.spans), rules)
     terminal.names(
         [(name, count, found.becomes[name] or _OUTSIDE[data.other_genres]) for name, count in found.names.most_common()]

@@ -88,7 +88,7 @@ def _genres(other: str | None) -> Callable[[Path, Path], str]:
 
 def _in_cell(names: GenreNames, cell: str) -> str:
     try:
-        return " and ".join(names.in_cell(cell))
+        return " and ".join(names.in_cells([cell]))
     except OtherGenre:
         return "left out"
 

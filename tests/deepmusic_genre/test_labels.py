@@ -261,7 +261,7 @@ def test_labels_file_wins_over_the_file_and_the_folder() -> None:
 
 @pytest.mark.parametrize("nothing", ["NA", "n/a", "<NA>", "nan", "None", "null", " - "])
 def test_words_for_no_genre_are_none_in_the_table_and_in_the_file(nothing: str) -> None:
-    gathering = GenreNames([*NAMES.in_cell("Rock"), "Other"], "Other")
+    gathering = GenreNames([*NAMES.in_cells(["Rock"]), "Other"], "Other")
     for names in (NAMES, gathering):
         assert apply_label(_track(), Label(nothing, "A"), names).genre == ""
         joined = apply_label(_track(), Label(nothing, "A", other_genres=("Rock",)), names)
@@ -405,7 +405,12 @@ def test_genre_whose_name_has_a_comma_is_one() -> None:
 
 def test_unknown_genre_in_a_cell_is_refused_by_its_name() -> None:
     with pytest.raises(InvalidTrack, match="genre 'Polka' is not in"):
-        apply_label(_track(), Label("Rock; Polka", "A"), NAMES)
+        apply_label(_track(), Label("Polka; Schlager", "A"), NAMES)
+
+
+def test_of_several_genres_those_of_the_list_count() -> None:
+    labelled = apply_label(_track(), Label("Polka; Rock", "A", other_genres=("Schlager",)), NAMES)
+    assert (labelled.genre, labelled.other_genres) == ("Rock", ())
 
 
 # Which row it is
@@ -526,11 +531,12 @@ def test_a_genre_of_10000_letters_or_lines_is_shown_in_part() -> None:
         assert caught.value.name.isprintable()
 
 
-def test_a_folder_counts_if_the_file_names_no_genre_or_says_nothing() -> None:
+def test_a_folder_counts_if_the_file_names_no_genre_of_the_list() -> None:
     assert label_of(_track(path="/Rock/a.mp3", genre="Other"), None, LIST) == Label("Rock")
     assert label_of(_track(path="/rap/a.mp3"), None, LIST) == Label("Hip-Hop")
     assert label_of(_track(path="/17/a.mp3"), None, LIST) is None
-    assert label_of(_track(path="/Rock/a.mp3", genre="Polka"), None, LIST) is None
+    assert label_of(_track(path="/Rock/a.mp3", genre="Polka"), None, LIST) == Label("Rock")
+    assert label_of(_track(path="/Rock/a.mp3", genre="Polka; Jazz"), None, LIST) is None
 
 
 @pytest.mark.parametrize(
@@ -541,7 +547,9 @@ def test_a_folder_counts_if_the_file_names_no_genre_or_says_nothing() -> None:
         ("Rock", "Jazz", "Pop", ("labels file and file: Rock; Jazz", "labels file and folder: Rock; Pop")),
         (None, "Jazz", "Pop", ("file and folder: Jazz; Pop",)),
         (None, "Jazz; Pop", "Pop", ()),
-        (None, "Polka", "Pop", ()),
+        (None, "Polka", "Pop", ("folder and file: Pop; Polka",)),
+        (None, "Polka", "Polka", ()),
+        ("Rock", "Polka", "Rock", ()),
         (None, "", "Pop", ()),
         ("", "Jazz", "Pop", ("file and folder: Jazz; Pop",)),
     ],
