@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -68,16 +69,19 @@ class PostgreSQL:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[PostgreSQL]:
+def running() -> Iterator[PostgreSQL]:
     """Starts a server that asks for a password; skips the test where there is no PostgreSQL."""
     programs = _programs()
     if programs is None:
         pytest.skip("there is no PostgreSQL server: Debian's package postgresql has one")
-    server = PostgreSQL(programs, folder, free_port())
+    with TemporaryDirectory(prefix="postgresql-", ignore_cleanup_errors=True) as folder:
+        yield from _running(PostgreSQL(programs, Path(folder), free_port()))
+
+
+def _running(server: PostgreSQL) -> Iterator[PostgreSQL]:
+    folder = server.folder
     if os.geteuid() == 0:
         shutil.chown(folder, _UNPRIVILEGED)
-        for parent in (folder, *folder.parents):
-            parent.chmod(parent.stat().st_mode | 0o011)
     password = folder / "password"
     password.write_text(PASSWORD)
     password.chmod(0o644)
