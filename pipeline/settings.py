@@ -44,6 +44,7 @@ from deepmusic_genre.tracks.crawled_store import ANALYSES_FOLDER
 from deepmusic_genre.tracks.genre_table import genre_key
 from deepmusic_genre.tracks.label_table import LabelField
 from deepmusic_genre.tracks.labels import GenreNames
+from pipeline.metadata.address import Address, address_of
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 
@@ -249,6 +250,22 @@ class EvaluationSettings(Limits):
         return Limits(**self.model_dump(exclude={"slices"}))
 
 
+class MetadataSettings(_Section):
+    """Where lineage and cache are; see ``defaults.yaml``."""
+
+    database: str | None
+
+    @field_validator("database")
+    @classmethod
+    def _of_a_server(cls, database: str | None) -> str | None:
+        return database and str(address_of(database))
+
+    @property
+    def address(self) -> Address | None:
+        """The server's, None where metadata are a file."""
+        return address_of(self.database) if self.database else None
+
+
 class KeepSettings(_Section):
     """What of old runs stays; see ``defaults.yaml``."""
 
@@ -322,6 +339,7 @@ class Settings(_Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
     output: Annotated[Folder, AfterValidator(_local)]
     storage: Folder | None
+    metadata: MetadataSettings
     genres: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_distinct)]
     data: DataSettings
     analyser: AnalyserSettings
@@ -384,7 +402,7 @@ class Settings(_Section):
 
     @property
     def home(self) -> str:
-        """The folder of this machine that runs of this name write to: metadata, locks, logs."""
+        """The folder of this machine that runs of this name write to: metadata without a server, locks, logs."""
         return f"{self.output}/{self.name}"
 
     @property
@@ -486,8 +504,8 @@ def _explain(detail: Mapping[str, Any]) -> str:
     place = ".".join(map(str, detail["loc"]))
     if detail["type"] == "extra_forbidden":
         return f"{place} is not a setting; there are {', '.join(_known_keys(detail['loc'][:-1]))}."
-    # A whole section would hide what is wrong with it.
-    value = "" if isinstance(detail["input"], Mapping) else f" = {detail['input']!r}"
+    # A whole section would hide what is wrong with it, and a password may stand in an address.
+    value = "" if isinstance(detail["input"], Mapping) or detail["loc"][0] == "metadata" else f" = {detail['input']!r}"
     return f"{place}{value}: {detail['msg'].removeprefix('Value error, ')}."
 
 

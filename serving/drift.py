@@ -51,7 +51,7 @@ def compare(given: Given, log: str, number: int | None, threshold: float) -> int
     settings = pushing_settings(named_settings(given))
     if number is None:
         number = int(pushed_version(settings.pushed, None).rpartition("/")[2])
-    lineage = Lineage(Path(settings.home) / "metadata.sqlite")
+    lineage = Lineage(settings)
     version = lineage.pushed().get(number)
     if version is None:
         raise PipelineInputError(

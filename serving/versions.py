@@ -68,7 +68,7 @@ def _make_live(settings: Settings, text: str) -> None:
 
 def _list(settings: Settings) -> None:
     pushed = settings.pushed
-    known = Lineage(Path(settings.home) / "metadata.sqlite").pushed()
+    known = Lineage(settings).pushed()
     table = Table(title=pushed, title_justify="left")
     for name in ("version", "pushed", "model"):
         table.add_column(name)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
-
 from components.spotify_crawl.request import SPOTIFY
+from components.storage.secrets import read_secret
 from deepmusic_genre.errors import PipelineInputError
 
 ID_VARIABLE = "SPOTIPY_CLIENT_ID"
@@ -46,17 +44,13 @@ def read_credentials(folder: Path | None = None) -> Credentials:
     Raises:
         PipelineInputError: one is missing, or cannot be one.
     """
-    file = (folder or Path.cwd()) / ".env"
-    try:
-        from_file = dotenv_values(file, interpolate=False)
-    except (OSError, UnicodeDecodeError):
-        raise PipelineInputError(f"{file} cannot be read as a text in UTF-8.") from None
-    values = [(os.environ.get(name) or from_file.get(name) or "").strip() for name in (ID_VARIABLE, SECRET_VARIABLE)]
+    folder = folder or Path.cwd()
+    values = [read_secret(name, folder) for name in (ID_VARIABLE, SECRET_VARIABLE)]
     for name, value in zip((ID_VARIABLE, SECRET_VARIABLE), values, strict=True):
         if not value:
             raise PipelineInputError(
-                f"{name} is set neither in the environment nor in {file}. Both {ID_VARIABLE} and {SECRET_VARIABLE} of"
-                " your app are needed: https://developer.spotify.com/dashboard."
+                f"{name} is set neither in the environment nor in {folder / '.env'}. Both {ID_VARIABLE} and"
+                f" {SECRET_VARIABLE} of your app are needed: https://developer.spotify.com/dashboard."
             )
         if not value.isascii() or not value.isprintable() or " " in value or ":" in value:
             raise PipelineInputError(f"{name} holds characters that no credential of Spotify has.")

@@ -79,6 +79,8 @@ def _faults(settings: Settings) -> Iterator[str]:
         yield f"name = {settings.name!r}: it takes small letters, digits and hyphens, a hyphen not first."
     if settings.training.warm_start:
         yield "training.warm_start: the model to start from is looked for in ML Metadata, which steps there cannot ask."
+    if settings.metadata.database is not None:
+        yield "metadata.database: lineage and cache are in Kubeflow's own database there."
     if not settings.keep.keeps_everything:
         yield "keep: what is old is known by ML Metadata, which is not there. Let the storage expire it."
 

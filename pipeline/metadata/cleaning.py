@@ -9,7 +9,7 @@ from pathlib import Path
 from ml_metadata.proto import metadata_store_pb2
 from rich.filesize import decimal
 from tfx.dsl.compiler import constants
-from tfx.orchestration.metadata import Metadata, sqlite_metadata_connection_config
+from tfx.orchestration.metadata import Metadata
 
 from components.artifacts import IngestReport
 from components.pusher.folder import SAVED_MODEL, folders_of, known_versions, live_version, old_versions
@@ -18,7 +18,7 @@ from components.storage.json_files import read_json
 from components.storage.sizes import size_of
 from components.track_example_gen.store import discard, read_at, shard_folders
 from pipeline.create_pipeline import SHARD_STORE
-from pipeline.metadata.database_file import require_undamaged
+from pipeline.metadata.database import artifacts_of, connection_of, require_database
 from pipeline.metadata.history import History, Run
 from pipeline.metadata.store import PatientMetadata
 from pipeline.settings import Settings
@@ -65,9 +65,9 @@ def clean(settings: Settings) -> Cleaned:
     keep, pushed = settings.keep, settings.pushed
     if keep.keeps_everything:
         return Cleaned()
-    require_undamaged(Path(settings.home) / "metadata.sqlite")
+    require_database(settings)
     old = old_versions(pushed, keep.versions) if keep.versions is not None else []
-    with PatientMetadata(sqlite_metadata_connection_config(f"{settings.home}/metadata.sqlite")) as handle:
+    with PatientMetadata(connection_of(settings)) as handle:
         history = History(handle, settings.name)
         recent = _recent(history, keep.runs)
         kept = _kept(history, recent, set(known_versions(pushed)) - set(old), live_version(pushed))
@@ -76,12 +76,12 @@ def clean(settings: Settings) -> Cleaned:
         artifacts = history.artifacts.values()
         _mark(handle, [artifact for artifact in artifacts if _is_old(artifact, kept, settings.artifacts)])
         freed = sum(_remove_version(folder) for version in old for folder in folders_of(pushed, version))
-        removed, artifact_bytes = _remove_marked(handle)
+        removed, artifact_bytes = _remove_marked(handle, settings.name)
         store = f"{settings.artifacts}/{SHARD_STORE}"
         if recent is None:
             return Cleaned(removed, len(old), bytes=freed + artifact_bytes)
-        shards, shard_bytes = _remove_shards(store, handle)
-        freed += artifact_bytes + shard_bytes + _remove_unnamed(settings.artifacts, handle)
+        shards, shard_bytes = _remove_shards(store, artifacts_of(handle.store, settings.name))
+        freed += artifact_bytes + shard_bytes + _remove_unnamed(settings, handle)
     logs, log_bytes = _remove_logs(Path(settings.home) / "logs", min((run.began for run in recent), default=0.0))
     return Cleaned(removed, len(old), shards, logs, freed + log_bytes)
 
@@ -139,8 +139,8 @@ def _remove_version(folder: str) -> int:
     return freed
 
 
-def _remove_marked(handle: Metadata) -> tuple[int, int]:
-    marked = [artifact for artifact in handle.store.get_artifacts() if artifact.state == _MARKED]
+def _remove_marked(handle: Metadata, pipeline: str) -> tuple[int, int]:
+    marked = [artifact for artifact in artifacts_of(handle.store, pipeline) if artifact.state == _MARKED]
     freed = 0
     for artifact in marked:
         freed += size_of(artifact.uri)
@@ -151,14 +151,14 @@ def _remove_marked(handle: Metadata) -> tuple[int, int]:
     return len(marked), freed
 
 
-def _remove_shards(store: str, handle: Metadata) -> tuple[int, int]:
+def _remove_shards(store: str, artifacts: list[metadata_store_pb2.Artifact]) -> tuple[int, int]:
     """Removes the shards that no report names, but for those that an ingestion has read that is not finished."""
     if not fileio.exists(store):
         return 0, 0
     reports = [
         artifact
-        for artifact in handle.store.get_artifacts_by_type(IngestReport.TYPE_NAME)
-        if artifact.state == metadata_store_pb2.Artifact.LIVE
+        for artifact in artifacts
+        if artifact.type == IngestReport.TYPE_NAME and artifact.state == metadata_store_pb2.Artifact.LIVE
     ]
     files = [f"{report.uri}/{IngestReport.SHARDS_FILE}" for report in reports]
     named = {key for file in files if fileio.exists(file) for key in read_json(file, list[str])}
@@ -171,7 +171,7 @@ def _remove_shards(store: str, handle: Metadata) -> tuple[int, int]:
     return len(old), freed
 
 
-def _remove_unnamed(root: str, handle: Metadata) -> int:
+def _remove_unnamed(settings: Settings, handle: Metadata) -> int:
     """Removes what killed components left in the folders of known runs, and what TFX keeps there for itself.
 
     The folder of a run that these metadata do not know stays: it may be another machine's, or of metadata that were
@@ -180,9 +180,9 @@ def _remove_unnamed(root: str, handle: Metadata) -> int:
     Returns:
         The bytes that it took.
     """
-    live = {
-        artifact.uri for artifact in handle.store.get_artifacts() if artifact.state == metadata_store_pb2.Artifact.LIVE
-    }
+    root = settings.artifacts
+    artifacts = artifacts_of(handle.store, settings.name)
+    live = {artifact.uri for artifact in artifacts if artifact.state == metadata_store_pb2.Artifact.LIVE}
     known = handle.store.get_contexts_by_type(constants.PIPELINE_RUN_CONTEXT_TYPE_NAME)
     runs = [f"{root}/{run.name}" for run in known if fileio.exists(f"{root}/{run.name}")]
     unnamed = [folder for run in runs for folder in _without_artifacts(run, live)]

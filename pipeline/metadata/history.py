@@ -11,6 +11,7 @@ from tfx.orchestration.metadata import Metadata
 from tfx.utils import path_utils
 
 from components.trainer.description import ModelDescription, is_described, read_description
+from pipeline.metadata.database import artifacts_of, executions_of
 
 _LAST = "ReportGen"
 _OUTPUTS = (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.DECLARED_OUTPUT)
@@ -49,16 +50,18 @@ class History:
             pipeline: its name.
         """
         self._store = handle.store
+        artifacts = artifacts_of(self._store, pipeline)
         self.artifacts = {
-            artifact.id: artifact
-            for artifact in self._store.get_artifacts()
-            if artifact.state == metadata_store_pb2.Artifact.LIVE
+            artifact.id: artifact for artifact in artifacts if artifact.state == metadata_store_pb2.Artifact.LIVE
         }
+        self._pushed = [artifact for artifact in artifacts if artifact.type == "PushedModel"]
+        self._executions = {each.id for each in executions_of(self._store, pipeline)}
         last = self._store.get_context_by_type_and_name(constants.NODE_CONTEXT_TYPE_NAME, f"{pipeline}.{_LAST}")
         ended = self._store.get_executions_by_context(last.id) if last else []
         self._ended = {each.id for each in ended if each.last_known_state in _ENDED_WELL}
         contexts = self._store.get_contexts_by_type(constants.PIPELINE_RUN_CONTEXT_TYPE_NAME)
-        self.runs = [self._run(context) for context in sorted(contexts, key=lambda context: context.id)]
+        runs = [self._run(context) for context in sorted(contexts, key=lambda context: context.id)]
+        self.runs = [run for run in runs if run is not None]
 
     def blessed_models(self) -> dict[int, ModelDescription]:
         """The blessed models whose files are there, the oldest first, with what they are."""
@@ -76,8 +79,7 @@ class History:
 
         A version has several where a push found its model to be the live one already.
         """
-        pushed = self._store.get_artifacts_by_type("PushedModel")
-        versions = {artifact.id: _property(artifact, "pushed_version").string_value for artifact in pushed}
+        versions = {artifact.id: _property(artifact, "pushed_version").string_value for artifact in self._pushed}
         return {number: int(version) for number, version in versions.items() if version}
 
     def run_that_made(self, artifact: int) -> Run | None:
@@ -86,9 +88,12 @@ class History:
         makers = sorted(event.execution_id for event in events if event.type in _OUTPUTS)
         return next((run for run in self.runs if makers and makers[0] in run.executions), None)
 
-    def _run(self, context: metadata_store_pb2.Context) -> Run:
+    def _run(self, context: metadata_store_pb2.Context) -> Run | None:
+        """A run; None for another pipeline's, which a server's database may hold as well."""
         executions = frozenset(each.id for each in self._store.get_executions_by_context(context.id))
-        events = self._store.get_events_by_execution_ids(sorted(executions)) if executions else []
+        if not executions & self._executions:
+            return None
+        events = self._store.get_events_by_execution_ids(sorted(executions))
         return Run(
             executions,
             _artifacts(events),

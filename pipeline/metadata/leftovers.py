@@ -14,6 +14,7 @@ from ml_metadata.proto import metadata_store_pb2
 from components.storage.files import fileio
 from components.storage.locks import Locked, exclusive, shared
 from deepmusic_genre.errors import PipelineInputError
+from pipeline.metadata.database import executions_of
 from pipeline.metadata.store import PatientMetadata
 
 log = logging.getLogger("deepmusic.leftovers")
@@ -79,16 +80,17 @@ def _waited_for(lock: Callable[[], AbstractContextManager[None]], reason: str) -
         yield
 
 
-def remove_leftovers(artifacts: str, connection: Any) -> None:
+def remove_leftovers(artifacts: str, connection: Any, pipeline: str) -> None:
     """Removes what executions that did not end well have written, and marks those that never ended as cancelled.
 
     Args:
         artifacts: Folder of all runs' artifacts; no run may be going on there.
         connection: Configuration of their metadata's database.
+        pipeline: Their name; others' runs that the database holds may be going on.
     """
     with PatientMetadata(connection) as handle:
         # TFX takes up a cancelled execution again without a word of it: it may have been killed a second time.
-        ended_badly = [run for run in handle.store.get_executions() if run.last_known_state not in _ENDED_WELL]
+        ended_badly = [run for run in executions_of(handle.store, pipeline) if run.last_known_state not in _ENDED_WELL]
         for execution in ended_badly:
             for context in handle.store.get_contexts_by_execution(execution.id):
                 _remove_folders(f"{artifacts}/{context.name}", execution.id)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from ml_metadata.errors import StatusError
-from ml_metadata.metadata_store import metadata_store
+from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
 from components.storage.places import exists
 from deepmusic_genre.errors import PipelineInputError
+from pipeline.metadata.database import artifacts_of, connection_of, database_file, open_server
 from pipeline.metadata.database_file import require_undamaged
+from pipeline.settings import Settings
 
 _INPUTS = (metadata_store_pb2.Event.INPUT, metadata_store_pb2.Event.DECLARED_INPUT)
 _OUTPUTS = (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.DECLARED_OUTPUT)
@@ -44,28 +45,22 @@ class PushedVersion:
 class Lineage:
     """A pipeline's metadata, read only."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, settings: Settings) -> None:
         """Opens the database.
 
         Raises:
             PipelineInputError: it is not there, or it is none.
         """
-        if not database.is_file():
-            raise PipelineInputError(f"There are no metadata of runs: {database} is not there.")
-        require_undamaged(database)
-        config = metadata_store_pb2.ConnectionConfig()
-        config.sqlite.filename_uri = str(database)
-        config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
-        try:
-            self._store = metadata_store.MetadataStore(config)
-            self._types = {each.id: each.name for each in self._store.get_execution_types()}
-        except (StatusError, RuntimeError) as error:
-            raise PipelineInputError(f"The metadata in {database} cannot be read: {error}.") from error
+        self._pipeline = settings.name
+        address = settings.metadata.address
+        self._store = open_server(settings, address) if address else _open_file(settings)
 
     def pushed(self) -> dict[int, PushedVersion]:
         """The versions that were pushed, lowest first."""
         found = {}
-        for artifact in self._store.get_artifacts_by_type("PushedModel"):
+        for artifact in artifacts_of(self._store, self._pipeline):
+            if artifact.type != "PushedModel":
+                continue
             version = artifact.custom_properties["pushed_version"].string_value
             if version:
                 found[int(version)] = self._pushed_version(int(version), artifact)
@@ -118,3 +113,18 @@ class Lineage:
         events = self._store.get_events_by_execution_ids([execution])
         ids = {event.artifact_id for event in events if event.type in kinds and event.path.steps[0].key == key}
         return list(self._store.get_artifacts_by_id(sorted(ids)))
+
+
+def _open_file(settings: Settings) -> MetadataStore:
+    file = database_file(settings)
+    if not file.is_file():
+        raise PipelineInputError(f"There are no metadata of runs: {file} is not there.")
+    require_undamaged(file)
+    config = connection_of(settings)
+    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
+    try:
+        store = MetadataStore(config)
+        store.get_execution_types()
+    except (StatusError, RuntimeError) as error:
+        raise PipelineInputError(f"The metadata in {file} cannot be read: {error}.") from error
+    return store

@@ -8,6 +8,7 @@ from deepmusic_genre.cli import Given
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.exit_codes import OK
 from pipeline.console import Terminal, open_terminal
+from pipeline.metadata.database import has_runs
 from pipeline.run.command_line import named_settings, run_to_end
 from pipeline.settings import Settings, of_demo
 
@@ -33,8 +34,11 @@ def _settings_of_runs(settings: Settings) -> Settings:
     """The settings under whose name there were runs: the ones given, or those of the demo catalogue's runs."""
     candidates = [settings, of_demo(settings)]
     for candidate in candidates:
-        if Path(candidate.home, "metadata.sqlite").is_file():
+        if has_runs(candidate):
             return candidate
+    if settings.metadata.database:
+        names = " or ".join(candidate.name for candidate in candidates)
+        raise PipelineInputError(f"There are no runs of the name {names} in {settings.metadata.database}.")
     raise PipelineInputError(f"There are no runs in {' or '.join(candidate.home for candidate in candidates)}.")
 
 

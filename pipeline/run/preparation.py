@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 
 from components.track_example_gen.span_pattern import SPAN
@@ -13,14 +12,13 @@ from pipeline.checks.beam import require_workers
 from pipeline.checks.storage import require_storage
 from pipeline.console import Terminal, relative
 from pipeline.create_pipeline import create_pipeline
-from pipeline.metadata.database_file import require_undamaged
+from pipeline.metadata.database import connection_of, require_database
 from pipeline.metadata.leftovers import remove_leftovers
 from pipeline.settings import Settings
 
 
 def prepare(settings: Settings, terminal: Terminal) -> Pipeline:
     """Makes ready what a run needs; the run's lock has to be held, see :func:`pipeline.metadata.leftovers.only_run`."""
-    home = Path(settings.home)
     synthetic = settings.catalogue.path is None
     if synthetic:
         settings = with_demo_catalogue(settings, terminal)
@@ -29,9 +27,9 @@ def prepare(settings: Settings, terminal: Terminal) -> Pipeline:
     catalogue = settings.catalogue
     read = [place for place in (catalogue.path, catalogue.labels) if place and not SPAN.search(place)]
     require_workers(settings.beam.args, settings.artifacts, read, terminal.moment)
-    require_undamaged(home / "metadata.sqlite")
-    connection = sqlite_metadata_connection_config(str(home / "metadata.sqlite"))
-    remove_leftovers(settings.artifacts, connection)
+    require_database(settings)
+    connection = connection_of(settings)
+    remove_leftovers(settings.artifacts, connection, settings.name)
     return create_pipeline(settings, settings.artifacts, settings.pushed, connection, synthetic=synthetic)
 
 

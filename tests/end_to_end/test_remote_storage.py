@@ -220,16 +220,17 @@ def test_what_a_killed_run_left_in_the_bucket_goes(bucket: Bucket, tmp_path: Pat
         done, killed = handle.store.put_executions(
             [metadata_store_pb2.Execution(type_id=kind, last_known_state=state) for state in states]
         )
-        run_type = handle.store.put_context_type(metadata_store_pb2.ContextType(name="pipeline_run"))
-        (run,) = handle.store.put_contexts([metadata_store_pb2.Context(type_id=run_type, name="run")])
-        handle.store.put_attributions_and_associations(
-            [], [metadata_store_pb2.Association(context_id=run, execution_id=each) for each in (done, killed)]
-        )
+        for name in ("pipeline", "pipeline_run"):
+            context_type = handle.store.put_context_type(metadata_store_pb2.ContextType(name=name))
+            (context,) = handle.store.put_contexts([metadata_store_pb2.Context(type_id=context_type, name="run")])
+            handle.store.put_attributions_and_associations(
+                [], [metadata_store_pb2.Association(context_id=context, execution_id=each) for each in (done, killed)]
+            )
     for execution in (done, killed):
         bucket.put(f"left/artifacts/run/Trainer/model/{execution}/file", b"x")
         bucket.put(f"left/artifacts/another/Trainer/model/{execution}/file", b"x")
     bucket.put(f"left/artifacts/run/Trainer/.system/executor_execution/{killed}/file", b"x")
-    remove_leftovers(f"gs://{BUCKET}/left/artifacts", connection)
+    remove_leftovers(f"gs://{BUCKET}/left/artifacts", connection, "run")
     assert bucket.names("left/") == [
         *(f"left/artifacts/another/Trainer/model/{execution}/file" for execution in (done, killed)),
         f"left/artifacts/run/Trainer/model/{done}/file",

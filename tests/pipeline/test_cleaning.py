@@ -117,6 +117,7 @@ class _Home:
         contexts = [
             metadata_store_pb2.Context(id=number, type_id=self._store.get_context_type(kind).id, name=name)
             for kind, name, number in (
+                ("pipeline", self.folder.name, self._context("pipeline", self.folder.name)),
                 ("pipeline_run", f"run-{self._runs}", run),
                 ("node", f"mine.{component}", self._context("node", f"mine.{component}")),
             )

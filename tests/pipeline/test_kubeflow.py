@@ -66,6 +66,7 @@ class Told:
         (["schema_file=/my.pbtxt"], ["schema_file = '/my.pbtxt'"]),
         (["data.path=/music2", "kubeflow.volumes={claim: /music}"], ["data.path = '/music2'"]),
         (["keep.versions=3"], ["keep: what is old is known by ML Metadata"]),
+        (["metadata.database=mysql://me@host/music"], ["metadata.database: lineage and cache are in Kubeflow's own"]),
         (["name=My_Music"], ["name = 'My_Music'", "small letters"]),
         (["kubeflow.volumes={claim: music}"], ["kubeflow.volumes.claim = 'music'", "absolute path"]),
         (["kubeflow.pipeline_root=/artifacts"], ["kubeflow.pipeline_root = '/artifacts'"]),

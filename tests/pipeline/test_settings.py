@@ -403,3 +403,50 @@ def test_further_names_of_genres_stand_in_the_settings_or_in_a_file_of_their_own
 )
 def test_names_that_could_mean_two_genres_or_none_are_refused(names: str, fault: str) -> None:
     assert fault in _fault(f"data.genre_names={names}")
+
+
+# Where metadata are
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://me:hush@host/music",
+        "postgresql://me:hu/sh@host:5432/music",
+        "mysql://:hush@host/music",
+        "postgresql://me@host/music?password=hush",
+        "postgresql://me@host/music?sslmode=require&sslpassword=hush",
+    ],
+)
+def test_password_in_an_address_is_refused_without_showing_it(address: str) -> None:
+    told = _fault(f"metadata.database={address}")
+    assert "metadata.database: a password stands in it" in told
+    assert "DEEPMUSIC_METADATA_PASSWORD" in told
+    assert "hush" not in told
+    assert "hush" not in _fault(f"metadata={address}")
+
+
+@pytest.mark.parametrize(
+    "address", ["sqlite:///file", "postgresql://host/music", "postgresql://me@host", "mysql://me@host:0/music", "host"]
+)
+def test_address_that_is_none_is_refused(address: str) -> None:
+    assert "metadata.database: it has to be of the form postgresql://user@host" in _fault(
+        f"metadata.database={address}"
+    )
+
+
+def test_options_of_an_address_are_refused() -> None:
+    assert "tunnel" in _fault("metadata.database=postgresql://me@host/music?sslmode=require")
+
+
+@pytest.mark.parametrize(
+    ("given", "whole"),
+    [
+        ("postgresql://me@host/music", "postgresql://me@host:5432/music"),
+        ("mysql://a.b@c@10.0.0.1/music_1", "mysql://a.b@c@10.0.0.1:3306/music_1"),
+        ("postgresql://me@[::1]:6543/music", "postgresql://me@[::1]:6543/music"),
+    ],
+)
+def test_address_of_a_server(given: str, whole: str) -> None:
+    settings = load_settings(assignments=[f"metadata.database={given}"])
+    assert settings.metadata.database == str(settings.metadata.address) == whole

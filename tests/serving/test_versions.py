@@ -17,6 +17,7 @@ from deepmusic_genre.tracks.examples import encode_segments
 from deepmusic_genre.tracks.track import SEGMENT_FEATURES
 from pipeline.metadata.leftovers import only_run
 from pipeline.metadata.lineage import Lineage
+from pipeline.settings import load_settings
 from tests.conftest import ROOT, FinishedRun, without_rights
 from tests.support.command import call, command
 
@@ -42,7 +43,7 @@ class Home:
 
 @pytest.fixture
 def home(finished_run: FinishedRun, tmp_path: Path) -> Home:
-    folder = tmp_path / "mine"
+    folder = tmp_path / finished_run.home.name
     shutil.copytree(finished_run.home / "pushed", folder / "pushed")
     shutil.copy(finished_run.home / "metadata.sqlite", folder)
     (tmp_path / "settings.yaml").write_text(f"output: {tmp_path}\n")
@@ -135,7 +136,7 @@ def test_without_the_permission_nothing_is_moved(home: Home, said: Said) -> None
 
 
 def test_the_statistics_are_those_of_the_training_split(finished_run: FinishedRun, home: Home) -> None:
-    lineage = Lineage(home.folder / "metadata.sqlite")
+    lineage = Lineage(load_settings(texts={"name": home.folder.name, "output": str(home.folder.parent)}))
     (version,) = lineage.pushed().values()
     statistics = finished_run.artifact("StatisticsGen", "statistics") / "Split-train" / "FeatureStats.pb"
     assert lineage.training_statistics(version) == str(statistics)

@@ -116,7 +116,8 @@ def test_subcommands_exist(page: Path) -> None:
 
 @pages
 def test_settings_exist(page: Path) -> None:
-    key = re.compile(rf"(?<![\w./-])(?:{'|'.join(SECTIONS)})\.(?!json\b)[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
+    section = rf"(?<![\w./-])(?:{'|'.join(SECTIONS)})"
+    key = re.compile(rf"{section}\.(?!(?:json|sqlite)\b)[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
     assert set(key.findall(_code(page))) <= SETTING_NAMES
 
 
