@@ -188,8 +188,7 @@ def test_runs_share_a_database(server: PostgreSQL, tmp_path: Path) -> None:
         assert result.returncode == 0, result.stdout + result.stderr
     # Each name has its own cache and its own baseline.
     assert "from the cache" not in first.stdout + other.stdout
-    steps = re.findall(r"^[A-Z][\w-]+ +\d+\.\d s", first.stdout, re.MULTILINE)
-    assert len(re.findall("from the cache$", again.stdout, re.MULTILINE)) == len(steps), again.stdout
+    assert re.findall(r"^([A-Z][\w-]+) +\d+\.\d s$", again.stdout, re.MULTILINE) == ["BaselineResolver"], again.stdout
     assert list(tmp_path.rglob("*.sqlite")) == []
     settings, others = (_settings(address, tmp_path, name) for name in ("one", "two"))
     (version,), (other_version,) = Lineage(settings).pushed().values(), Lineage(others).pushed().values()
