@@ -316,7 +316,7 @@ def test_remote_file_system_that_does_not_answer_for_a_while_is_no_fault(error: 
 
 def test_driver_names_the_newest_span_and_its_content(tmp_path: Path) -> None:
     data, labels = spanned(tmp_path / "spans", 2)
-    properties = {"data": data, "labels": labels, "spans": None}
+    properties = {"data": data, "labels": labels, "spans": None, "pretrained": "off"}
 
     def resolved(**settings: Any) -> tuple[Any, Any]:
         found = FingerprintDriver(None).resolve_exec_properties(properties | settings, None, None)

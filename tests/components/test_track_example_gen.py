@@ -183,7 +183,7 @@ def test_labels_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 def test_small_catalogue_by_one_artist_is_refused_with_a_remedy(tmp_path: Path) -> None:
     data, labels = write_catalogue(tmp_path / "catalogue", 4, tracks_per_artist=4)
-    with pytest.raises(PipelineInputError, match=r"4 tracks of 1 artists.*set data\.split_by to track"):
+    with pytest.raises(PipelineInputError, match=r"4 tracks of 1 known artist,.*set data\.split_by to track"):
         execute(tmp_path, data, labels)
 
 
@@ -314,7 +314,8 @@ def test_driver_reads_unchanged_files_once_unless_it_is_asked_to(
 ) -> None:
     monkeypatch.setattr(known_files, "_COARSEST_NS", 0)
     data, labels = write_catalogue(tmp_path, 3)
-    properties = {"data": str(data), "labels": str(labels), "store": str(tmp_path / "store")}
+    places = {"data": str(data), "labels": str(labels), "store": str(tmp_path / "store")}
+    properties = {**places, "pretrained": "off"}
 
     def resolved(trust_times: int) -> tuple[dict[str, Any], str]:
         caplog.clear()

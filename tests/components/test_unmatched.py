@@ -107,7 +107,7 @@ def test_rows_without_a_track_are_listed_with_their_lines_and_counted() -> None:
         (5, "b.mp3", "Jazz", 0),
     ]
     summary = summarize([track], 1, [0], unmatched)
-    assert "3 fit none, 0 fit several" in summary.lines()[-1]
+    assert "label no track: 3 fit none;" in summary.lines()[-1]
 
 
 def test_row_of_a_file_that_was_rejected_is_no_row_without_a_track() -> None:
