@@ -107,10 +107,12 @@ class _Pin:
     Attributes:
         version: None until the server was asked what it serves.
         answered: Whether it has answered: from then on no other one may.
+        listens: Whether it says that it answers sound alone; None until it was asked.
     """
 
     version: int | None
     answered: bool = False
+    listens: bool | None = None
 
 
 class Client:
@@ -167,6 +169,14 @@ class Client:
         inputs, _ = self._repeated(self._transport.inputs, pin)
         return EAR_FEATURE in inputs
 
+    def _says_that_it_listens(self, pin: _Pin) -> bool:
+        if pin.listens is None:
+            try:
+                pin.listens = self._listens(pin)
+            except EndpointError:
+                pin.listens = False  # It is for a reason's words alone.
+        return pin.listens
+
     def predict(self, tracks: Iterable[Track]) -> Iterator[Answer]:
         """Asks for any number of tracks, some together, as the answers are fetched.
 
@@ -207,7 +217,7 @@ class Client:
         try:
             require_comparable(track, analysers)
             if not all(map(math.isfinite, prediction.probabilities.values())):
-                if track.ear is None and self._listens(pin):
+                if track.ear is None and self._says_that_it_listens(pin):
                     require_heard(track)
                 raise InvalidTrack("the model has no answer to it: its values are none that it can compute with")
         except InvalidTrack as error:
