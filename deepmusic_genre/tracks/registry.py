@@ -49,4 +49,4 @@ def read(
 
     See :func:`sources` for ``middle`` and ``pretrained``, and :func:`deepmusic_genre.tracks.source.read_file`.
     """
-    return read_file(path, stream, sources(middle, pretrained))
+    return read_file(path, stream, SOURCES if middle is None and not pretrained else sources(middle, pretrained))

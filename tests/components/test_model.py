@@ -110,6 +110,7 @@ def test_every_track_comes_once_an_epoch_in_a_new_order(
     assert not np.array_equal(epochs[0], epochs[1])
 
 
+@pytest.mark.slow
 def test_balanced_tracks_are_of_every_genre_equally_often_and_all_have_their_turn(tmp_path: Path) -> None:
     labels = np.repeat([0, 1, 3], [5000, 80, 20])
     numbered = tf.data.Dataset.from_tensor_slices((np.arange(5100), labels))

@@ -235,6 +235,7 @@ def test_the_shipped_basis_is_orthonormal_and_named() -> None:
     assert BASIS_FILE.stat().st_size < 100_000
 
 
+@pytest.mark.slow
 def test_a_refit_to_other_sound_has_a_name_of_its_own() -> None:
     shapes = collect(synthetic_pieces(12, 8, seed=3))
     assert len(shapes) > SHAPE
@@ -246,6 +247,7 @@ def test_a_refit_to_other_sound_has_a_name_of_its_own() -> None:
     assert len(json.dumps(made)) < 100_000
 
 
+@pytest.mark.slow
 def test_the_first_axis_is_brightness_however_it_was_found() -> None:
     components = np.array(fit(collect(synthetic_pieces(12, 8, seed=3)), "made sound", own=True)["components"])
     by_band: Sequence[float] = components[0].reshape(4, -1).sum(axis=0)

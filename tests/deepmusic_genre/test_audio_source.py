@@ -242,6 +242,7 @@ def _hangs(path: str, middle: float | None, pretrained: bool) -> None:
 pool_analyse = pool._analyse
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("work", "rejected", "reason"),
     [(_dies, 5, r"it crashed the analyser \(exit code -11\)"), (_hangs, 1, "it was not analysed within 5 s")],

@@ -309,6 +309,7 @@ def test_a_terminal_shows_that_grpc_is_loaded_and_nothing_of_tensorflow(endpoint
     assert "oneDNN" not in shown
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def peak(tracks: int) -> int:
         probabilities = [[0.75, 0.25]] * MAX_TOGETHER

@@ -27,6 +27,8 @@ from tests.conftest import ROOT, FinishedRun, artifacts
 from tests.support.airflow_steps import Steps, is_alive, steps_of
 from tests.support.command import given
 
+pytestmark = pytest.mark.slow
+
 DAG_FILE = ROOT / "pipeline" / "airflow" / "dags" / "deepmusic.py"
 
 
@@ -134,7 +136,7 @@ def test_settings_of_another_folder_are_refused(steps: Steps) -> None:
 def test_a_run_of_other_components_is_refused_at_its_beginning(steps: Steps) -> None:
     failed = steps.begin("other", "training.models=[c1m1,c2m1]", "training.sampling=downsampled")
     assert failed.returncode == FAULT
-    more, less = "Sampler, Trainer-c2m1", "Trainer-tangent, Refitter"
+    more, less = "Sampler, Trainer-c2m1", "Trainer-ear, Trainer-tangent, Refitter"
     assert f"The run's settings make {more}, and make no {less}; the DAG was described for others." in failed.stdout
     assert not steps.file("other").exists()
     noted = json.loads(steps.file("other").with_suffix(".begin.json").read_text())

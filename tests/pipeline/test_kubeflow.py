@@ -25,6 +25,8 @@ from tests.conftest import ROOT
 from tests.support.command import call
 from tests.support.tracks import write_catalogue
 
+pytestmark = pytest.mark.slow
+
 DOCKERFILE = ROOT / "pipeline" / "kubeflow" / "Dockerfile"
 CLUSTER = (
     "name=cluster",

@@ -46,6 +46,7 @@ def spotify() -> Iterator[Spotify]:
         yield server
 
 
+@pytest.mark.slow
 def test_a_crawl_that_is_killed_again_and_again_has_every_track_once(tmp_path: Path) -> None:
     catalogue, playlists = big_catalogue(tracks=160, playlists=8)
     catalogue.rates = dict.fromkeys(("429", "500", "drop", "expire"), 0.02)

@@ -40,6 +40,7 @@ def test_docker_is_given_the_folder_by_an_absolute_path() -> None:
     assert Path(command.arguments[3]).is_file()
 
 
+@pytest.mark.slow
 def test_tracks_are_logged_by_the_stand_in(finished_run: FinishedRun, tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text(f"output: {finished_run.home.parent}\n")
     rest, log = free_port(), tmp_path / "log"

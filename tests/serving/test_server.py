@@ -262,6 +262,7 @@ REFUSED = 15
 HEAVY = 95_000_000
 
 
+@pytest.mark.slow
 def test_a_refused_request_does_not_stay_in_memory(models: Path) -> None:
     packed = gzip.compress(b'{"nothing": "' + b"x" * HEAVY + b'"}')
     assert len(packed) < 95_000

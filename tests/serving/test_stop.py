@@ -21,6 +21,8 @@ from tests.conftest import ROOT, FinishedRun, free_port
 from tests.support.serving import instance, predict_request, received, running, save_model
 from tools.load_clients import Load, Met, run_clients
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -39,7 +41,7 @@ def test_requests_in_flight_are_answered_when_the_server_stops(models: Path) -> 
             load = Load(*ports, "/v1/models/m:predict", [body], [predict_request().SerializeToString()], 16, 30)
             clients = threading.Thread(target=run_clients, args=(load, stopping, results))
             clients.start()
-            time.sleep(1)
+            time.sleep(3)
             stopping.set()
         clients.join(40)
         met = results.get_nowait()

@@ -249,6 +249,7 @@ def test_tracks_of_an_analyser_that_the_model_does_not_know_are_left_out(
     assert pd.read_parquet(tagging.out / "predictions.parquet").empty
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_and_ends_as_if_it_had_not_been(tagging: Tagging) -> None:
     data = _many(tagging.folder / "data")
     code, shown = tagging.run(data)

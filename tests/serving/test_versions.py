@@ -169,6 +169,7 @@ def write_log(finished_run: FinishedRun, folder: Path, factor: float, tracks: in
             writer.write(example.SerializeToString())
 
 
+@pytest.mark.slow
 def test_drift_is_told_from_none(finished_run: FinishedRun, home: Home, tmp_path: Path) -> None:
     write_log(finished_run, tmp_path / "same", 1, 60)
     result = drift(home, "--log", str(tmp_path / "same"))
@@ -183,6 +184,7 @@ def test_drift_is_told_from_none(finished_run: FinishedRun, home: Home, tmp_path
     assert re.search(r"^drift: timbre_\d\d.* \(threshold 0\.3\)$", result.stdout, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_where_drift_cannot_be_told_a_line_says_why(finished_run: FinishedRun, home: Home, tmp_path: Path) -> None:
     write_log(finished_run, tmp_path / "few", 1, 10)
     (tmp_path / "broken").mkdir()
