@@ -211,7 +211,10 @@ def test_hyper_parameters_are_searched_for_and_kept_as_settings(second_home: Fin
 
 @pytest.mark.slow
 def test_a_sampled_run_goes_all_the_way(second_home: FinishedRun) -> None:
-    result = run_local((*second_home.arguments, "training.models=[tangent]", "training.sampling=downsampled"))
+    # Of sixteen tracks it learns less than the baseline knows.
+    lenient = [f"evaluation.max_{score}_drop=1" for score in ("accuracy", "macro_f1", "genre_f1")]
+    sampled = ("training.models=[tangent]", "training.sampling=downsampled")
+    result = run_local((*second_home.arguments, *sampled, *lenient))
     assert result.returncode == 0, result.stdout
     assert re.search(r"^  train: \d+ tracks, Blues (\d+), Classical \1, Country \1,", result.stdout, re.MULTILINE)
     report = json.loads((second_home.artifact("ReportGen", "report") / "report.json").read_text())
