@@ -176,6 +176,27 @@ def test_the_executor_blesses_as_tfx_does(good: bool, tmp_path: Path) -> None:
     assert [path.name for path in Path(blessing.uri).iterdir()] == ["BLESSED" if good else "NOT_BLESSED"]
 
 
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_listening_baseline_that_answers_no_track_blocks(listens: bool, tmp_path: Path) -> None:
+    model, baseline, predictions = standard_artifacts.Model(), standard_artifacts.Model(), TestPredictions()
+    blessing, verdict = standard_artifacts.ModelBlessing(), ModelVerdict()
+    for artifact in (model, baseline, predictions, blessing, verdict):
+        artifact.uri = str(tmp_path / str(id(artifact)))
+        Path(artifact.uri).mkdir()
+    for artifact, name, hears in ((model, "tangent", False), (baseline, "ear", listens)):
+        description = ModelDescription(name, list(GENRES), listens=hears)
+        description.save(f"{artifact.uri}/Format-Serving", [])
+    _answers([90, 25, 12]).save(f"{predictions.uri}/tangent.parquet")
+    Executor().Do(
+        {"model": [model], "baseline_model": [baseline], "predictions": [predictions]},
+        {"blessing": [blessing], "verdict": [verdict]},
+        {"limits": LIMITS.model_dump_json()},
+    )
+    found = load_verdict(verdict.uri)
+    assert found.blessed is not listens
+    assert all("the latest blessed model listens" in reason for reason in found.reasons)
+
+
 def test_the_component_hands_on_a_blessing_and_a_verdict() -> None:
     component = ModelValidator(
         model=Channel(type=standard_artifacts.Model),
