@@ -1,13 +1,15 @@
 """One run of the whole pipeline, as a user starts it, whose artifacts many tests look at."""
 
+import fcntl
+import json
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,15 +89,32 @@ def artifacts(home: Path, component: str, key: str) -> list[Path]:
     return sorted(home.glob(f"artifacts/*/{component}/{key}/*"), key=lambda folder: int(folder.name))
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds a lock that all of pytest's workers know by its file."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a run left behind."""
+    """What a run left behind.
+
+    All of pytest's workers share it: a test that writes into its home, or looks at all of it, does so :meth:`alone`.
+    """
 
     arguments: tuple[str, ...]
     home: Path
     data: Path
     labels: Path
     stdout: str
+    again: str
+    """What the same command printed a second time."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keeps those out that would do so too."""
+        return locked(self.home.parent / "lock")
 
     def artifact(self, component: str, key: str) -> Path:
         """The folder of a component's latest output."""
@@ -104,7 +123,21 @@ class FinishedRun:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    folder = tmp_path_factory.mktemp("run")
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with locked(shared / "run.lock"):
+        outcome = shared / "run.json"
+        if not outcome.exists():
+            run = _run_twice(shared / "run")
+            outcome.write_text(json.dumps(asdict(run), default=str))
+        found = json.loads(outcome.read_text())
+    places = {name: Path(found[name]) for name in ("home", "data", "labels")}
+    return FinishedRun(**{**found, **places, "arguments": tuple(found["arguments"])})
+
+
+def _run_twice(folder: Path) -> FinishedRun:
+    shutil.rmtree(folder, ignore_errors=True)  # Another worker's, that failed.
+    folder.mkdir()
     data, labels = write_catalogue(folder, tracks=60)
     write_analysis(data / "track-000.json.gz", analysis(0, segments=LONG_SEGMENTS))
     arguments = (
@@ -112,9 +145,12 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
         *(f"output={folder / 'output'}", "training.models=[c1m1, tangent, ear]"),
         *("models.c1m1.epochs=12", "models.c1m1.batch_size=8"),
     )
-    result = run_local(arguments)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return FinishedRun(arguments, folder / "output" / "small", data, labels, result.stdout)
+    printed = []
+    for _ in range(2):
+        result = run_local(arguments)
+        assert result.returncode == 0, result.stdout + result.stderr
+        printed.append(result.stdout)
+    return FinishedRun(arguments, folder / "output" / "small", data, labels, *printed)
 
 
 @pytest.fixture

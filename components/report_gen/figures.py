@@ -10,7 +10,7 @@ import html
 import io
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -41,8 +41,7 @@ _SPLIT_LINES = {"train": (_BLUE, "-"), "validation": (_ORANGE, "--"), "test": (_
 
 _WIDTH = 3.6
 _ROW = 0.24
-_LETTER = 0.07
-"""Inches: a panel, a row of text in one, and a letter."""
+"""Inches: a panel, and a row of text in one."""
 
 
 def estimates(scores: Sequence[Scores], name: str, title: str) -> str:
@@ -133,25 +132,10 @@ def segment_counts(splits: Sequence[SegmentCounts]) -> str:
     return _svg(draw, "Distribution of the number of segments by split; the table has its quantiles")
 
 
-def coefficient(name: str, genres: dict[str, list[float]]) -> str:
-    """One coefficient's values by genre: median, quartiles, and 5 % to 95 %."""
-    low, first, median, third, high = np.array(list(genres.values())).reshape(-1, 5).T
-    rows = np.arange(len(genres))
-    height = 0.7 + _ROW * len(genres)
-    names = min(0.1 + _LETTER * max(map(len, genres), default=0), 0.6 * _WIDTH)
-
-    def draw(axes: Axes) -> None:
-        axes.hlines(rows, low, high, color=_GREY, linewidth=1)
-        axes.barh(rows, third - first, 0.6, first, color="#9ecae1")
-        axes.vlines(median, rows - 0.3, rows + 0.3, color="black", linewidth=1.5)
-        _name_rows(axes, list(genres))
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_title(name)
-        # Two dozen of them: to have Matplotlib measure every text for the margins takes most of a report's time.
-        axes.set_position((names / _WIDTH, 0.3 / height, 0.95 - names / _WIDTH, 1 - 0.6 / height))
-
-    label = f"{name} by genre: median, quartiles, 5 to 95 percent"
-    return _svg(draw, label, size=(_WIDTH, height), layout=None)
+def ticks(genres: dict[str, list[float]]) -> list[float]:
+    """Round values from the least to the largest of all quantiles, and perhaps one beyond each."""
+    values = [value for quantiles in genres.values() for value in quantiles]
+    return MaxNLocator(5).tick_values(min(values, default=0), max(values, default=1)).tolist()
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
@@ -165,14 +149,13 @@ def _svg(
     label: str,
     height: int | None = None,
     size: tuple[float, float] | None = None,
-    layout: Literal["constrained"] | None = "constrained",
 ) -> str:
     """Draws into a panel of so many rows, of a size in inches, or of the usual one; the label is for screen readers."""
     width, inches = size or (_WIDTH, 2.6 if height is None else 0.7 + _ROW * height)
     # The salt makes the ids that the parts of a figure refer to each other by, so that no two figures share one.
     style: dict[str, Any] = {**_STYLE, "svg.hashsalt": label}
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(width, inches), layout=layout)
+        figure = Figure(figsize=(width, inches), layout="constrained")
         draw(figure.add_subplot())
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata=_NO_METADATA, transparent=True)

@@ -32,10 +32,10 @@ def render(report: Report) -> str:
         report=report,
         style=Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - ours
         settings_yaml=yaml.safe_dump(report.settings, sort_keys=False, allow_unicode=True),
+        ticks=figures.ticks,
         **{
             draw.__name__: _markup(draw)
             for draw in (
-                figures.coefficient,
                 figures.confusion,
                 figures.estimates,
                 figures.learning_curve,

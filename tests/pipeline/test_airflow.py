@@ -96,16 +96,17 @@ def test_a_component_that_fails_notes_why_until_it_succeeds(steps: Steps, run: P
 def test_a_run_that_came_to_its_end_is_concluded_from_its_metadata(finished_run: FinishedRun) -> None:
     steps = Steps(finished_run.arguments, finished_run.home)
     nobody: Any = SimpleNamespace(moment=print)
-    compiled = Compiler().compile(prepare(settings_of(given(finished_run.arguments)), nobody))
-    name_run(compiled, "whole")
-    for node in compiled.nodes:
-        assert outputs_of_run(compiled).keys() < {each.pipeline_node.node_info.id for each in compiled.nodes}
-        launch(compiled, node.pipeline_node)
-    file = steps.file("whole")
-    file.parent.mkdir()
-    file.write_bytes(compiled.SerializeToString(deterministic=True))
-    concluded = steps.conclude(file)
-    assert concluded.returncode == 0, concluded.stdout
+    with finished_run.alone():
+        compiled = Compiler().compile(prepare(settings_of(given(finished_run.arguments)), nobody))
+        name_run(compiled, "whole")
+        for node in compiled.nodes:
+            assert outputs_of_run(compiled).keys() < {each.pipeline_node.node_info.id for each in compiled.nodes}
+            launch(compiled, node.pipeline_node)
+        file = steps.file("whole")
+        file.parent.mkdir()
+        file.write_bytes(compiled.SerializeToString(deterministic=True))
+        concluded = steps.conclude(file)
+        assert concluded.returncode == 0, concluded.stdout
     assert f"Pushed to {finished_run.home / 'pushed'}" in concluded.stdout
 
 

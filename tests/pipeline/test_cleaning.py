@@ -347,10 +347,11 @@ def test_command_without_a_policy_or_runs_says_so(tmp_path: Path, capsys: pytest
 
 def test_what_kept_runs_need_is_never_removed(finished_run: FinishedRun) -> None:
     connection = metadata.sqlite_metadata_connection_config(str(finished_run.home / "metadata.sqlite"))
-    with metadata.Metadata(connection) as handle:
-        # Other tests' runs are there too, if they were first.
-        runs = len(History(handle, "small").runs)
-    # A run that took all from the cache has left a folder without any file.
-    before = sorted(path for path in finished_run.home.rglob("*") if path.is_file())
-    assert clean(_settings(finished_run.home, runs, 1)) == Cleaned()
-    assert sorted(path for path in finished_run.home.rglob("*") if path.is_file()) == before
+    with finished_run.alone():
+        with metadata.Metadata(connection) as handle:
+            # Other tests' runs are there too, if they were first.
+            runs = len(History(handle, "small").runs)
+        # A run that took all from the cache has left a folder without any file.
+        before = sorted(path for path in finished_run.home.rglob("*") if path.is_file())
+        assert clean(_settings(finished_run.home, runs, 1)) == Cleaned()
+        assert sorted(path for path in finished_run.home.rglob("*") if path.is_file()) == before

@@ -13,8 +13,10 @@ from tools.serving_load import HOST, LoadError, Target, clients, load
 pytestmark = pytest.mark.slow
 
 
-def test_the_table_has_every_way_of_asking(finished_run: FinishedRun, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = finished_run.home.parent / "settings.yaml"
+def test_the_table_has_every_way_of_asking(
+    finished_run: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "settings.yaml"
     settings.write_text(f"output: {finished_run.home.parent}\n")
     arguments = ["--settings", str(settings), "--name", "small", "--data", str(finished_run.data)]
     assert main(arguments, Length(rounds=2, seconds=0.1)) == 0
