@@ -135,7 +135,7 @@ def segment_counts(splits: Sequence[SegmentCounts]) -> str:
 def ticks(genres: dict[str, list[float]]) -> list[float]:
     """Round values from the least to the largest of all quantiles, and perhaps one beyond each."""
     values = [value for quantiles in genres.values() for value in quantiles]
-    return MaxNLocator(5).tick_values(min(values, default=0), max(values, default=1)).tolist()
+    return list(MaxNLocator(5).tick_values(min(values, default=0), max(values, default=1)))
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:

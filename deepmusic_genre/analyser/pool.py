@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import CONSTS, ProcessExpired, ProcessPool
 
 from deepmusic_genre.analyser.cache import cached_analysis, is_cached, reject
 from deepmusic_genre.analyser.decode import InvalidAudio
@@ -22,6 +22,9 @@ _CRASHES = {-getattr(signal, name) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", 
 _TOGETHER_A_CORE = 8
 _LEAST_SECONDS = 60.0
 _SECONDS_A_MEGABYTE = 10.0
+# Workers hold the lock for less than a millisecond, and one that was ended from outside may hold it for ever. Who waits
+# for so long goes on without it.
+_LOCK_SECONDS = 2.0
 
 
 def analyse_ahead(
@@ -49,11 +52,16 @@ def analyse_ahead(
     # Spawned: a copy of a process that has TensorFlow's threads may hang.
     context = multiprocessing.get_context("spawn")
     # A worker that is ended while it hands over a result may take the pool with it: the rest is left to the reader.
-    with suppress(BrokenProcessPool), ProcessPool(workers, context=context) as pool:
+    with suppress(BrokenProcessPool), ProcessPool(workers, initializer=_prepare, context=context) as pool:
         for start in range(0, len(unknown), workers * _TOGETHER_A_CORE):
             for _ in _outcomes(pool, unknown[start : start + workers * _TOGETHER_A_CORE], middle, pretrained):
                 done += 1
                 on_progress(done, len(paths))
+
+
+def _prepare() -> None:
+    """Prepares a worker; to find this function it imports all that its tasks need, before it holds the lock."""
+    CONSTS.channel_lock_timeout = _LOCK_SECONDS
 
 
 def _outcomes(pool: ProcessPool, paths: Sequence[str], middle: float | None, pretrained: bool) -> Iterator[None]:

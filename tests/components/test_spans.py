@@ -148,6 +148,7 @@ def test_new_span_costs_its_own_reading_and_the_examples_are_those_of_a_first_ru
     assert fresh.examples == grown.examples
 
 
+@pytest.mark.slow
 def test_rolling_window_reads_nothing_that_was_read(tmp_path: Path) -> None:
     data, labels = spanned(tmp_path / "spans", 3)
     _again(tmp_path, data, labels)
@@ -188,7 +189,9 @@ def _remove(data: Path) -> None:
     (data / "track-003.json.gz").unlink()
 
 
-@pytest.mark.parametrize("change", [_relabel, _rewrite, _remove])
+@pytest.mark.parametrize(
+    "change", [_relabel, pytest.param(_rewrite, marks=pytest.mark.slow), pytest.param(_remove, marks=pytest.mark.slow)]
+)
 def test_what_changed_is_read_again_with_its_neighbours(tmp_path: Path, change: Callable[[Path], None]) -> None:
     data, labels = write_catalogue(tmp_path / "catalogue", 80, tracks_per_artist=1)
     _again(tmp_path, data, labels)
@@ -222,6 +225,7 @@ def test_refused_ingestion_goes_on_with_what_it_has_read(tmp_path: Path) -> None
     assert _new(mended) < 40
 
 
+@pytest.mark.slow
 def test_interrupted_ingestion_goes_on_with_what_it_has_read(tmp_path: Path) -> None:
     data, labels = write_catalogue(tmp_path / "catalogue", 80, tracks_per_artist=1)
     whole = _again(tmp_path, data, labels)
@@ -247,6 +251,7 @@ def test_data_that_change_while_they_are_read_end_the_run_and_only_they_are_read
     assert _again(tmp_path, data, labels, input_fingerprint=now).count == 80
 
 
+@pytest.mark.slow
 def test_file_that_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
     data, labels = write_catalogue(tmp_path / "catalogue", 80, tracks_per_artist=1)
     (data / "track-003-closed.json").touch(0o000)

@@ -289,6 +289,7 @@ def test_what_was_analysed_before_a_kill_is_not_analysed_again(cache: Path, tmp_
     assert {file: after[file] for file in before} == before
 
 
+@pytest.mark.slow
 def test_a_file_too_large_to_read_is_rejected_without_having_it_in_memory(tmp_path: Path) -> None:
     paths = sounds(tmp_path / "sounds", 1)
     large = tmp_path / "large.wav"

@@ -16,7 +16,7 @@ from deepmusic_genre.analyser.ear.network import Network
 from deepmusic_genre.analyser.ear.patches import patches
 from deepmusic_genre.analyser.spectra import Floats
 
-pytestmark = pytest.mark.real_data
+pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 
 PENULTIMATE = "model/batch_normalization_10/batchnorm/add_1"
 

@@ -63,7 +63,9 @@ def test_a_crawl_that_is_killed_again_and_again_has_every_track_once(tmp_path: P
     assert sum(catalogue.requests.values()) <= fewest_requests(catalogue) + extra
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
+)
 def test_a_stop_ends_a_crawl_that_goes_on_later(
     number: signal.Signals, code: int, spotify: Spotify, tmp_path: Path
 ) -> None:
