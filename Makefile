@@ -5,7 +5,7 @@
 	load-serving kill-runs beam-cluster
 
 VARIABLES := DATA LABELS NAME SETTINGS SET VERBOSE TRACK URL MODEL FORMAT OUT VERSION LOG LOG_RATE PORT REST_PORT THRESHOLD \
-	FOLDS SEEDS SECONDS JOB_PORT POOL_PORT UPGRADE STORE
+	FOLDS SEEDS SECONDS TRACKS JOB_PORT POOL_PORT UPGRADE STORE
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(VARIABLES) PYTHON MAKEFLAGS MAKEOVERRIDES SHELL CURDIR,$(GIVEN))
 ifneq ($(UNKNOWN),)
@@ -137,7 +137,7 @@ lock:
 		$(if $(UPGRADE),--upgrade) --output-file pipeline/airflow/requirements.lock pipeline/airflow/requirements.in
 
 benchmark:
-	@python=$(python) && "$$python" -m tools.benchmark --data "$(DATA)" --labels "$(LABELS)" $(SET)
+	@python=$(python) && "$$python" -m tools.benchmark $(SET) $(if $(DATA),--data "$(DATA)" --labels "$(LABELS)") $(if $(TRACKS),--tracks $(TRACKS))
 
 benchmark-models:
 	@python=$(python) && "$$python" -W ignore -m tools.benchmark_models --data "$(DATA)" $(if $(LABELS),--labels "$(LABELS)") \

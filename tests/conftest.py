@@ -154,16 +154,11 @@ def _run_twice(folder: Path) -> FinishedRun:
 
 
 @pytest.fixture
-def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that does not have the pretrained network, and cannot fetch it."""
-    from deepmusic_genre.analyser.ear import weights
-
     monkeypatch.setenv("DEEPMUSIC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    weights._attempt.cache_clear()
-    yield
-    weights._attempt.cache_clear()
 
 
 @pytest.fixture(scope="session")

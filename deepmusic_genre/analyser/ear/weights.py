@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from functools import cache
 from importlib.util import find_spec
@@ -27,6 +29,7 @@ _DOWNLOAD = ("download", "--no-deps", "--require-hashes", "--only-binary=:all:",
 # An index that does not answer is given up after half a minute, one that answers slowly after five.
 _WAIT = ("--timeout=10", "--retries=1", "--no-input", "--disable-pip-version-check")
 _MAX_SECONDS = 300
+_AGAIN_SECONDS = 300
 
 
 class NoWeights(OSError):
@@ -36,23 +39,28 @@ class NoWeights(OSError):
 def network() -> Network:
     """The network with its weights, which are fetched if they are not in the user's cache folder yet.
 
-    A process tries once: where they cannot be had, it says so at once from then on.
+    Where they cannot be had, a process says so at once for a few minutes, and then tries again.
 
     Raises:
         NoWeights: they cannot be had.
     """
-    found = _attempt(cache_folder() / "weights" / _FILE)
-    if isinstance(found, str):
-        raise NoWeights(found)
-    return found
+    file = cache_folder() / "weights" / _FILE
+    tried, reason = _failures.get(file, (-math.inf, ""))
+    if time.monotonic() < tried + _AGAIN_SECONDS:
+        raise NoWeights(reason)
+    try:
+        return _network(file)
+    except NoWeights as error:
+        _failures[file] = (time.monotonic(), str(error))
+        raise
+
+
+_failures: dict[Path, tuple[float, str]] = {}
 
 
 @cache
-def _attempt(file: Path) -> Network | str:
-    try:
-        return Network(tensors(_kept(file) or _fetched(file)))
-    except NoWeights as error:
-        return str(error)
+def _network(file: Path) -> Network:
+    return Network(tensors(_kept(file) or _fetched(file)))
 
 
 def _kept(file: Path) -> bytes | None:
