@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -136,8 +137,9 @@ def _settings(options: argparse.Namespace, folder: Path, data: Path, labels: Pat
 
 def _in_fresh_process(function: Callable[..., Result], *arguments: object) -> Result:
     """Calls a function where nothing has been imported or allocated yet, and nobody hears what libraries log."""
-    with multiprocessing.get_context("spawn").Pool(1, _silence) as pool:
-        return pool.apply(function, arguments)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_silence) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def _silence() -> None:

@@ -8,14 +8,14 @@ alone, noise and tones are as near as music; so the vector of :mod:`components.t
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from components.scoring.scores import Floats
 from components.trainer.fitting import Fit, Task
 from components.trainer.hyperparameters import EarHyperparameters
-from components.trainer.space import Scaling, Space, fit_in_spaces, mean_and_deviation
+from components.trainer.space import Scaling, Space, fit_in_spaces
 from components.trainer.tangent import tangent_space
+from components.trainer.vectors import StoredVectors
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.tracks.track import EAR_FEATURE, N_EAR
 
@@ -51,16 +51,16 @@ def fit_ear(task: Task, chosen: EarHyperparameters) -> Fit:
 def _weighted(scaling: Scaling, share: float) -> Scaling:
     """A scaling of vectors to a share of what they vary by in all."""
 
-    def weighted(vectors: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
+    def weighted(vectors: StoredVectors) -> tuple[Floats, Floats]:
         center, factor = scaling(vectors)
         return center, factor * np.sqrt(share)
 
     return weighted
 
 
-def _scaling(vectors: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
+def _scaling(vectors: StoredVectors) -> tuple[Floats, Floats]:
     """Center and factor of each value, so that all vary alike, and the vectors by 1 in all."""
-    center, deviation = mean_and_deviation(vectors)
+    center, deviation = vectors.mean_and_deviation()
     if not np.isfinite(center).all():
         raise PipelineInputError("ear learns from sound, and there is none of some of the tracks.")
     varies = deviation > 0

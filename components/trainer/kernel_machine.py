@@ -9,24 +9,24 @@ n-Fold Cross-Validation for Regularized Least-Squares, SCAI 2006).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from components.scoring.scores import Floats, Indices
+from components.trainer.vectors import Vectors
 
 COMPONENTS = 256
 CENTERS = 512
 """At most so many principal components, and centres; more of either made no difference beyond noise."""
 
-_SAMPLE = 16384
+_SAMPLE = 8192
 """Training tracks among which components and centres are looked for."""
 
 _TOGETHER = 1024
@@ -96,7 +96,7 @@ class Regression:
     """What a kernel machine is fitted to.
 
     Attributes:
-        vectors: float ``[tracks, values]``; may be on the disk.
+        blocks: gives the tracks' vectors in order, ``[some, values]`` each, as often as it is called.
         labels: class indices ``[tracks]``.
         weights: of each track, 1 on average.
         groups: artists as numbers ``[tracks]``.
@@ -106,7 +106,7 @@ class Regression:
         seed: of k-means.
     """
 
-    vectors: npt.NDArray[np.float32]
+    blocks: Callable[[], Iterator[Vectors]]
     labels: Indices
     weights: Floats
     groups: Indices
@@ -130,35 +130,62 @@ class FittedMachine:
 
 
 def fit_machine(task: Regression) -> FittedMachine:
-    """Fits a kernel machine to all tracks; of each, it keeps a few numbers in memory."""
-    tracks, values = task.vectors.shape
+    """Fits a kernel machine to all tracks; of each, it keeps a kilobyte in memory."""
+    tracks = len(task.labels)
     sample = np.unique(np.linspace(0, tracks - 1, min(tracks, _SAMPLE)).astype(np.int64))
-    few = np.asarray(task.vectors[sample], np.float64)
-    components = max(1, min(COMPONENTS, len(few) - 1, values))
-    with np.errstate(invalid="ignore"):  # Of equal tracks, a component explains no share.
-        pca = PCA(components, random_state=task.seed).fit(few)
-    projected = pca.transform(few)
-    centers = projected if tracks <= CENTERS else _centers(projected, task.seed)
+    pca = _principal_components(_picked(task.blocks(), sample), task.seed)
+    projected, distances = _project(task.blocks(), pca, tracks)
+    few = projected[sample].astype(np.float64)
+    centers = few if tracks <= CENTERS else _centers(few, task.seed)
     root = _inverse_root_of_kernel(centers, task.gamma)
+    components, values = pca.components_.shape
     machine = KernelMachine(MachineShape(components, len(centers), task.num_genres), task.gamma)
     machine.build((None, values))
     truth = np.eye(task.num_genres)[task.labels]
     bias = np.average(truth, axis=0, weights=task.weights)
-    features = _Features(task, pca, centers, root)
+    features = _Features(task, projected, centers, root)
     gram, moments = np.eye(root.shape[1]) * task.ridge, np.zeros((root.shape[1], task.num_genres))
     for rows in _blocks(tracks):
         part, weights = features.of(rows), task.weights[rows, np.newaxis]
         gram += part.T @ (weights * part)
         moments += part.T @ (weights * (truth[rows] - bias))
     coefficients = np.linalg.solve(gram, moments)
-    distances = [((task.vectors[rows] - pca.mean_) ** 2).sum(axis=1) for rows in _blocks(tracks)]
     machine.mean.assign(pca.mean_)
     machine.axes.assign(pca.components_.T)
     machine.centers.assign(centers)
     machine.dual.assign(root @ coefficients)
     machine.bias.assign(bias)
-    machine.distances.assign(np.quantile(np.concatenate(distances), np.linspace(0, 1, _QUANTILES)))
+    machine.distances.assign(np.quantile(distances, np.linspace(0, 1, _QUANTILES)))
     return FittedMachine(machine, bias + _left_out(features, truth - bias, gram, moments))
+
+
+def _picked(blocks: Iterator[Vectors], rows: Indices) -> Floats:
+    """Some tracks' vectors; rows ascend."""
+    parts, start = [], 0
+    for block in blocks:
+        first, last = np.searchsorted(rows, [start, start + len(block)])
+        parts.append(block[rows[first:last] - start].astype(np.float64))
+        start += len(block)
+    return np.concatenate(parts)
+
+
+def _principal_components(vectors: Floats, seed: int) -> PCA:
+    """Overwrites the vectors."""
+    components = max(1, min(COMPONENTS, len(vectors) - 1, vectors.shape[1]))
+    with np.errstate(invalid="ignore"):  # Of equal tracks, a component explains no share.
+        return PCA(components, copy=False, random_state=seed).fit(vectors)
+
+
+def _project(blocks: Iterator[Vectors], pca: PCA, tracks: int) -> tuple[Vectors, Floats]:
+    """Each track's components ``[tracks, components]``, and its squared distance from the mean ``[tracks]``."""
+    projected, distances = np.empty((tracks, len(pca.components_)), np.float32), np.empty(tracks)
+    start = 0
+    for block in blocks:
+        rows = slice(start, start + len(block))
+        centered = block - pca.mean_
+        projected[rows], distances[rows] = centered @ pca.components_.T, (centered**2).sum(axis=1)
+        start += len(block)
+    return projected, distances
 
 
 def _centers(projected: Floats, seed: int) -> Floats:
@@ -176,13 +203,13 @@ def _inverse_root_of_kernel(centers: Floats, gamma: float) -> Floats:
 class _Features:
     """Nyström's features of training tracks, made anew whenever they are asked for."""
 
-    def __init__(self, task: Regression, pca: PCA, centers: Floats, root: Floats) -> None:
+    def __init__(self, task: Regression, projected: Vectors, centers: Floats, root: Floats) -> None:
         self.task = task
-        self._pca, self._centers, self._root = pca, centers, root
+        self._projected, self._centers, self._root = projected, centers, root
 
     def of(self, rows: Indices) -> Floats:
         """Features ``[rows, features]``."""
-        projected = self._pca.transform(np.asarray(self.task.vectors[rows], np.float64))
+        projected = self._projected[rows].astype(np.float64)
         return np.asarray(np.exp(-self.task.gamma * _squared_distances(projected, self._centers)) @ self._root)
 
 

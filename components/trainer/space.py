@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -17,6 +19,7 @@ from components.trainer.fitting import FAMILIARITY, PROBABILITIES, Fit, Task
 from components.trainer.hyperparameters import TangentHyperparameters
 from components.trainer.input_pipeline import labels_of
 from components.trainer.kernel_machine import KernelMachine, Regression, fit_machine
+from components.trainer.vectors import StoredVectors, Vectors
 
 # The scores are near 0 or 1; as logits they would say nothing. About what calibration finds on tracks not trained on.
 _SHARPNESS = 6.0
@@ -59,8 +62,8 @@ class Space(keras.layers.Layer):
         raise NotImplementedError("a space says how its feature becomes vectors")
 
 
-Scaling = Callable[[npt.NDArray[np.float32]], tuple[Floats, Floats]]
-"""From vectors ``[tracks, values]``, which may be on the disk, to center and factor of each value."""
+Scaling = Callable[[StoredVectors], tuple[Floats, Floats]]
+"""From vectors to center and factor of each value."""
 
 
 def fit_in_spaces(spaces: Sequence[tuple[Space, Scaling]], task: Task, chosen: TangentHyperparameters) -> Fit:
@@ -74,23 +77,15 @@ def fit_in_spaces(spaces: Sequence[tuple[Space, Scaling]], task: Task, chosen: T
     """
     labels = labels_of(task.train)
     weights = _weights(labels, chosen.balance if task.balance == "none" else 1.0)
-    ends = np.cumsum([space.values for space, _ in spaces])
-    values = int(ends[-1])
-    # On the disk, as a large catalogue's do not fit into memory.
     with TemporaryDirectory(dir=task.cache or None) as folder:
-        vectors = np.memmap(f"{folder}/vectors", np.float32, "w+", shape=(len(labels), values))
-        for (space, scaling), end in zip(spaces, ends, strict=True):
-            own = vectors[:, end - space.values : end]
-            _embed(space, task.train, own)
-            center, factor = scaling(own)
-            space.center.assign(center)
-            space.factor.assign(factor)
-            for block in _blocks(own):
-                block[:] = (block - center) * factor
+        scaled = [_scaled(space, scaling, task.train, Path(folder)) for space, scaling in spaces]
         regression = Regression(
-            vectors, labels, weights, task.groups(len(labels)), task.num_genres, chosen.gamma, chosen.ridge, task.seed
+            partial(_side_by_side, scaled),
+            *(labels, weights, task.groups(len(labels)), task.num_genres),
+            *(chosen.gamma, chosen.ridge, task.seed),
         )
         fitted = fit_machine(regression)
+    values = sum(space.values for space, _ in spaces)
     log.info("a kernel machine of all %s training tracks, with %s values each", f"{len(labels):,}", f"{values:,}")
     unseen = keras.ops.convert_to_numpy(keras.ops.softmax(fitted.left_out * _SHARPNESS))
     return Fit(_model([space for space, _ in spaces], fitted.machine), {}, unseen=unseen)
@@ -101,13 +96,6 @@ def batches_of(tracks: tf.data.Dataset, feature: str) -> Iterator[npt.NDArray[np
     return iter(tracks.map(lambda features, _: features[feature]).batch(_EMBEDDED_TOGETHER).as_numpy_iterator())
 
 
-def mean_and_deviation(vectors: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
-    """Of each value of vectors ``[tracks, values]``, which may be on the disk."""
-    center = np.mean(vectors, axis=0, dtype=np.float64)
-    squares = sum(((block - center) ** 2).sum(axis=0) for block in _blocks(vectors))
-    return center, np.sqrt(squares / len(vectors))
-
-
 def _model(spaces: Sequence[Space], machine: KernelMachine) -> keras.Model:
     features = {space.feature: keras.Input((space.size,), name=space.feature) for space in spaces}
     vectors = [space(features[space.feature]) for space in spaces]
@@ -116,16 +104,22 @@ def _model(spaces: Sequence[Space], machine: KernelMachine) -> keras.Model:
     return keras.Model(features, {PROBABILITIES: probabilities, FAMILIARITY: familiarity})
 
 
-def _embed(space: Space, tracks: tf.data.Dataset, vectors: npt.NDArray[np.float32]) -> None:
-    start = 0
-    for batch in batches_of(tracks, space.feature):
-        vectors[start : start + len(batch)] = space(batch)
-        start += len(batch)
+def _scaled(space: Space, scaling: Scaling, tracks: tf.data.Dataset, folder: Path) -> StoredVectors:
+    """Sets a space's center and factor, and writes the tracks' scaled vectors."""
+    found = StoredVectors(folder / f"{space.feature}.found", space.values)
+    found.write(space(batch) for batch in batches_of(tracks, space.feature))
+    center, factor = scaling(found)
+    space.center.assign(center)
+    space.factor.assign(factor)
+    scaled = StoredVectors(folder / space.feature, space.values)
+    scaled.write((block - center) * factor for block in found.blocks())
+    found.path.unlink()
+    return scaled
 
 
-def _blocks(vectors: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
-    """Views that fit into memory."""
-    return (vectors[start : start + _EMBEDDED_TOGETHER] for start in range(0, len(vectors), _EMBEDDED_TOGETHER))
+def _side_by_side(parts: Sequence[StoredVectors]) -> Iterator[Vectors]:
+    for blocks in zip(*(part.blocks() for part in parts), strict=True):
+        yield np.concatenate(blocks, axis=1)
 
 
 def _weights(labels: Indices, balance: float) -> Floats:

@@ -14,13 +14,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from components.scoring.scores import Floats
 from components.trainer.fitting import Fit, Task
 from components.trainer.hyperparameters import TangentHyperparameters
-from components.trainer.space import Scaling, Space, batches_of, fit_in_spaces, mean_and_deviation
+from components.trainer.space import Scaling, Space, batches_of, fit_in_spaces
+from components.trainer.vectors import StoredVectors
 from components.transform.statistics import FRAME, N_MOMENTS, N_PITCH_STATISTICS, N_STATISTICS
 
 TRACK_STATISTICS = "track_statistics"
@@ -108,9 +108,9 @@ def _inverse_root(matrix: Floats) -> Floats:
     return (vectors * roots) @ vectors.T
 
 
-def _scaling(chosen: TangentHyperparameters, vectors: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
+def _scaling(chosen: TangentHyperparameters, vectors: StoredVectors) -> tuple[Floats, Floats]:
     """Center and factor of each value, so that the vectors vary by 1 in all, of which the pitches have their share."""
-    center, deviation = mean_and_deviation(vectors)
+    center, deviation = vectors.mean_and_deviation()
     deviation = np.where(deviation > 0, deviation, 1.0)
     moments, pitches = np.arange(_N_VECTOR) < N_MOMENTS, np.arange(_N_VECTOR) >= N_MOMENTS
     factor = np.where(moments, deviation**-chosen.deviation_power, 1 / deviation)

@@ -25,7 +25,8 @@ def _tracks(count: int, seed: int = 0) -> tuple[Floats, Indices]:
 def _regression(vectors: Floats, labels: Indices, groups: Indices | None = None) -> Regression:
     weights = np.where(labels == 0, 1.5, 0.75)
     groups = np.arange(len(labels)) if groups is None else groups
-    return Regression(vectors.astype(np.float32), labels, weights, groups, 3, GAMMA, RIDGE, seed=0)
+    blocks = np.array_split(vectors.astype(np.float32), 3)
+    return Regression(lambda: iter(blocks), labels, weights, groups, 3, GAMMA, RIDGE, seed=0)
 
 
 def _scores(machine: KernelMachine, vectors: Floats) -> Floats:
@@ -68,7 +69,7 @@ def test_left_out_scores_are_those_of_a_fit_without_the_artist(size: int) -> Non
     centers = components.transform(vectors.astype(np.float32))
     root = kernel_machine._inverse_root_of_kernel(centers, GAMMA)
     task = _regression(vectors, labels, groups)
-    f = kernel_machine._Features(task, components, centers, root).of(np.arange(180))
+    f = kernel_machine._Features(task, centers.astype(np.float32), centers, root).of(np.arange(180))
     truth = np.eye(3)[labels]
     bias = np.average(truth, axis=0, weights=task.weights)
     weighted = f[others].T * task.weights[others]
