@@ -8,6 +8,7 @@ import math
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +31,9 @@ LOGGER = "deepmusic"
 """What is logged below this name is shown from level INFO; with ``extra={"progress": True}`` for the moment only."""
 
 _COMPONENT_WIDTH = 18
+_QUIET_SECONDS = 60
+"""Where there is no terminal, a moment's text becomes a line if there was none for so long."""
+
 _FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
 _FILE = re.compile(r"(?<!\S)'?(/[^\s;:'\"]+)")
 
@@ -48,6 +52,7 @@ class Terminal:
         self.log_file = log_folder / f"{datetime.now():%Y%m%d-%H%M%S}.log"
         self._console = Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w"), highlight=False, soft_wrap=True)
         self._status = self._console.status("")
+        self._last_line = time.monotonic()
         log = self.log_file.open("a", buffering=1, encoding="utf-8")
         if not verbose:
             # TensorFlow's C++ writes to the descriptors, whatever Python's sys.stderr is.
@@ -58,12 +63,16 @@ class Terminal:
 
     def line(self, text: str = "") -> None:
         """Shows a line."""
+        self._last_line = time.monotonic()
         self._console.print(text, markup=False)
 
     def moment(self, text: str) -> None:
-        """Shows a text until the next one; nowhere but on a terminal."""
-        self._status.update(text)
-        self._status.start()
+        """Shows a text until the next one; off a terminal now and then, for good."""
+        if self._console.is_terminal:
+            self._status.update(text)
+            self._status.start()
+        elif time.monotonic() - self._last_line >= _QUIET_SECONDS:
+            self.line(text)
 
     def started(self, component: str) -> None:
         """See :class:`pipeline.run.local_runner.Observer`."""
