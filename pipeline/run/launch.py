@@ -25,6 +25,7 @@ from deepmusic_genre.errors import ComponentFailed
 from deepmusic_genre.process import received_stop
 from pipeline.metadata.store import PatientMetadata
 from pipeline.run.beam_memo import memoized
+from pipeline.run.memory import give_memory_back, spare_memory
 
 Outputs = dict[str, list[Artifact]]
 """A component's output artifacts by key."""
@@ -70,6 +71,7 @@ def launch(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> 
     deployment = runner_utils.extract_local_deployment_config(pipeline)
     connection = connection_of(pipeline)
     start = time.monotonic()
+    spare_memory()
     launched = _Launcher(
         pipeline_node=node,
         mlmd_connection=PatientMetadata(connection),
@@ -84,6 +86,7 @@ def launch(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> 
         raise received_stop() or ComponentFailed(component) from error
     finally:
         _remove_system_folder(f"{root_of(pipeline)}/{component}")
+        give_memory_back()
     state, outputs = _result(connection, execution.execution_id)
     if state not in (_CACHED, _COMPLETE):
         raise ComponentFailed(component)
