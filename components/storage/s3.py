@@ -115,8 +115,13 @@ class S3(filesystem.Filesystem):
 
     @staticmethod
     def makedirs(path: str) -> None:
-        """Makes a folder and those around it, which are empty objects, but no bucket."""
-        client().create_dir(_key(path), recursive=True)
+        """Makes a folder and those around it that are missing, which are empty objects, but no bucket."""
+        # Arrow would write all of them, be they there or not, also where only a part of the bucket may be written to.
+        if not S3.exists(path):
+            parent, _, _ = path.rstrip("/").rpartition("/")
+            if parent.startswith(SCHEME):
+                S3.makedirs(parent)
+            client().create_dir(_key(path), recursive=False)
 
     @staticmethod
     def remove(path: str) -> None:
@@ -143,9 +148,11 @@ def download(uri: str, folder: str) -> None:
 def upload(folder: str, uri: str) -> None:
     """Copies a folder of this machine, be it empty; raises OSError."""
     S3.makedirs(uri)
-    # In threads, copies would wait for their parts, which Arrow sends by the same threads.
     here = fs.LocalFileSystem()
-    fs.copy_files(folder, _key(uri), source_filesystem=here, destination_filesystem=client(), use_threads=False)
+    for info in here.get_file_info(fs.FileSelector(folder, recursive=True)):
+        if info.is_file:
+            # Not in threads: they would wait for each other, as Arrow sends a file's parts by the same ones.
+            fs.copy_files(info.path, f"{_key(uri)}/{os.path.relpath(info.path, folder)}", here, client())
 
 
 @cache
