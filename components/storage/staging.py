@@ -15,6 +15,10 @@ from components.storage.checksums import damage
 from components.storage.places import STAGED, is_staged
 
 
+class Damaged(OSError):
+    """What is in a store is not what was put there."""
+
+
 @dataclass(frozen=True)
 class Staging:
     """Where stores are on this machine.
@@ -53,7 +57,8 @@ class Copies(Staging):
             The copy; the folder itself if it is in no such store.
 
         Raises:
-            OSError: it cannot be read, or it is not what it was.
+            Damaged: it is not what it was.
+            OSError: it cannot be read.
         """
         folder = Path(self.local(uri))
         if not is_staged(uri) or folder.exists():
@@ -63,7 +68,7 @@ class Copies(Staging):
             part.mkdir(parents=True)
             s3.download(uri, str(part))
             if fault := damage(str(part), checksums, alone=False):
-                raise OSError(None, f"{uri} is damaged, {fault}")
+                raise Damaged(f"{uri} is damaged, {fault}; the next run makes it again")
             _take_name(part, folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)

@@ -22,7 +22,7 @@ from components.artifacts import CHECKSUMS_PROPERTY, COMPONENT_PROPERTY, SECONDS
 from components.damage import damage_of, noted_checksums
 from components.storage.checksums import checksums
 from components.storage.files import fileio
-from components.storage.staging import Copies
+from components.storage.staging import Copies, Damaged
 from deepmusic_genre.errors import ComponentFailed
 from deepmusic_genre.process import received_stop
 from pipeline.metadata.store import PatientMetadata
@@ -154,12 +154,20 @@ class _Launcher(launcher.Launcher):
             if fileio.exists(folder):
                 fileio.rmtree(folder)
         for artifact in _all(execution_info.input_dict):
-            artifact.uri = self._copies.fetch(artifact.uri, noted_checksums(artifact))
+            artifact.uri = self._fetch(artifact)
         with memoized():
             output = super()._run_executor(execution_info)
         for folder in folders:
             self._copies.publish(folder)
         return output
+
+    def _fetch(self, artifact: Artifact) -> str:
+        try:
+            return self._copies.fetch(artifact.uri, noted_checksums(artifact))
+        except Damaged:
+            with self._mlmd_connection as handle:
+                _mark_damaged(handle, [artifact])
+            raise
 
     def _publish_successful_execution(
         self, execution_id: int, contexts: Any, output_dict: Mapping[str, Any], executor_output: Any

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+import tensorflow as tf
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact
+from tfx.dsl.component.experimental.decorators import component
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
+from tfx.types import Artifact, standard_artifacts
 
 from components.pusher.folder import Place, place, places
 from components.schema_import.component import SchemaImport
@@ -128,36 +131,61 @@ class _Observed(dict[str, bool]):
         self[component] = cached
 
 
-def run_import(folder: Path, root: str) -> dict[str, Any]:
-    """Runs a pipeline of SchemaImport alone; its output's URI, and whether it came from the cache."""
+@component  # type: ignore[untyped-decorator]
+def SchemaCopy(
+    schema: InputArtifact[standard_artifacts.Schema],
+    copied: OutputArtifact[standard_artifacts.Schema],
+) -> None:
+    """Copies a schema by TensorFlow's own client, and notes where it was."""
+    tf.io.gfile.copy(f"{schema.uri}/schema.pbtxt", f"{copied.uri}/copy.pbtxt")
+    copied.set_string_custom_property("of", schema.uri)
+
+
+def run_two(folder: Path, root: str) -> tuple[dict[str, Artifact], dict[str, bool]]:
+    """Runs a pipeline of two components; the output of each, and whether it came from the cache."""
     connection = sqlite_metadata_connection_config(str(folder / "metadata.sqlite"))
-    remove_leftovers(root, connection, "imports")
+    remove_leftovers(root, connection, "two")
     imported = SchemaImport(schema_file=load_settings().schema_file)
-    pipeline = Pipeline("imports", root, connection, [imported], enable_cache=True)
+    copied = SchemaCopy(schema=imported.outputs["schema"])
+    pipeline = Pipeline("two", root, connection, [imported, copied], enable_cache=True)
     observed = _Observed()
     outputs = LocalRunner(observed, Copies(folder / "copies")).run(pipeline)
-    ((name, cached),) = observed.items()
-    (schema,) = outputs[name]["schema"]
-    return {"uri": schema.uri, "cached": cached}
+    return {name: artifact for name, by_key in outputs.items() for (artifact,) in by_key.values()}, observed
 
 
-def test_a_run_writes_to_the_store_and_takes_from_it_what_is_whole(store: Store, tmp_path: Path) -> None:
-    root = f"{BUCKET}/runs"
-    with store.refusing("s3:PutObject", "runs/*/schema.pbtxt"), pytest.raises(ComponentFailed) as failed:
-        run_import(tmp_path, root)
-    assert "ACCESS_DENIED" in str(failed.value.__cause__)
-    assert store.names("runs/") == []
-    first = run_import(tmp_path, root)
-    assert not first["cached"]
-    assert first["uri"].startswith(f"{root}/")
-    (file,) = store.names("runs/")
-    assert f"{BUCKET}/{file}".startswith(f"{first['uri']}/")
-    assert run_import(tmp_path, root) == {**first, "cached": True}
-    store.put(file, b"")
-    again = run_import(tmp_path, root)
-    assert not again["cached"]
-    assert again["uri"] != first["uri"]
+def test_a_run_works_on_copies_and_leaves_none_behind(store: Store, tmp_path: Path) -> None:
+    made, cached = run_two(tmp_path, f"{BUCKET}/runs")
+    assert cached == {"SchemaImport": False, "SchemaCopy": False}
+    imported, copied = made["SchemaImport"].uri, made["SchemaCopy"].uri
+    assert [f"{BUCKET}/{name}" for name in store.names("runs/")] == [f"{copied}/copy.pbtxt", f"{imported}/schema.pbtxt"]
+    assert made["SchemaCopy"].get_string_custom_property("of") == imported
     assert [path.name for path in tmp_path.iterdir()] == ["metadata.sqlite"]
+    made_again, cached = run_two(tmp_path, f"{BUCKET}/runs")
+    assert cached == {"SchemaImport": True, "SchemaCopy": True}
+    assert made_again["SchemaCopy"].uri == copied
+
+
+def test_a_run_that_may_not_write_leaves_nothing_and_the_next_goes_on(store: Store, tmp_path: Path) -> None:
+    with store.refusing("s3:PutObject", "refused/*/copy.pbtxt"), pytest.raises(ComponentFailed) as failed:
+        run_two(tmp_path, f"{BUCKET}/refused")
+    assert failed.value.component == "SchemaCopy"
+    assert "ACCESS_DENIED" in str(failed.value.__cause__)
+    assert [name.rpartition("/")[2] for name in store.names("refused/")] == ["schema.pbtxt"]
+    assert run_two(tmp_path, f"{BUCKET}/refused")[1] == {"SchemaImport": True, "SchemaCopy": False}
+
+
+def test_what_is_damaged_in_the_store_is_made_again(store: Store, tmp_path: Path) -> None:
+    root = f"{BUCKET}/damaged"
+    run_two(tmp_path, root)
+    copy, schema = store.names("damaged/")
+    store.put(copy, b"of another size")
+    assert run_two(tmp_path, root)[1] == {"SchemaImport": True, "SchemaCopy": False}
+    for name in store.names("damaged/"):
+        store.put(name, bytes(len(store.get(name))) if name == schema else b"")
+    with pytest.raises(ComponentFailed) as failed:
+        run_two(tmp_path, root)
+    assert f"{BUCKET}/{schema.rpartition('/')[0]} is damaged" in str(failed.value.__cause__)
+    assert run_two(tmp_path, root)[1] == {"SchemaImport": False, "SchemaCopy": False}
 
 
 def test_a_push_that_was_stopped_is_no_version_and_the_next_one_is(store: Store, tmp_path: Path) -> None:
