@@ -40,11 +40,12 @@ def _require_store(folder: str) -> None:
             file.write(_CONTENT)
         with fileio.open(tried, "rb") as file:
             _require_whole(file.read())
+        fileio.listdir(folder)
         fileio.remove(tried)
     except OSError as error:
         raise PipelineInputError(
-            f"{folder} cannot be written to, read and cleared: {_reason(error)} (storage names the bucket, AWS's"
-            " variables the service, its region and who may write there)"
+            f"{folder} cannot be written to, read, listed and cleared: {_reason(error)} (storage names the bucket,"
+            " AWS's variables the service, its region and who may write there)"
         ) from error
 
 

@@ -131,7 +131,7 @@ class _Observed(dict[str, bool]):
         self[component] = cached
 
 
-@component  # type: ignore[untyped-decorator]
+@component
 def SchemaCopy(
     schema: InputArtifact[standard_artifacts.Schema],
     copied: OutputArtifact[standard_artifacts.Schema],
