@@ -60,8 +60,10 @@ class Copies(Staging):
             Damaged: it is not what it was.
             OSError: it cannot be read.
         """
+        if not is_staged(uri):
+            return uri
         folder = Path(self.local(uri))
-        if not is_staged(uri) or folder.exists():
+        if folder.exists():
             return str(folder)
         part = folder.with_name(f"{folder.name}.{uuid4().hex}.part")
         try:

@@ -56,6 +56,14 @@ def test_places_of_a_store_have_one_here_and_others_stay() -> None:
     assert staging.local("gs://bucket/run/1") == "gs://bucket/run/1"
 
 
+def test_what_components_can_open_is_not_copied(copies: Copies) -> None:
+    for place in ("gs://bucket/run/1", "/music/run/1"):
+        assert copies.fetch(place, {}) == place
+        copies.publish(place)
+        with at_hand(place, "/nowhere") as here:
+            assert here == place
+
+
 def test_what_was_published_comes_back(store: Store, copies: Copies) -> None:
     uri = f"{BUCKET}/back/1"
     folder = write(copies, uri)
