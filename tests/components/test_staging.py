@@ -57,11 +57,11 @@ def test_places_of_a_store_have_one_here_and_others_stay() -> None:
 
 
 def test_what_components_can_open_is_not_copied(copies: Copies) -> None:
-    for place in ("gs://bucket/run/1", "/music/run/1"):
-        assert copies.fetch(place, {}) == place
-        copies.publish(place)
-        with at_hand(place, "/nowhere") as here:
-            assert here == place
+    for known in ("gs://bucket/run/1", "/music/run/1"):
+        assert copies.fetch(known, {}) == known
+        copies.publish(known)
+        with at_hand(known, "/nowhere") as here:
+            assert here == known
 
 
 def test_what_was_published_comes_back(store: Store, copies: Copies) -> None:
