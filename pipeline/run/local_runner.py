@@ -7,6 +7,7 @@ cache, which one failed, or where the outputs are.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import uuid4
@@ -18,6 +19,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from components.storage.files import fileio
 from components.storage.staging import Copies
+from components.track_example_gen.catalogue import FILE_ERRORS
 from pipeline.run.launch import Launched, Outputs, launch, root_of
 
 _LONGEST_GIVEN = 100
@@ -78,9 +80,11 @@ class LocalRunner(IrBasedRunner):
 
 
 def _remove_if_empty(folder: str) -> None:
-    # Where everything came from the cache, nothing is in a run's own folder.
-    if fileio.exists(folder) and not fileio.listdir(folder):
-        fileio.rmtree(folder)
+    # Where everything came from the cache, nothing is in a run's own folder. What stopped a run is told before that its
+    # store is away.
+    with suppress(*FILE_ERRORS):
+        if fileio.exists(folder) and not fileio.listdir(folder):
+            fileio.rmtree(folder)
 
 
 def name_run(pipeline: pipeline_pb2.Pipeline, given: str = "") -> None:

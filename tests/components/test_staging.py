@@ -182,6 +182,14 @@ def test_a_run_that_may_not_write_leaves_nothing_and_the_next_goes_on(store: Sto
     assert run_two(tmp_path, f"{BUCKET}/refused")[1] == {"SchemaImport": True, "SchemaCopy": False}
 
 
+def test_a_store_that_is_away_is_told_with_the_component(store: Store, tmp_path: Path) -> None:
+    with store.refusing("s3:*", "away/*"), pytest.raises(ComponentFailed) as failed:
+        run_two(tmp_path, f"{BUCKET}/away")
+    assert failed.value.component == "SchemaImport"
+    assert "ACCESS_DENIED" in str(failed.value.__cause__)
+    assert run_two(tmp_path, f"{BUCKET}/away")[1] == {"SchemaImport": False, "SchemaCopy": False}
+
+
 def test_what_is_damaged_in_the_store_is_made_again(store: Store, tmp_path: Path) -> None:
     root = f"{BUCKET}/damaged"
     run_two(tmp_path, root)
