@@ -1,5 +1,6 @@
 """Copies of what is on S3: whole or not at all, on both sides."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -186,8 +187,12 @@ def test_a_store_that_is_away_is_told_with_the_component(store: Store, tmp_path:
     with store.refusing("s3:*", "away/*"), pytest.raises(ComponentFailed) as failed:
         run_two(tmp_path, f"{BUCKET}/away")
     assert failed.value.component == "SchemaImport"
-    assert "ACCESS_DENIED" in str(failed.value.__cause__)
+    told = re.search(r"'(away/.+/schema/1)'.*ACCESS_DENIED", str(failed.value.__cause__))
+    assert told
+    # As a run that is killed leaves it.
+    store.put(f"{told[1]}/half", b"x")
     assert run_two(tmp_path, f"{BUCKET}/away")[1] == {"SchemaImport": False, "SchemaCopy": False}
+    assert store.names(f"{told[1]}/") == []
 
 
 def test_what_is_damaged_in_the_store_is_made_again(store: Store, tmp_path: Path) -> None:
