@@ -12,6 +12,12 @@ from components.storage.checksums import damage
 from components.storage.files import fileio
 
 
+def noted_checksums(artifact: Artifact) -> dict[str, str]:
+    """The checksums of an artifact's files when it was made; none of one that was made before they were noted."""
+    noted = artifact.get_string_custom_property(CHECKSUMS_PROPERTY)
+    return dict(json.loads(noted)) if noted else {}
+
+
 def damage_of(artifact: Artifact) -> str | None:
     """What has happened to an artifact since it was made.
 
@@ -19,8 +25,7 @@ def damage_of(artifact: Artifact) -> str | None:
         The file and what is wrong with it, for people; None for an artifact that is as it was, or was made before
         checksums were noted.
     """
-    noted = artifact.get_string_custom_property(CHECKSUMS_PROPERTY)
-    expected = json.loads(noted) if noted else {}
+    expected = noted_checksums(artifact)
     if expected and (found := damage(artifact.uri, expected)):
         return f"{artifact.uri} is damaged, {found}"
     destination = artifact.get_string_custom_property(DESTINATION_PROPERTY)

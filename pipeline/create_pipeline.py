@@ -33,14 +33,14 @@ from components.refitter.component import Refitter
 from components.report_gen.component import ReportGen
 from components.sampler.component import Sampler
 from components.schema_import.component import SchemaImport
+from components.storage.places import is_staged
 from components.track_example_gen.component import TrackExampleGen
 from components.track_example_gen.splits import TEST, TRAIN, VALIDATION
 from components.trainer.registry import MODELS, ModelName
 from pipeline.code_version import code_version, modules_named_by
 from pipeline.settings import Settings
 
-SHARD_STORE = "shards"
-"""The folder among the artifacts for what TrackExampleGen has read, see :mod:`components.track_example_gen.store`."""
+_SHARD_STORE = "shards"
 
 SPLITS_FOLDER = "splits"
 """The folder among the artifacts for the splits that were given; it is never cleaned."""
@@ -77,7 +77,7 @@ def create_pipeline(
         data=catalogue.path,
         labels=catalogue.labels,
         spans=catalogue.spans,
-        store=f"{pipeline_root}/{SHARD_STORE}",
+        store=shard_store(settings, pipeline_root),
         splits=f"{pipeline_root}/{SPLITS_FOLDER}",
         genres=genres,
         other_genres=settings.data.other_genres,
@@ -218,6 +218,15 @@ def create_pipeline(
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=list(settings.beam.args),
     )
+
+
+def shard_store(settings: Settings, pipeline_root: str) -> str:
+    """The folder for what TrackExampleGen has read, see :mod:`components.track_example_gen.store`.
+
+    It is among the artifacts, where Beam's workers can write to them, else on this machine: what was read can be read
+    again.
+    """
+    return f"{settings.home if is_staged(pipeline_root) else pipeline_root}/{_SHARD_STORE}"
 
 
 def _note_what_it_is_made_with(node: BaseNode) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.pusher.folder import whole_versions
-from components.storage.places import is_remote
+from components.storage.places import is_remote, is_staged
 from deepmusic_genre.errors import PipelineInputError
 from pipeline.settings import Settings, of_demo
 
@@ -32,10 +32,8 @@ def pushed_models(settings: Settings) -> Path:
     """
     models = pushing_settings(settings).pushed
     if is_remote(models):
-        raise PipelineInputError(
-            f"{models} is not a local folder: copy a version to one, or give it to TF Serving, which reads it as"
-            f" --model_base_path={models}."
-        )
+        other = "" if is_staged(models) else f", or give it to TF Serving, which reads it as --model_base_path={models}"
+        raise PipelineInputError(f"{models} is not a local folder: copy a version to one{other}.")
     return Path(models)
 
 

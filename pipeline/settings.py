@@ -46,6 +46,9 @@ from deepmusic_genre.tracks.label_table import LabelField
 from deepmusic_genre.tracks.labels import GenreNames
 from pipeline.metadata.address import Address, address_of
 
+COPIES_FOLDER = "copies"
+"""The folder in :attr:`Settings.home` of what is copied from a store, and to it."""
+
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 
 _SECRET = re.compile(r"--\w*(?:secret|password|token|connection_string)\w*")
@@ -70,7 +73,10 @@ def _no_pattern(text: str) -> str:
 
 def _local(text: str) -> str:
     if is_remote(text):
-        raise ValueError("it has to be a folder of this machine; storage says where artifacts and pushed models go")
+        raise ValueError(
+            "it has to be a folder of this machine, for metadata, locks and logs; storage names the bucket where"
+            " artifacts and pushed versions go"
+        )
     return text
 
 
@@ -404,6 +410,11 @@ class Settings(_Section):
     def home(self) -> str:
         """The folder of this machine that runs of this name write to: metadata without a server, locks, logs."""
         return f"{self.output}/{self.name}"
+
+    @property
+    def copies(self) -> str:
+        """The folder of copies of what is in a store that components cannot open, as long as a run needs them."""
+        return f"{self.home}/{COPIES_FOLDER}"
 
     @property
     def artifacts(self) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from components.storage.places import read
 from deepmusic_genre.cli import Given
 from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.exit_codes import GATE, OK
@@ -134,7 +135,10 @@ def _statistics(files: Sequence[str]) -> Any:
 def _distances(trained_on: str, served: Any) -> dict[str, float]:
     """The divergence of each coefficient, the largest first."""
     tfdv = _quietly()
-    anomalies = tfdv.validate_statistics(served, _schema(), previous_statistics=tfdv.load_stats_binary(trained_on))
+    from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
+
+    expected = DatasetFeatureStatisticsList.FromString(read(trained_on))
+    anomalies = tfdv.validate_statistics(served, _schema(), previous_statistics=expected)
     measured = {info.path.step[0]: info.drift_measurements[0].value for info in anomalies.drift_skew_info}
     missing = [name for name in SEGMENT_FEATURES if name not in measured]
     if missing:

@@ -151,6 +151,7 @@ def _silence() -> None:
 def _measure(settings: Settings) -> dict[str, Cost]:
     from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
+    from components.storage.staging import Copies
     from pipeline.create_pipeline import create_pipeline
     from pipeline.run.local_runner import LocalRunner
 
@@ -164,7 +165,7 @@ def _measure(settings: Settings) -> dict[str, Cost]:
         sqlite_metadata_connection_config(str(home / "metadata.sqlite")),
     )
     meter.costs["start"] = Cost(0.0, _cpu_seconds(), _peak_mebibytes())
-    LocalRunner(meter).run(pipeline)
+    LocalRunner(meter, Copies(settings.copies)).run(pipeline)
     return meter.costs
 
 

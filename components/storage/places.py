@@ -14,6 +14,14 @@ from typing import Any
 
 from deepmusic_genre.quiet import silent_import
 
+STAGED = ("s3://",)
+"""How the URIs of stores begin that TensorFlow and Beam do not know: what components read and write there is copied."""
+
+
+def is_staged(place: str) -> bool:
+    """Whether a place is in a store that components cannot open."""
+    return place.startswith(STAGED)
+
 
 def is_remote(place: str) -> bool:
     """Whether a place is the URI of a remote file system, not a path of this machine."""
@@ -87,6 +95,9 @@ def _remote() -> Iterator[Any]:
         yield fileio
     except error_of as error:
         raise OSError(None, error.message) from error
+    except OSError as error:
+        # Arrow's have a text alone.
+        raise error if error.strerror else OSError(None, str(error)) from error
 
 
 @cache

@@ -1,7 +1,7 @@
 """S3 for TFX's file input and output, by Arrow's client.
 
 TensorFlow's own one, in tensorflow-io, has had no release since 2024 and does not load on a newer TensorFlow. What only
-TensorFlow or Beam reads and writes, as a run's artifacts, cannot be there.
+TensorFlow or Beam reads and writes, as a run's artifacts, is copied, see :mod:`components.storage.staging`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
-from io import BufferedReader
+from io import BufferedReader, TextIOWrapper
 from typing import Any
 
 from pyarrow import fs
@@ -49,13 +50,14 @@ class S3(filesystem.Filesystem):
 
     @staticmethod
     def open(name: str, mode: str = "r") -> Any:
-        """A binary file to read, anywhere in it, or to write from its beginning.
+        """A file to read, anywhere in it, or a binary one to write from its beginning.
 
         What is written is there once the file is closed, even by an exception; of a process that is killed, the service
         may keep an upload that nobody sees.
         """
-        if mode == "rb":
-            return BufferedReader(client().open_input_file(_key(name)), _READ_BYTES)
+        if mode in ("rb", "r"):
+            file = BufferedReader(client().open_input_file(_key(name)), _READ_BYTES)
+            return file if mode == "rb" else TextIOWrapper(file, encoding="utf-8")
         if mode == "wb":
             return client().open_output_stream(_key(name), compression=None)  # Not what the name says.
         raise ValueError(f"no file on S3 is opened as {mode!r}")
@@ -97,9 +99,29 @@ class S3(filesystem.Filesystem):
             yield from S3.walk(f"{top.rstrip('/')}/{folder}")
 
     @staticmethod
+    def glob(pattern: str) -> list[str]:
+        """The files and folders of a pattern; ``*`` stands for any part of one name."""
+        bucket, *names = _key(pattern).split("/")
+        found = [f"{SCHEME}{bucket}"]
+        for name in names:
+            found = [f"{folder}/{child}" for folder in found for child in _matching(folder, name)]
+        return found
+
+    @staticmethod
+    def copy(src: str, dst: str, overwrite: bool = False) -> None:
+        """Copies a file of up to 5 GB, without a way over this machine."""
+        _require_none(dst, overwrite)
+        client().copy_file(_key(src), _key(dst))
+
+    @staticmethod
     def makedirs(path: str) -> None:
-        """Makes a folder and those around it, which are empty objects, but no bucket."""
-        client().create_dir(_key(path), recursive=True)
+        """Makes a folder and those around it that are missing, which are empty objects, but no bucket."""
+        # Arrow would write all of them, be they there or not, also where only a part of the bucket may be written to.
+        if not S3.exists(path):
+            parent, _, _ = path.rstrip("/").rpartition("/")
+            if parent.startswith(SCHEME):
+                S3.makedirs(parent)
+            client().create_dir(_key(path), recursive=False)
 
     @staticmethod
     def remove(path: str) -> None:
@@ -107,11 +129,30 @@ class S3(filesystem.Filesystem):
         client().delete_file(_key(path))
 
     @staticmethod
+    def rmtree(path: str) -> None:
+        """Removes a folder with all that is in it."""
+        client().delete_dir(_key(path))
+
+    @staticmethod
     def rename(src: str, dst: str, overwrite: bool = False) -> None:
         """Copies a file of up to 5 GB, then removes the first one: S3 knows no better."""
-        if not overwrite and S3.exists(dst):
-            raise FileExistsError(f"{dst} is there already")
+        _require_none(dst, overwrite)
         client().move(_key(src), _key(dst))
+
+
+def download(uri: str, folder: str) -> None:
+    """Copies a folder to this machine; raises OSError."""
+    fs.copy_files(_key(uri), folder, source_filesystem=client(), destination_filesystem=fs.LocalFileSystem())
+
+
+def upload(folder: str, uri: str) -> None:
+    """Copies a folder of this machine, be it empty; raises OSError."""
+    S3.makedirs(uri)
+    here = fs.LocalFileSystem()
+    for info in here.get_file_info(fs.FileSelector(folder, recursive=True)):
+        if info.is_file:
+            # Not in threads: they would wait for each other, as Arrow sends a file's parts by the same ones.
+            fs.copy_files(info.path, f"{_key(uri)}/{os.path.relpath(info.path, folder)}", here, client())
 
 
 @cache
@@ -126,6 +167,17 @@ def _key(path: str) -> str:
     if "" in key.split("/"):
         raise OSError(f"{path} names nothing: a part of it is empty")
     return key
+
+
+def _require_none(path: str, overwrite: bool) -> None:
+    if not overwrite and S3.exists(path):
+        raise FileExistsError(f"{path} is there already")
+
+
+def _matching(folder: str, name: str) -> list[str]:
+    if "*" not in name:
+        return [name] if S3.exists(f"{folder}/{name}") else []
+    return [child for child in S3.listdir(folder) if fnmatchcase(child, name)] if S3.isdir(folder) else []
 
 
 def _info(path: str) -> fs.FileInfo:

@@ -19,7 +19,7 @@ from pipeline.checks.orphans import end_with_stdin
 from pipeline.console import Terminal, open_terminal
 from pipeline.run.command_line import settings_of
 from pipeline.run.conclusion import Stop, conclude, conclude_stopped, stop_of
-from pipeline.settings import Settings, location
+from pipeline.settings import COPIES_FOLDER, Settings, location
 
 FAULT = 1
 """Exit code of what another try would not mend: the input, the settings, a gate."""
@@ -182,11 +182,12 @@ def node(run: Path, component: str) -> None:
                 " another run."
             )
         # TFX's launcher takes seconds to import; what can go wrong without it has gone wrong by now.
+        from components.storage.staging import Copies
         from pipeline.metadata.leftovers import part_of_run
         from pipeline.run.launch import launch
 
         with part_of_run(home, component):
-            launched = launch(compiled, nodes[component])
+            launched = launch(compiled, nodes[component], Copies(home / COPIES_FOLDER))
         terminal.finished(component, launched.seconds, launched.cached)
 
 
@@ -201,11 +202,13 @@ def conclude_run(run: Path, **options: Any) -> None:
     with _shown(terminal):
         from tfx.proto.orchestration import pipeline_pb2
 
+        from components.storage.staging import Copies
         from pipeline.metadata.leftovers import next_run
         from pipeline.run.launch import outputs_of_run
         from pipeline.run.outcome import read_outcome
 
         with next_run(Path(settings.home)):
+            Copies(settings.copies).clear()
             compiled = pipeline_pb2.Pipeline.FromString(run.read_bytes()) if run.exists() else None
             outputs = outputs_of_run(compiled) if compiled else {}
             if compiled and len(outputs) == len(compiled.nodes):

@@ -1,4 +1,4 @@
-"""Whether a remote place can be written to and read, by TensorFlow and by Beam, which have a client each."""
+"""Whether a remote place can be written to and read, by all that do so: TensorFlow and Beam have a client each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import tensorflow as tf
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from components.storage.places import is_remote
+from components.storage.files import fileio
+from components.storage.places import is_remote, is_staged
 from deepmusic_genre.errors import PipelineInputError
 
 _CONTENT = b"deepmusic"
@@ -26,8 +27,29 @@ def require_storage(folder: str, beam_arguments: Sequence[str]) -> None:
     Raises:
         PipelineInputError: one of them cannot write there, or read what the other one wrote.
     """
-    if not is_remote(folder):
-        return
+    if is_staged(folder):
+        _require_store(folder)
+    elif is_remote(folder):
+        _require_both(folder, beam_arguments)
+
+
+def _require_store(folder: str) -> None:
+    tried = f"{folder}/.try-{uuid4().hex}"
+    try:
+        with fileio.open(tried, "wb") as file:
+            file.write(_CONTENT)
+        with fileio.open(tried, "rb") as file:
+            _require_whole(file.read())
+        fileio.listdir(folder)
+        fileio.remove(tried)
+    except OSError as error:
+        raise PipelineInputError(
+            f"{folder} cannot be written to, read, listed and cleared: {_reason(error)} (storage names the bucket,"
+            " AWS's variables the service, its region and who may write there)"
+        ) from error
+
+
+def _require_both(folder: str, beam_arguments: Sequence[str]) -> None:
     scheme = folder.partition("://")[0]
     with _told("TensorFlow", folder):
         if scheme not in tf.io.gfile.get_registered_schemes():
@@ -58,8 +80,11 @@ def _told(client: str, folder: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # Each client raises what it likes.
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise PipelineInputError(
-            f"{client} cannot write to {folder} and read it: {reason} (both know gs://; mount any other object store"
-            " as a folder, and name that; data, labels and OUT may be s3://)"
+            f"{client} cannot write to {folder} and read it: {_reason(error)} (storage may be gs:// or s3://; mount any"
+            " other object store as a folder, and name that)"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from components.storage.places import is_staged
 from deepmusic_genre.cli import Given
 from deepmusic_genre.errors import PipelineInputError
 from pipeline.console import Terminal, open_terminal, relative
@@ -55,7 +56,10 @@ def write_specification(folder: Path, documents: list[dict[str, Any]]) -> Path:
 
 def require_kubeflow(settings: Settings) -> None:
     """Raises PipelineInputError for settings that no run of the compiled pipeline can do, with a line for each."""
-    _refuse(_faults(settings))
+    lines = list(_faults(settings))
+    if is_staged(settings.storage or ""):
+        lines.append(f"storage = {settings.storage!r}: steps write shards there, which they cannot on S3.")
+    _refuse(lines)
 
 
 def for_cluster(settings: Settings) -> Settings:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from components.storage.staging import Staging
 from deepmusic_genre.errors import GateClosed, PipelineInputError
 from deepmusic_genre.exit_codes import FAULT, GATE, OK
 from deepmusic_genre.process import exit_code_of, run_checkout_process, words_for
@@ -24,8 +25,8 @@ from pipeline.checks.orphans import end_with_stdin
 from pipeline.console import reason
 from pipeline.kubeflow.inputs import join_parts
 
-MOUNTS = {"minio://": "/minio/", "s3://": "/s3/"}
-"""Where Kubeflow's launcher has the artifacts of an object store: their URIs begin otherwise, the rest is the same."""
+MOUNTS = Staging({"minio://": "/minio/", "s3://": "/s3/"})
+"""Where Kubeflow's launcher has the artifacts of an object store."""
 
 END_WITH_STDIN = "DEEPMUSIC_END_WITH_STDIN"
 """Environment variable: whether the step is to end when its standard input does, because its caller died."""
@@ -72,10 +73,9 @@ def _run(options: argparse.Namespace, beam_args: list[str]) -> None:
     asked = json.loads(options.json_serialized_invocation_args)
     join_parts(asked.get("inputs", {}).get("artifacts", {}))
     outputs = list(_artifacts(asked.get("outputs", {})))
-    original = {_local(artifact["uri"]): artifact["uri"] for artifact in outputs}
     for artifact in (*_artifacts(asked.get("inputs", {})), *outputs):
-        artifact["uri"] = _local(artifact["uri"])
-    for uri in original:
+        artifact["uri"] = MOUNTS.local(artifact["uri"])
+    for uri in (artifact["uri"] for artifact in outputs):
         # A pod that is tried again is given the same folders, with what the first try has left in them.
         if fileio.exists(uri):
             fileio.rmtree(uri)
@@ -85,7 +85,7 @@ def _run(options: argparse.Namespace, beam_args: list[str]) -> None:
     options.json_serialized_invocation_args = json.dumps(asked)
     start = time.monotonic()
     kubeflow_v2_run_executor.main((options, beam_args))
-    _tell_origin(asked["outputs"]["outputFile"], original, options.component, time.monotonic() - start)
+    _tell_origin(asked["outputs"]["outputFile"], options.component, time.monotonic() - start)
 
 
 def _drive(options: argparse.Namespace, asked: dict[str, Any]) -> None:
@@ -112,7 +112,7 @@ def _drive(options: argparse.Namespace, asked: dict[str, Any]) -> None:
         file.write(json.dumps({"parameterValues": found}))
 
 
-def _tell_origin(output_file: str, original: Mapping[str, str], component: str, seconds: float) -> None:
+def _tell_origin(output_file: str, component: str, seconds: float) -> None:
     """Puts URIs back as Kubeflow knows them, and notes with the artifacts what made them and how long it took."""
     from components.artifacts import COMPONENT_PROPERTY, SECONDS_PROPERTY
     from components.storage.files import fileio
@@ -120,7 +120,7 @@ def _tell_origin(output_file: str, original: Mapping[str, str], component: str, 
     with fileio.open(output_file) as file:
         told = json.loads(file.read())
     for artifact in _artifacts(told):
-        artifact["uri"] = original[artifact["uri"]]
+        artifact["uri"] = MOUNTS.remote(artifact["uri"])
         artifact.setdefault("metadata", {}).update({COMPONENT_PROPERTY: component, SECONDS_PROPERTY: seconds})
     with fileio.open(output_file, "w") as file:
         file.write(json.dumps(told))
@@ -129,13 +129,6 @@ def _tell_origin(output_file: str, original: Mapping[str, str], component: str, 
 def _artifacts(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for found in message.get("artifacts", {}).values():
         yield from found.get("artifacts", [])
-
-
-def _local(uri: str) -> str:
-    for scheme, mount in MOUNTS.items():
-        if uri.startswith(scheme):
-            return mount + uri.removeprefix(scheme)
-    return uri
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from components.storage.files import fileio
 from components.storage.json_files import read_json
 from components.storage.sizes import size_of
 from components.track_example_gen.store import discard, read_at, shard_folders
-from pipeline.create_pipeline import SHARD_STORE
+from pipeline.create_pipeline import shard_store
 from pipeline.metadata.database import artifacts_of, connection_of, require_database
 from pipeline.metadata.history import History, Run
 from pipeline.metadata.store import PatientMetadata
@@ -77,7 +77,7 @@ def clean(settings: Settings) -> Cleaned:
         _mark(handle, [artifact for artifact in artifacts if _is_old(artifact, kept, settings.artifacts)])
         freed = sum(_remove_version(folder) for version in old for folder in folders_of(pushed, version))
         removed, artifact_bytes = _remove_marked(handle, settings.name)
-        store = f"{settings.artifacts}/{SHARD_STORE}"
+        store = shard_store(settings, settings.artifacts)
         if recent is None:
             return Cleaned(removed, len(old), bytes=freed + artifact_bytes)
         shards, shard_bytes = _remove_shards(store, artifacts_of(handle.store, settings.name))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
@@ -18,9 +19,10 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import Artifact
 
 from components.artifacts import CHECKSUMS_PROPERTY, COMPONENT_PROPERTY, SECONDS_PROPERTY
-from components.damage import damage_of
+from components.damage import damage_of, noted_checksums
 from components.storage.checksums import checksums
 from components.storage.files import fileio
+from components.storage.staging import Copies, Damaged
 from deepmusic_genre.errors import ComponentFailed
 from deepmusic_genre.process import received_stop
 from pipeline.metadata.store import PatientMetadata
@@ -61,8 +63,13 @@ def root_of(pipeline: pipeline_pb2.Pipeline) -> str:
     return str(pipeline.runtime_spec.pipeline_root.field_value.string_value)
 
 
-def launch(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> Launched:
+def launch(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode, copies: Copies) -> Launched:
     """Runs a node of a compiled pipeline whose upstream nodes have run.
+
+    Args:
+        pipeline: one run of it.
+        node: of that pipeline.
+        copies: what the component reads and writes of a store that it cannot open; the run's nodes share them.
 
     Raises:
         ComponentFailed: from the exception that the component raised.
@@ -72,11 +79,13 @@ def launch(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> 
     connection = connection_of(pipeline)
     start = time.monotonic()
     spare_memory()
+    here = _on_this_machine(pipeline, copies)
     launched = _Launcher(
+        copies,
         pipeline_node=node,
         mlmd_connection=PatientMetadata(connection),
         pipeline_info=pipeline.pipeline_info,
-        pipeline_runtime_spec=pipeline.runtime_spec,
+        pipeline_runtime_spec=here.runtime_spec,
         executor_spec=runner_utils.extract_executor_spec(deployment, component),
         custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, component),
     )
@@ -85,7 +94,7 @@ def launch(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> 
     except Exception as error:  # Whatever a component raises, the run stops and says where.
         raise received_stop() or ComponentFailed(component) from error
     finally:
-        _remove_system_folder(f"{root_of(pipeline)}/{component}")
+        _remove_system_folder(f"{root_of(here)}/{component}")
         give_memory_back()
     state, outputs = _result(connection, execution.execution_id)
     if state not in (_CACHED, _COMPLETE):
@@ -93,6 +102,13 @@ def launch(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> 
     # A resolver looks up; it makes nothing, and has no work to take from the cache.
     makes = bool(node.outputs.outputs)
     return Launched(outputs, time.monotonic() - start, cached=makes and not launched.executed)
+
+
+def _on_this_machine(pipeline: pipeline_pb2.Pipeline, copies: Copies) -> pipeline_pb2.Pipeline:
+    """The pipeline with the folder of its artifacts where its components can write to."""
+    here = pipeline_pb2.Pipeline(runtime_spec=pipeline.runtime_spec)
+    here.runtime_spec.pipeline_root.field_value.string_value = copies.local(root_of(pipeline))
+    return here
 
 
 def outputs_of_run(pipeline: pipeline_pb2.Pipeline) -> dict[str, Outputs]:
@@ -115,13 +131,16 @@ def outputs_of_run(pipeline: pipeline_pb2.Pipeline) -> dict[str, Outputs]:
 class _Launcher(launcher.Launcher):
     """TFX's launcher, which writes into empty folders alone, notes checksums, and takes nothing damaged.
 
+    Components read and write copies of what is in a store that they cannot open; metadata know the store alone.
+
     Attributes:
         executed: whether the component ran, and its outputs did not come from the cache.
     """
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, copies: Copies, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.executed = False
+        self._copies = copies
         self._component = self._pipeline_node.node_info.id
         self._start = time.monotonic()
 
@@ -132,13 +151,26 @@ class _Launcher(launcher.Launcher):
     def _run_executor(self, execution_info: Any) -> Any:
         self.executed = True
         self._start = time.monotonic()
-        for artifacts in execution_info.output_dict.values():
-            for artifact in artifacts:
-                # An earlier try in this run was killed: no other run has a folder of this name.
-                if fileio.exists(artifact.uri):
-                    fileio.rmtree(artifact.uri)
+        folders = [artifact.uri for artifact in _all(execution_info.output_dict)]
+        for folder in {*folders, *map(self._copies.remote, folders)}:
+            # An earlier try in this run was killed: no other run has a folder of this name.
+            if fileio.exists(folder):
+                fileio.rmtree(folder)
+        for artifact in _all(execution_info.input_dict):
+            artifact.uri = self._fetch(artifact)
         with memoized():
-            return super()._run_executor(execution_info)
+            output = super()._run_executor(execution_info)
+        for folder in folders:
+            self._copies.publish(folder)
+        return output
+
+    def _fetch(self, artifact: Artifact) -> str:
+        try:
+            return self._copies.fetch(artifact.uri, noted_checksums(artifact))
+        except Damaged:
+            with self._mlmd_connection as handle:
+                _mark_damaged(handle, [artifact])
+            raise
 
     def _publish_successful_execution(
         self, execution_id: int, contexts: Any, output_dict: Mapping[str, Any], executor_output: Any
@@ -152,7 +184,22 @@ class _Launcher(launcher.Launcher):
                 noted[COMPONENT_PROPERTY].string_value = self._component
                 noted[SECONDS_PROPERTY].double_value = seconds
                 noted[CHECKSUMS_PROPERTY].string_value = json.dumps(checksums(artifact.uri))
+                _name_store(artifact, self._copies)
+        for artifact in _all(output_dict):
+            artifact.uri = self._copies.remote(artifact.uri)
         super()._publish_successful_execution(execution_id, contexts, output_dict, executor_output)
+
+
+def _all(artifacts: Mapping[str, Iterable[Artifact]]) -> list[Artifact]:
+    return list(chain.from_iterable(artifacts.values()))
+
+
+def _name_store(artifact: metadata_store_pb2.Artifact, copies: Copies) -> None:
+    """Puts the places of the store for those of the copies, also where a component has noted one of its inputs'."""
+    artifact.uri = copies.remote(artifact.uri)
+    for value in artifact.custom_properties.values():
+        if value.HasField("string_value"):
+            value.string_value = copies.remote(value.string_value)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ def _run(settings: Settings, terminal: Terminal) -> int:
 
     # TFX takes seconds to import; what can go wrong without it has gone wrong by now.
     terminal.moment("Starting TensorFlow Extended")
+    from components.storage.staging import Copies
     from pipeline.metadata.leftovers import only_run
     from pipeline.run.local_runner import LocalRunner
     from pipeline.run.outcome import read_outcome
@@ -48,7 +49,7 @@ def _run(settings: Settings, terminal: Terminal) -> int:
     with only_run(Path(settings.home)):
         pipeline = prepare(settings, terminal)
         try:
-            outcome = read_outcome(LocalRunner(terminal).run(pipeline))
+            outcome = read_outcome(LocalRunner(terminal, Copies(settings.copies)).run(pipeline))
         except ComponentFailed as failure:
             terminal.failure(f"{failure.component}: ", failure.__cause__)
             return conclude_stopped(settings, stop_of(failure.__cause__, failure.component), terminal)

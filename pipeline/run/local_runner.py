@@ -7,6 +7,7 @@ cache, which one failed, or where the outputs are.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import uuid4
@@ -17,6 +18,8 @@ from tfx.orchestration.portable.tfx_runner import IrBasedRunner
 from tfx.proto.orchestration import pipeline_pb2
 
 from components.storage.files import fileio
+from components.storage.staging import Copies
+from components.track_example_gen.catalogue import FILE_ERRORS
 from pipeline.run.launch import Launched, Outputs, launch, root_of
 
 _LONGEST_GIVEN = 100
@@ -35,9 +38,15 @@ class Observer(Protocol):
 class LocalRunner(IrBasedRunner):
     """Runs every component in topological order, and stops at the first that fails."""
 
-    def __init__(self, observer: Observer) -> None:
-        """Makes a runner that reports to ``observer``."""
+    def __init__(self, observer: Observer, copies: Copies) -> None:
+        """Makes a runner.
+
+        Args:
+            observer: is told how it goes.
+            copies: see :func:`pipeline.run.launch.launch`; they are cleared when the run ends.
+        """
         self._observer = observer
+        self._copies = copies
 
     def run_with_ir(
         self, pipeline: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None, **_: Any
@@ -59,20 +68,23 @@ class LocalRunner(IrBasedRunner):
                 for node in pipeline.nodes
             }
         finally:
+            self._copies.clear()
             _remove_if_empty(root_of(pipeline))
 
     def _run_node(self, pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> Launched:
         component = node.node_info.id
         self._observer.started(component)
-        launched = launch(pipeline, node)
+        launched = launch(pipeline, node, self._copies)
         self._observer.finished(component, launched.seconds, launched.cached)
         return launched
 
 
 def _remove_if_empty(folder: str) -> None:
-    # Where everything came from the cache, nothing is in a run's own folder.
-    if fileio.exists(folder) and not fileio.listdir(folder):
-        fileio.rmtree(folder)
+    # Where everything came from the cache, nothing is in a run's own folder. What stopped a run is told before that its
+    # store is away.
+    with suppress(*FILE_ERRORS):
+        if fileio.exists(folder) and not fileio.listdir(folder):
+            fileio.rmtree(folder)
 
 
 def name_run(pipeline: pipeline_pb2.Pipeline, given: str = "") -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tfx.orchestration.pipeline import Pipeline
 
+from components.storage.staging import Copies
 from components.track_example_gen.span_pattern import SPAN
 from deepmusic_genre.demo import generate_catalogue
 from pipeline.checks.beam import require_workers
@@ -26,7 +27,9 @@ def prepare(settings: Settings, terminal: Terminal) -> Pipeline:
     require_storage(settings.artifacts, settings.beam.args)
     catalogue = settings.catalogue
     read = [place for place in (catalogue.path, catalogue.labels) if place and not SPAN.search(place)]
-    require_workers(settings.beam.args, settings.artifacts, read, terminal.moment)
+    copies = Copies(settings.copies)
+    copies.clear()
+    require_workers(settings.beam.args, copies.local(settings.artifacts), read, terminal.moment)
     require_database(settings)
     connection = connection_of(settings)
     remove_leftovers(settings.artifacts, connection, settings.name)

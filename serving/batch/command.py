@@ -44,6 +44,7 @@ def _tag(settings: Settings, version: str, out: str, terminal: Terminal, formats
     start = time.monotonic()
     # TensorFlow takes seconds to import; what can go wrong without it has gone wrong by now.
     terminal.moment("Starting TensorFlow")
+    from components.storage.staging import at_hand
     from serving.batch.folder import Job
     from serving.batch.model import identify
     from serving.batch.run import tag
@@ -52,7 +53,8 @@ def _tag(settings: Settings, version: str, out: str, terminal: Terminal, formats
     # Two spellings of one folder are one catalogue.
     job = Job(data if is_remote(data) else os.path.realpath(data), identify(version), settings.analyser.middle)
     terminal.line(f"{job.model}, from {relative(version)}")
-    outcome = tag(job, version, out, settings.beam.args, lambda text: terminal.moment(f"Tagging: {text}"), formats)
+    with at_hand(version, settings.home) as model:
+        outcome = tag(job, model, out, settings.beam.args, lambda text: terminal.moment(f"Tagging: {text}"), formats)
     terminal.finished("Tagging", time.monotonic() - start, cached=not outcome.tagged)
     _show(outcome, out, terminal, formats)
     return OK if outcome.summary.tracks else FAULT

@@ -1,19 +1,14 @@
 """Data and answers on S3: a real server on the loopback, from PyPI."""
 
-import logging
-import os
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
-import boto3
 import msgspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
-from pyarrow import fs
 
 from components.storage import s3
 from components.storage.files import fileio
@@ -28,49 +23,25 @@ from serving.batch.model import identify
 from serving.batch.run import tag
 from tests.conftest import FinishedRun, free_port, run_local
 from tests.support.ingestion import IN_PROCESS, execute
+from tests.support.s3_server import BUCKET, Store, s3_server
 from tests.support.tracks import write_catalogue, write_h5
-
-BUCKET = "s3://deepmusic"
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[fs.S3FileSystem]:
-    """The server's content, seen by a client of the tests' own; this process's environment leads to the server."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "tests")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "tests")
-        patch.setenv("AWS_REGION", "us-east-1")
-        s3.client.cache_clear()
-        store = fs.S3FileSystem(endpoint_override=f"http://{host}:{port}", allow_bucket_creation=True)
-        store.create_dir(BUCKET.removeprefix(s3.SCHEME))
-        yield store
-    s3.client.cache_clear()
-    server.stop()
+def store() -> Iterator[Store]:
+    with s3_server() as served:
+        yield served
 
 
-def put(store: fs.S3FileSystem, folder: Path, key: str) -> str:
-    """Uploads a folder's files; its URI."""
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = f"{BUCKET}/{key}/{file.relative_to(folder)}".removeprefix(s3.SCHEME)
-        with store.open_output_stream(name, compression=None) as target:
-            target.write(file.read_bytes())
-    return f"{BUCKET}/{key}"
-
-
-def test_a_catalogue_on_s3_gives_the_examples_of_a_folder(store: fs.S3FileSystem, tmp_path: Path) -> None:
+def test_a_catalogue_on_s3_gives_the_examples_of_a_folder(store: Store, tmp_path: Path) -> None:
     data, labels = write_catalogue(tmp_path / "here", tracks=24)
     moved, deep = min(data.iterdir()), data / "more" / "deep"
     deep.mkdir(parents=True)
     moved.rename(deep / moved.name)
     write_h5(data / "more" / "song.h5", ["TRAAAAW128F429D538"])
     (data / "broken.json").write_text('{"meta": ')
-    there = put(store, data, "music")
-    put(store, labels.parent, "labels")
+    there = store.put_folder(data, "music")
+    store.put_folder(labels.parent, "labels")
     assert [path.removeprefix(there) for path in list_analyses(there).files] == [
         path.removeprefix(str(data)) for path in list_analyses(str(data)).files
     ]
@@ -83,20 +54,20 @@ def test_a_catalogue_on_s3_gives_the_examples_of_a_folder(store: fs.S3FileSystem
 
 
 @pytest.mark.slow
-def test_the_command_line_reads_s3(store: fs.S3FileSystem, tmp_path: Path) -> None:
+def test_the_command_line_reads_s3(store: Store, tmp_path: Path) -> None:
     data, _ = write_catalogue(tmp_path / "here", tracks=4)
-    there = put(store, data, "run/music")
+    there = store.put_folder(data, "run/music")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "strangers.csv").write_text("track_id,genre\nsomebody,Rock\n")
-    put(store, tmp_path / "other", "run")
+    store.put_folder(tmp_path / "other", "run")
     result = run_local(("--data", there, "--labels", f"{BUCKET}/run/strangers.csv", f"output={tmp_path / 'output'}"))
     assert result.returncode == 1
     assert "None of the 4 tracks has a genre" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
 
 
-def test_answers_on_s3_are_those_of_a_folder(store: fs.S3FileSystem, finished_run: FinishedRun, tmp_path: Path) -> None:
-    there = put(store, finished_run.data, "tagged/music")
+def test_answers_on_s3_are_those_of_a_folder(store: Store, finished_run: FinishedRun, tmp_path: Path) -> None:
+    there = store.put_folder(finished_run.data, "tagged/music")
     model = pushed_version(str(finished_run.home / "pushed"), None)
     here, out = str(tmp_path / "answers"), f"{BUCKET}/tagged/answers"
     assert tag(Job(there, identify(model)), model, out, IN_PROCESS, lambda _: None).tagged == 60
@@ -114,7 +85,7 @@ def test_answers_on_s3_are_those_of_a_folder(store: fs.S3FileSystem, finished_ru
         tag(Job(there, identify(model)), model, f"{there}/answers", IN_PROCESS, lambda _: None)
 
 
-def test_a_place_that_is_not_there_is_named(store: fs.S3FileSystem) -> None:
+def test_a_place_that_is_not_there_is_named(store: Store) -> None:
     for place in (f"{BUCKET}/nowhere", "s3://no-such-bucket/music"):
         with pytest.raises(PipelineInputError, match=rf"The data folder {place} is not there"):
             list_analyses(place)
@@ -124,17 +95,16 @@ def test_a_place_that_is_not_there_is_named(store: fs.S3FileSystem) -> None:
         fileio.open("s3://no-such-bucket/x", "wb")
 
 
-def test_a_key_with_an_empty_part_is_left_out_and_cannot_be_named(store: fs.S3FileSystem) -> None:
-    boto = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+def test_a_key_with_an_empty_part_is_left_out_and_cannot_be_named(store: Store) -> None:
     for key in ("odd/a.json", "odd/sub//b.json", "odd/sub/c.json", "odd/"):
-        boto.put_object(Bucket="deepmusic", Key=key, Body=b"{}")
+        store.put(key, b"{}")
     assert list_analyses(f"{BUCKET}/odd").files == [f"{BUCKET}/odd/a.json", f"{BUCKET}/odd/sub/c.json"]
     for place in (f"{BUCKET}/odd//sub", "s3:///deepmusic/odd"):
         with pytest.raises(PipelineInputError, match=rf"{place} cannot be looked for: .* a part of it is empty"):
             list_analyses(place)
 
 
-def test_a_service_that_does_not_answer_is_named(store: fs.S3FileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_does_not_answer_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     s3.client.cache_clear()
     try:
@@ -146,18 +116,23 @@ def test_a_service_that_does_not_answer_is_named(store: fs.S3FileSystem, monkeyp
         s3.client.cache_clear()
 
 
-def test_a_worker_answers_there(store: fs.S3FileSystem) -> None:
+def test_a_worker_answers_there(store: Store) -> None:
     answer(Question(f"{BUCKET}/answer", (f"{BUCKET}/music",)))
     assert msgspec.json.decode(read(f"{BUCKET}/answer"), type=Answer) == Answer(own_versions())
 
 
-def test_artifacts_are_refused_there(store: fs.S3FileSystem) -> None:
-    with pytest.raises(PipelineInputError, match=r"cannot write to s3://deepmusic/runs .*data, labels and OUT"):
-        require_storage(f"{BUCKET}/runs", [])
-    assert not fileio.exists(f"{BUCKET}/runs")
+def test_a_place_for_artifacts_is_tried_out(store: Store) -> None:
+    require_storage(f"{BUCKET}/runs", [])
+    assert store.names("runs/") == []
+    for action in ("s3:PutObject", "s3:GetObject", "s3:DeleteObject"):
+        with (
+            store.refusing(action, "runs/*"),
+            pytest.raises(PipelineInputError, match=rf"{BUCKET}/runs cannot be written to.*ACCESS_DENIED"),
+        ):
+            require_storage(f"{BUCKET}/runs", [])
 
 
-def test_a_file_is_renamed_and_is_not_written_over_unasked(store: fs.S3FileSystem) -> None:
+def test_a_file_is_renamed_and_is_not_written_over_unasked(store: Store) -> None:
     for name in ("a", "b"):
         with fileio.open(f"{BUCKET}/names/{name}", "wb") as file:
             file.write(name.encode())

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from tfx.dsl.compiler.compiler import Compiler
 
+from components.storage.staging import Copies
 from pipeline.airflow.steps import FAILURE, FAULT, FORMAT
 from pipeline.run.command_line import settings_of
 from pipeline.run.launch import launch, outputs_of_run
@@ -101,7 +102,7 @@ def test_a_run_that_came_to_its_end_is_concluded_from_its_metadata(finished_run:
         name_run(compiled, "whole")
         for node in compiled.nodes:
             assert outputs_of_run(compiled).keys() < {each.pipeline_node.node_info.id for each in compiled.nodes}
-            launch(compiled, node.pipeline_node)
+            launch(compiled, node.pipeline_node, Copies(finished_run.home / "copies"))
         file = steps.file("whole")
         file.parent.mkdir()
         file.write_bytes(compiled.SerializeToString(deterministic=True))

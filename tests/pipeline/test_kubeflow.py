@@ -87,6 +87,11 @@ def test_what_a_cluster_cannot_do_is_refused_by_setting(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_steps_on_this_machine_write_no_shards_to_s3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("kubeflow", "run", f"output={tmp_path}", "storage=s3://music") == 1
+    assert "storage = 's3://music': steps write shards there, which they cannot on S3.\n" in capsys.readouterr().err
+
+
 # The specification
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
+from components.storage.staging import Staging
 from deepmusic_genre.exit_codes import GATE
 from pipeline.kubeflow import step
 from pipeline.kubeflow.inputs import join_parts, part_of
@@ -29,7 +30,7 @@ def _artifact(uri: str, title: str, **metadata: Any) -> dict[str, Any]:
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where Kubeflow's launcher has the bucket ``minio://store``."""
-    monkeypatch.setattr(step, "MOUNTS", {"minio://": f"{tmp_path}/minio/"})
+    monkeypatch.setattr(step, "MOUNTS", Staging({"minio://": f"{tmp_path}/minio/"}))
     return tmp_path / "minio" / "store"
 
 

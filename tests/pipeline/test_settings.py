@@ -117,7 +117,7 @@ def test_artifacts_and_pushed_versions_go_to_the_storage_if_there_is_one() -> No
 
 
 def test_metadata_locks_and_logs_stay_on_this_machine() -> None:
-    assert "output = 'gs://bucket/out': it has to be a folder of this machine; storage says" in _fault(
+    assert "output = 'gs://bucket/out': it has to be a folder of this machine, for metadata" in _fault(
         "output=gs://bucket/out"
     )
     assert "storage = 'gs://': it is empty" in _fault("storage=gs://")

@@ -16,6 +16,7 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from components.artifacts import IngestReport, SpotifyStore
 from components.spotify_crawl.component import SpotifyCrawl
 from components.spotify_crawl.request import SPOTIFY, Access, CrawlRequest
+from components.storage.staging import Copies
 from deepmusic_genre.errors import ComponentFailed, PipelineInputError
 from pipeline.create_pipeline import create_pipeline
 from pipeline.run.local_runner import LocalRunner
@@ -216,7 +217,7 @@ class _FirstSteps:
         connection = sqlite_metadata_connection_config(str(self._home / "metadata.sqlite"))
         pipeline = create_pipeline(settings, str(self._home / "artifacts"), str(self._home / "pushed"), connection)
         with contextlib.suppress(_Enough):
-            LocalRunner(self).run(pipeline)
+            LocalRunner(self, Copies(settings.copies)).run(pipeline)
 
     def started(self, component: str) -> None:
         if component == "StatisticsGen":

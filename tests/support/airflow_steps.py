@@ -13,11 +13,12 @@ _SEVERAL = """
 import sys
 from pathlib import Path
 from tfx.proto.orchestration import pipeline_pb2
+from components.storage.staging import Copies
 from pipeline.run.launch import launch
 compiled = pipeline_pb2.Pipeline.FromString(Path(sys.argv[1]).read_bytes())
 nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in compiled.nodes}
 for name in sys.argv[2:]:
-    launch(compiled, nodes[name])
+    launch(compiled, nodes[name], Copies(Path(sys.argv[1]).parents[1] / "copies"))
 """
 
 
