@@ -23,6 +23,7 @@ from components.storage.checksums import checksums
 from components.storage.files import fileio
 from deepmusic_genre.errors import ComponentFailed
 from deepmusic_genre.process import received_stop
+from pipeline.engine import engine_jobs
 from pipeline.metadata.store import PatientMetadata
 from pipeline.run.beam_memo import memoized
 
@@ -134,7 +135,7 @@ class _Launcher(launcher.Launcher):
                 # An earlier try in this run was killed: no other run has a folder of this name.
                 if fileio.exists(artifact.uri):
                     fileio.rmtree(artifact.uri)
-        with memoized():
+        with memoized(), engine_jobs():
             return super()._run_executor(execution_info)
 
     def _publish_successful_execution(
