@@ -13,22 +13,30 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
 import apache_beam as beam
+import httpx
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.runners.portability.portable_runner import PipelineResult
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions
+from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES, FlinkRunner
+from apache_beam.runners.portability.portable_runner import PipelineResult, PortableRunner
 from apache_beam.runners.runner import PipelineState
 
 ENOUGH_FILES = 64
 """From so many files on, each of 32 hosts has two to read, and the records stay where they are read."""
 
-CANCEL_SECONDS = 10
+CANCEL_SECONDS = 30
 """How long an engine may take to say that it has cancelled a job."""
+
+_AGAIN_SECONDS = 0.2
+_ENDED = {"CANCELED", "FAILED", "FINISHED"}
+"""A Flink job's states that it does not leave."""
 
 _IN_PROCESS = {"bundlebaseddirect", "direct", "fnapi", "prism", "switchingdirect"}
 """Runners that start workers themselves, with this Python; in lower case, without what all names end in."""
@@ -44,47 +52,93 @@ def in_process(runner: str) -> bool:
 @contextmanager
 def engine_jobs() -> Iterator[None]:
     """While it lasts, new pipelines spread what they read, and a job whose caller is stopped is cancelled."""
-    read, wait = beam.io.ReadFromTFRecord, PipelineResult.wait_until_finish
+    read, run = beam.io.ReadFromTFRecord, PortableRunner.run_portable_pipeline
     beam.io.ReadFromTFRecord = _SpreadRead
-    PipelineResult.wait_until_finish = _cancelling(wait)
+    PortableRunner.run_portable_pipeline = _cancelling(run)
     try:
         yield
     finally:
-        beam.io.ReadFromTFRecord, PipelineResult.wait_until_finish = read, wait
+        beam.io.ReadFromTFRecord, PortableRunner.run_portable_pipeline = read, run
 
 
-def cancel(result: PipelineResult) -> None:
-    """Cancels a job, and logs what became of it, after :data:`CANCEL_SECONDS` at most."""
-    states: list[str] = []
+def cancel(result: PipelineResult, options: PipelineOptions) -> None:
+    """Cancels a job, and logs what became of it, after :data:`CANCEL_SECONDS` at most.
+
+    Args:
+        result: the job's.
+        options: those that it was submitted with.
+    """
+    cancelled = threading.Event()
     # A server that does not answer any more would be waited for without end.
-    asking = threading.Thread(target=_cancel, args=(result, states), daemon=True)
+    asking = threading.Thread(target=_cancel, args=(result, options, cancelled), daemon=True)
     asking.start()
     asking.join(CANCEL_SECONDS)
-    job = getattr(result, "_job_id", "job")
-    if states and PipelineState.is_terminal(states[0]):
-        log.info("Beam's job %s was cancelled", job)
+    job = getattr(result, "_job_id", "without a name")
+    if cancelled.is_set():
+        log.info("The Beam job %s was cancelled", job)
     else:
-        log.warning("Beam's job %s could not be cancelled: cancel it on the engine, it may still run there", job)
+        log.warning("The Beam job %s could not be cancelled: look whether it still runs on the engine", job)
 
 
-def _cancel(result: PipelineResult, states: list[str]) -> None:
+def cancel_on_flink(master: str, name: str) -> None:
+    """Cancels a job on a Flink cluster by Flink's own interface, and waits until it is.
+
+    Beam's job server forgets a job that it is told to cancel, and Flink goes on with it.
+
+    Args:
+        master: ``host:port`` of the cluster's REST interface.
+        name: the job's on the cluster.
+
+    Raises:
+        httpx.HTTPError: the cluster does not answer.
+        ValueError: several jobs have this name.
+    """
+    with httpx.Client(base_url=FlinkRunner.add_http_scheme(master), timeout=CANCEL_SECONDS) as cluster:
+        while running := [job for job in _flink_jobs(cluster) if job["name"] == name and job["state"] not in _ENDED]:
+            if len(running) > 1:
+                raise ValueError(f"{len(running)} jobs are called {name}")
+            if running[0]["state"] != "CANCELLING":
+                cluster.patch(f"/jobs/{running[0]['jid']}", params={"mode": "cancel"}).raise_for_status()
+            time.sleep(_AGAIN_SECONDS)
+
+
+def _flink_jobs(cluster: httpx.Client) -> list[dict[str, str]]:
+    jobs: list[dict[str, str]] = cluster.get("/jobs/overview").raise_for_status().json()["jobs"]
+    return jobs
+
+
+def _cancel(result: PipelineResult, options: PipelineOptions, cancelled: threading.Event) -> None:
     try:
         result.cancel()
-        states.append(result.state)
-    except Exception:  # Whatever the job's server or its connection raises.
+        while not PipelineState.is_terminal(result.state):
+            time.sleep(_AGAIN_SECONDS)
+        master = options.view_as(FlinkRunnerOptions).flink_master
+        if master not in MAGIC_HOST_NAMES:
+            # The job server makes a job's id of its name on Flink.
+            cancel_on_flink(master, result._job_id.rpartition("_")[0])
+    except Exception:  # Whatever a job server, a cluster or the connection to it raises.
         log.debug("cancelling a Beam job", exc_info=True)
+    else:
+        cancelled.set()
 
 
-def _cancelling(wait: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(wait)
-    def wait_until_finish(result: PipelineResult, duration: int | None = None) -> Any:
-        try:
-            return wait(result, duration)
-        except KeyboardInterrupt:
-            cancel(result)
-            raise
+def _cancelling(run: Callable[..., PipelineResult]) -> Callable[..., PipelineResult]:
+    @wraps(run)
+    def run_portable_pipeline(runner: PortableRunner, pipeline: Any, options: PipelineOptions) -> PipelineResult:
+        result = run(runner, pipeline, options)
+        wait = result.wait_until_finish
 
-    return wait_until_finish
+        def wait_until_finish(duration: int | None = None) -> Any:
+            try:
+                return wait(duration)
+            except KeyboardInterrupt:
+                cancel(result, options)
+                raise
+
+        result.wait_until_finish = wait_until_finish
+        return result
+
+    return run_portable_pipeline
 
 
 class _SpreadRead(beam.io.ReadFromTFRecord):  # type: ignore[misc]

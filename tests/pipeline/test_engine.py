@@ -12,7 +12,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
-from apache_beam.runners.portability.portable_runner import PipelineResult
+from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineRunner
 from google.protobuf import json_format
 from tfx.components.evaluator.executor import Executor as EvaluatorExecutor
@@ -170,7 +170,7 @@ def test_this_process_shuffles_nothing(tmp_path: Path) -> None:
 
 
 def test_beam_is_as_it_was_afterwards() -> None:
-    before = beam.io.ReadFromTFRecord, PipelineResult.wait_until_finish
+    before = beam.io.ReadFromTFRecord, PortableRunner.run_portable_pipeline
     with engine_jobs():
         assert beam.io.ReadFromTFRecord is not before[0]
-    assert (beam.io.ReadFromTFRecord, PipelineResult.wait_until_finish) == before
+    assert (beam.io.ReadFromTFRecord, PortableRunner.run_portable_pipeline) == before
