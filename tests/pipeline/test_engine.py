@@ -1,7 +1,10 @@
 """What jobs are made to do on an engine: of every component that reads, what its pipeline is when it is handed over."""
 
 import json
+import threading
 from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,7 @@ from components.evaluator.answers import write_answers
 from components.evaluator.config import eval_config
 from components.scoring.predictions import Predictions
 from components.track_example_gen.splits import SPLITS
-from pipeline.engine import ENOUGH_FILES, engine_jobs
+from pipeline.engine import ENOUGH_FILES, cancel_on_flink, engine_jobs
 from pipeline.run.beam_memo import memoized
 from tests.conftest import ROOT
 from tests.support.ingestion import execute
@@ -174,3 +177,43 @@ def test_beam_is_as_it_was_afterwards() -> None:
     with engine_jobs():
         assert beam.io.ReadFromTFRecord is not before[0]
     assert (beam.io.ReadFromTFRecord, PortableRunner.run_portable_pipeline) == before
+
+
+class _FlinkRest(BaseHTTPRequestHandler):
+    """The part of Flink's REST interface that lists and cancels jobs; a cancelled one takes a request to end."""
+
+    jobs: list[dict[str, str]]
+
+    def do_GET(self) -> None:
+        body = json.dumps({"jobs": self.jobs}).encode()
+        for job in self.jobs:
+            job["state"] = {"CANCELLING": "CANCELED"}.get(job["state"], job["state"])
+        self.send_response(HTTPStatus.OK)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_PATCH(self) -> None:
+        (job,) = (job for job in self.jobs if self.path == f"/jobs/{job['jid']}?mode=cancel")
+        assert job["state"] == "RUNNING"
+        job["state"] = "CANCELLING"
+        self.send_response(HTTPStatus.ACCEPTED)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+
+def test_a_job_on_flink_is_cancelled_by_its_name() -> None:
+    states = {"1": "FINISHED", "2": "RUNNING", "3": "RUNNING"}
+    names = {"1": "mine", "2": "mine", "3": "other"}
+    _FlinkRest.jobs = [{"jid": jid, "name": names[jid], "state": state} for jid, state in states.items()]
+    with ThreadingHTTPServer(("127.0.0.1", 0), _FlinkRest) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        master = f"127.0.0.1:{server.server_port}"
+        cancel_on_flink(master, "mine")
+        assert [job["state"] for job in _FlinkRest.jobs] == ["FINISHED", "CANCELED", "RUNNING"]
+        _FlinkRest.jobs[1:] = [{"jid": jid, "name": "mine", "state": "RUNNING"} for jid in "45"]
+        with pytest.raises(ValueError, match="2 jobs are called mine"):
+            cancel_on_flink(master, "mine")
+        server.shutdown()
+    assert [job["state"] for job in _FlinkRest.jobs[1:]] == ["RUNNING", "RUNNING"]
