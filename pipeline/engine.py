@@ -141,7 +141,7 @@ def _cancelling(run: Callable[..., PipelineResult]) -> Callable[..., PipelineRes
     return run_portable_pipeline
 
 
-class _SpreadRead(beam.io.ReadFromTFRecord):  # type: ignore[misc]
+class _SpreadRead(beam.io.ReadFromTFRecord):
     """Beam's transform of this name, with its arguments, which spreads what it reads."""
 
     def __init__(

@@ -92,9 +92,10 @@ class Cluster:
     def ask(self, path: str, key: str) -> list[dict[str, Any]]:
         """What Flink's REST interface lists; nothing as long as it does not answer."""
         try:
-            listed: list[dict[str, Any]] = httpx.get(f"http://{self.master}:{_REST}/{path}").json()[key]
+            answer = httpx.get(f"http://{self.master}:{_REST}/{path}").raise_for_status()
         except httpx.HTTPError:
             return []
+        listed: list[dict[str, Any]] = answer.json()[key]
         return listed
 
     def start(self, host: Host) -> None:
@@ -200,9 +201,11 @@ def _hosts() -> Iterator[list[Host]]:
 
 
 def _ip(arguments: str) -> bool:
-    program = shutil.which("ip")
-    done = program and subprocess.run([program, *arguments.split()], capture_output=True, check=False)
-    return bool(done) and done.returncode == 0
+    try:
+        done = subprocess.run(["ip", *arguments.split()], capture_output=True, check=False)  # noqa: S607 - by PATH
+    except FileNotFoundError:
+        return False
+    return done.returncode == 0
 
 
 def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:

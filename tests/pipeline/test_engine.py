@@ -47,7 +47,7 @@ class _TranslatedError(Exception):
         self.pipeline = pipeline
 
 
-class _EngineRunner(PipelineRunner):  # type: ignore[misc]
+class _EngineRunner(PipelineRunner):
     def run_pipeline(self, pipeline: beam.Pipeline, options: PipelineOptions) -> Any:  # noqa: ARG002 - Beam's
         raise _TranslatedError(pipeline.to_runner_api())
 
