@@ -262,7 +262,7 @@ def _lose_a_host(running: Cluster) -> None:
 
 
 def _equal(folder: Path) -> dict[str, bool]:
-    import pandas as pd
+    import pyarrow.parquet as pq
     import tensorflow_data_validation as tfdv
 
     def statistics(file: Path) -> dict[str, bytes]:
@@ -276,7 +276,7 @@ def _equal(folder: Path) -> dict[str, bool]:
         )
         return bool(here) and here == there
 
-    tags = [pd.read_parquet(folder / "tags" / where / "predictions.parquet") for where in ("here", "there")]
+    tags = [pq.read_table(folder / "tags" / where / "predictions.parquet") for where in ("here", "there")]
     return {
         "records": files("TrackExampleGen/examples/*/Split-*/*", Path.read_bytes),
         "statistics": files("StatisticsGen/statistics/*/Split-*/*", statistics),
