@@ -1,6 +1,7 @@
 """Beam on workers outside of this process: the same results, and a line where a job would wait for ever."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -93,7 +94,7 @@ def engine(request: pytest.FixtureRequest) -> list[str]:
 
 
 def jobs_of(engine: Sequence[str]) -> dict[str, str]:
-    """The state of each job that an engine lists, by its id, in the order in which they came."""
+    """The state of each job that an engine lists, by its id."""
     endpoint = PipelineOptions(list(engine)).view_as(PortableOptions).job_endpoint
     with grpc.insecure_channel(endpoint) as channel:
         listed = beam_job_api_pb2_grpc.JobServiceStub(channel).GetJobs(beam_job_api_pb2.GetJobsRequest()).job_info
@@ -215,10 +216,11 @@ def test_workers_that_die_while_they_start_do_not_hang_the_run(cluster: list[str
     with another_pool(cluster, ROOT, tmp_path / "bare" / "bin") as arguments:
         start = time.monotonic()
         said = r"^None of Beam's workers answered within 4 s\. The Beam job \S+ was cancelled\. .*a pool of its own"
-        with pytest.raises(PipelineInputError, match=said):
+        with pytest.raises(PipelineInputError, match=said) as refused:
             require_workers(arguments, str(tmp_path / "artifacts"), (), print, limit=4)
     assert time.monotonic() - start < 60
-    assert list(jobs_of(cluster).values())[-1] == "CANCELLED"
+    (job,) = re.findall(r"job (\S+) was", str(refused.value))
+    assert jobs_of(cluster)[job] == "CANCELLED"
 
 
 def test_an_interrupted_run_leaves_no_job_behind(engine: list[str], tmp_path: Path) -> None:
@@ -235,9 +237,9 @@ def test_an_interrupted_run_leaves_no_job_behind(engine: list[str], tmp_path: Pa
             time.sleep(0.1)
         process.terminate()
         output, _ = process.communicate()
-    job, state = list(jobs_of(engine).items())[-1]
-    assert output == f"The Beam job {job} was cancelled\n"
-    assert (process.returncode, state) == (128 + signal.SIGTERM, "CANCELLED")
+    cancelled = re.fullmatch(r"The Beam job (\S+) was cancelled\n", output)
+    assert cancelled
+    assert (process.returncode, jobs_of(engine)[cancelled[1]]) == (128 + signal.SIGTERM, "CANCELLED")
 
 
 def test_workers_without_the_code_or_with_another_are_refused(cluster: list[str], tmp_path: Path) -> None:
