@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help env run-local genres demo fit-timbre crawl serve versions rollback drift predict tag report airflow airflow-test \
 	kubeflow kubeflow-local clean-old clean test test-all test-fast check docs lock benchmark benchmark-models benchmark-serving \
-	load-serving kill-runs beam-cluster
+	load-serving kill-runs beam-cluster flink-test
 
 VARIABLES := DATA LABELS NAME SETTINGS SET VERBOSE TRACK URL MODEL FORMAT OUT VERSION LOG LOG_RATE PORT REST_PORT THRESHOLD \
 	FOLDS SEEDS SECONDS TRACKS JOB_PORT POOL_PORT UPGRADE STORE
@@ -54,7 +54,7 @@ help:
 	@echo "make clean       remove runs, pushed models and environments, but no crawled store; STORE=1 removes that, too"
 	@echo "make env         make the environment; .venv/…/bin/deepmusic --help is the command behind these targets"
 	@echo "make docs        build the documentation into site/"
-	@echo "make benchmark, benchmark-models, benchmark-serving, load-serving, kill-runs, beam-cluster, lock: see docs/benchmarks.md"
+	@echo "make benchmark, benchmark-models, benchmark-serving, load-serving, kill-runs, beam-cluster, flink-test, lock: see docs/benchmarks.md"
 
 env:
 	@$(call deepmusic,env)
@@ -155,6 +155,9 @@ kill-runs:
 beam-cluster:
 	@python=$(python) && "$$python" -m tools.beam_cluster $(if $(JOB_PORT),--job-port $(JOB_PORT)) \
 		$(if $(POOL_PORT),--pool-port $(POOL_PORT))
+
+flink-test:
+	@python=$(python) && "$$python" -m tools.flink_test $(data)
 
 clean:
 	@python3 -m tools.clean $(if $(filter-out 0 no,$(STORE)),--store)

@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = ["run" if options.data else "demo", *run, "--set", f"output={output}"]
         run += [text for assignment in options.assignments for text in ("--set", assignment)]
         with console.status("the run that is left alone"):
-            whole = _run(["-m", "deepmusic_genre", *run])
+            whole = run_command(["-m", "deepmusic_genre", *run])
         if whole.code:
             console.print(whole.output, markup=False)
             return 1
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with console.status(f"killing a run in {component}"):
                 kills.append(_kill(component, seconds / 2, run, output))
         with console.status("the last run"):
-            last = _run(["-m", "deepmusic_genre", *run])
+            last = run_command(["-m", "deepmusic_genre", *run])
         faults = [*_not_taken_up(kills, last), *differences(_home(alone), _home(output))]
     console.print(_table(kills, last))
     for line in faults or [_SAME]:
@@ -144,7 +144,7 @@ def _kill(component: str, after: float, run: Sequence[str], output: Path) -> Kil
         shutil.copytree(output, before)
     for _ in range(_TRIES):
         after = max(after, _SHORTEST_SECONDS)
-        killed = _run(["-c", _CHILD, component, str(after), *run])
+        killed = run_command(["-c", _CHILD, component, str(after), *run])
         if killed.code == _KILLED and component not in {*killed.made, *killed.cached}:
             break
         # It came too late. Once more from where it was, and sooner.
@@ -156,7 +156,8 @@ def _kill(component: str, after: float, run: Sequence[str], output: Path) -> Kil
     return Kill(component, after, killed)
 
 
-def _run(arguments: Sequence[str]) -> Run:
+def run_command(arguments: Sequence[str]) -> Run:
+    """Runs a command of this Python."""
     done = subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

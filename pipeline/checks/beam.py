@@ -5,13 +5,14 @@ Without a worker, or with one that dies while it starts, a Beam job waits for ev
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,9 +25,7 @@ from components.storage.files import fileio
 from components.storage.places import is_remote
 from deepmusic_genre.errors import PipelineInputError
 from pipeline.checks.beam_worker import Answer, Question, answer, own_versions
-
-_IN_PROCESS = {"bundlebaseddirect", "direct", "fnapi", "prism", "switchingdirect"}
-"""Runners that start workers themselves, with this Python; in lower case, without what all names end in."""
+from pipeline.engine import CANCEL_SECONDS, cancel, engine_jobs, in_process, log
 
 _ELSEWHERE = "DataflowRunner"
 """Its machines share no disk with this one; to let them find that out takes minutes."""
@@ -35,10 +34,14 @@ _POOL_LIMIT_SECONDS = 120
 _LIMIT_SECONDS = 900
 """Where machines or containers are started first."""
 
+_SUBMIT_SECONDS = 120
+"""What it takes to import Beam, and to hand a job over to a server that is slow."""
+
 _CONNECT_SECONDS = 5
-_CANCEL_SECONDS = 5
 _NO_WORKER = 3
 _FAILED = 4
+_NOT_REACHED = 5
+_DETAILS = re.compile(r'details = "(.*)"')
 _ROOT = Path(__file__).parents[2]
 
 
@@ -63,9 +66,9 @@ def require_workers(
     """
     options = PipelineOptions(list(arguments))
     runner = options.view_as(StandardOptions).runner or "DirectRunner"
-    name = runner.rpartition(".")[2]
-    if name.lower().removesuffix("runner") in _IN_PROCESS:
+    if in_process(runner):
         return
+    name = runner.rpartition(".")[2]
     local = [place for place in (folder, *places) if not is_remote(place)]
     if name == _ELSEWHERE and local:
         raise PipelineInputError(
@@ -73,7 +76,7 @@ def require_workers(
         )
     portable = options.view_as(PortableOptions)
     pool = portable.environment_config if portable.environment_type == "EXTERNAL" else None
-    _require_listening(portable.job_endpoint, pool)
+    _require_listening(portable.job_endpoint)
     tell(f"Asking a worker of {name} what it is")
     fileio.makedirs(folder)
     question = Question(f"{folder}/.beam-{uuid4().hex}", tuple(places))
@@ -81,16 +84,10 @@ def require_workers(
     _require_equal(_answer(question, name))
 
 
-def _require_listening(job_endpoint: str | None, pool: str | None) -> None:
+def _require_listening(job_endpoint: str | None) -> None:
     if job_endpoint and not _listens(job_endpoint):
         raise PipelineInputError(
             f"Beam's job server does not listen at {job_endpoint} (--job_endpoint in beam.args): start it, as"
-            " make beam-cluster does."
-        )
-    # The pool's address is for the job server; only on this machine is it the same for both.
-    if pool and _is_here(pool) and not _listens(pool):
-        raise PipelineInputError(
-            f"Beam's worker pool does not listen at {pool} (--environment_config in beam.args): start it, as"
             " make beam-cluster does."
         )
 
@@ -111,25 +108,53 @@ def _listens(address: str) -> bool:
 def _ask(question: Question, arguments: Sequence[str], limit: float, pool: str | None) -> None:
     """Submits the job in a process of its own: what waits for a worker that there is not can only be killed."""
     command = [sys.executable, "-m", "pipeline.checks.beam", msgspec.json.encode(question).decode(), str(limit)]
-    try:
-        asked = subprocess.run(  # noqa: S603 - this module
-            [*command, *arguments], cwd=_ROOT, stdout=subprocess.PIPE, text=True, timeout=2 * limit, check=False
-        )
-    except subprocess.TimeoutExpired:
-        code, told = _NO_WORKER, ""
-    else:
-        code, told = asked.returncode, asked.stdout.strip()
+    # Ctrl-C is for this process alone, which has the other one cancel its job.
+    with subprocess.Popen(  # noqa: S603 - this module
+        [*command, *arguments], cwd=_ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as asking:
+        try:
+            output, _ = asking.communicate(timeout=limit + _SUBMIT_SECONDS + CANCEL_SECONDS)
+            code = asking.returncode
+        except subprocess.TimeoutExpired:
+            output, code = _end(asking), _NO_WORKER
+        except KeyboardInterrupt:
+            for line in _end(asking).splitlines():
+                log.info("%s", line)
+            raise
+    told = output.strip().rpartition("\n")[2].rstrip(".")
     if code == _NO_WORKER:
-        started_by = (
-            f" The pool at {pool} starts workers with the first python on its PATH, which has to be that of this"
-            f" project's environment ({sys.executable}), in a folder with this project's code; its output says what"
-            " became of them."
-            if pool
-            else " The runner's own log says what became of them."
-        )
-        raise PipelineInputError(f"None of Beam's workers answered within {limit:g} s.{started_by}")
+        told = f" {told}." if told else ""
+        raise PipelineInputError(f"None of Beam's workers answered within {limit:g} s.{told} {_causes(pool)}")
+    if code == _NOT_REACHED:
+        raise PipelineInputError(f"Beam's workers or its job server cannot be reached: {told}. {_causes(pool)}")
     if code:
         raise PipelineInputError(f"Beam's workers cannot run this project's code: {told or 'see the log'}.")
+
+
+def _end(asking: subprocess.Popen[str]) -> str:
+    """Has the process cancel its job; returns what it says of that."""
+    asking.terminate()
+    try:
+        return asking.communicate(timeout=CANCEL_SECONDS + _CONNECT_SECONDS)[0]
+    except subprocess.TimeoutExpired:
+        return ""
+    finally:
+        asking.kill()
+
+
+def _causes(pool: str | None) -> str:
+    """Why a job gets no worker: an engine does not say."""
+    if pool is None:
+        return "The runner's own log says what became of them."
+    where = pool
+    if _is_here(pool):
+        where += f" on every machine that works for the engine (on this one {'one' if _listens(pool) else 'none'} does)"
+    return (
+        f"Worker pools have to listen at {where}. Each of Flink's task managers needs a pool of its own: two that share"
+        " one ask it for the same worker, and the job waits for ever. A pool starts workers with the first python on"
+        f" its PATH, which has to be that of this project's environment ({sys.executable}), in a folder with this"
+        " project's code; its output says what became of them."
+    )
 
 
 def _answer(question: Question, runner: str) -> Answer:
@@ -158,26 +183,27 @@ def _require_equal(found: Answer) -> None:
 
 
 def _main(encoded: str, limit: float, arguments: Sequence[str]) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # For the process that asked, as all that is printed here.
+    log.addHandler(logging.StreamHandler(sys.stdout))
+    log.setLevel(logging.INFO)
     pipeline = beam.Pipeline(options=PipelineOptions(list(arguments)))
     pipeline | beam.Create([msgspec.json.decode(encoded, type=Question)]) | beam.Map(answer)
     try:
-        result = pipeline.run()
-        state = result.wait_until_finish(duration=int(limit * 1000))
+        with engine_jobs():
+            result = pipeline.run()
+            state = result.wait_until_finish(duration=int(limit * 1000))
+    except KeyboardInterrupt:
+        return _NO_WORKER
     except Exception as error:  # A runner raises what it likes; the last line of a worker's trace says what it is.
-        print(str(error).strip().splitlines()[-1].rstrip("."))  # noqa: T201 - for the process that asked
-        return _FAILED
-    if PipelineState.is_terminal(state):
-        return 0
-    # Some runners wait for the workers even then.
-    cancel = threading.Thread(target=_cancel, args=(result,), daemon=True)
-    cancel.start()
-    cancel.join(_CANCEL_SECONDS)
-    return _NO_WORKER
-
-
-def _cancel(result: beam.runners.runner.PipelineResult) -> None:
-    with suppress(Exception):  # The job is given up in any case.
-        result.cancel()
+        text = str(error).strip()
+        unavailable = "UNAVAILABLE" in text and _DETAILS.findall(text)
+        print(unavailable[-1] if unavailable else text.rpartition("\n")[2])  # noqa: T201 - see above
+        return _NOT_REACHED if unavailable else _FAILED
+    if not PipelineState.is_terminal(state):
+        cancel(result, pipeline.options)
+        return _NO_WORKER
+    return 0
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ def _run(options: argparse.Namespace, beam_args: list[str]) -> None:
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
     from components.storage.files import fileio
+    from pipeline.engine import engine_jobs
 
     asked = json.loads(options.json_serialized_invocation_args)
     join_parts(asked.get("inputs", {}).get("artifacts", {}))
@@ -84,8 +85,14 @@ def _run(options: argparse.Namespace, beam_args: list[str]) -> None:
         _drive(options, asked)
     options.json_serialized_invocation_args = json.dumps(asked)
     start = time.monotonic()
+<<<<<<< HEAD
     kubeflow_v2_run_executor.main((options, beam_args))
     _tell_origin(asked["outputs"]["outputFile"], options.component, time.monotonic() - start)
+=======
+    with engine_jobs():
+        kubeflow_v2_run_executor.main((options, beam_args))
+    _tell_origin(asked["outputs"]["outputFile"], original, options.component, time.monotonic() - start)
+>>>>>>> engine
 
 
 def _drive(options: argparse.Namespace, asked: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from components.storage.files import fileio
 from components.storage.staging import Copies, Damaged
 from deepmusic_genre.errors import ComponentFailed
 from deepmusic_genre.process import received_stop
+from pipeline.engine import engine_jobs
 from pipeline.metadata.store import PatientMetadata
 from pipeline.run.beam_memo import memoized
 from pipeline.run.memory import give_memory_back, spare_memory
@@ -158,7 +159,7 @@ class _Launcher(launcher.Launcher):
                 fileio.rmtree(folder)
         for artifact in _all(execution_info.input_dict):
             artifact.uri = self._fetch(artifact)
-        with memoized():
+        with memoized(), engine_jobs():
             output = super()._run_executor(execution_info)
         for folder in folders:
             self._copies.publish(folder)

@@ -22,6 +22,7 @@ from deepmusic_genre.errors import PipelineInputError
 from deepmusic_genre.process import received_stop
 from pipeline.checks.beam import require_workers
 from pipeline.code_version import code_version
+from pipeline.engine import engine_jobs
 from serving.batch.folder import (
     JOB_FILE,
     SUMMARY_FILE,
@@ -143,7 +144,7 @@ def _known(out: str, work: str, names: Sequence[str]) -> Summary | None:
 
 def _run_beam(shards: Sequence[Shard], step: TagShard, args: Sequence[str]) -> None:
     try:
-        with beam.Pipeline(options=PipelineOptions(list(args))) as pipeline:
+        with engine_jobs(), beam.Pipeline(options=PipelineOptions(list(args))) as pipeline:
             pipeline | "Shards" >> beam.Create(shards) | "Spread" >> beam.Reshuffle() | "Tag" >> beam.ParDo(step)
     except Exception as error:  # A runner raises what it likes: the text of what a worker raised is in it.
         text = "".join(traceback.format_exception_only(error))

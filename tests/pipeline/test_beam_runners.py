@@ -1,7 +1,9 @@
 """Beam on workers outside of this process: the same results, and a line where a job would wait for ever."""
 
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -9,12 +11,16 @@ import time
 import venv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pandas as pd
 import pytest
 import tensorflow_data_validation as tfdv
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from tfx.components.statistics_gen.executor import Executor as StatisticsExecutor
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
@@ -23,12 +29,14 @@ from components.track_example_gen.splits import SPLITS
 from deepmusic_genre.errors import PipelineInputError
 from pipeline.checks.beam import require_workers
 from pipeline.code_version import PACKAGES
+from pipeline.engine import engine_jobs
+from pipeline.run.beam_memo import memoized
 from pipeline.settings import load_settings
 from serving.batch.folder import Job
 from serving.batch.model import identify
 from serving.batch.run import tag
 from tests.conftest import ROOT, FinishedRun, free_port
-from tests.support.ingestion import IN_PROCESS, execute
+from tests.support.ingestion import IN_PROCESS, Run, execute
 from tests.support.tracks import write_analysis, write_catalogue
 from tools.beam_cluster import beam_arguments
 
@@ -40,9 +48,7 @@ _POOL = "apache_beam.runners.worker.worker_pool_main"
 @contextmanager
 def started(arguments: Sequence[str], ports: Sequence[int], **more: Any) -> Iterator[None]:
     """A process for as long as the context lasts, and from when on it listens."""
-    with subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more
-    ) as process:
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more) as process:
         try:
             for port in ports:
                 while not _listens(port):
@@ -61,8 +67,38 @@ def _listens(port: int) -> bool:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[list[str]]:
     jobs, pool = free_port(), free_port()
-    with started(["-m", "tools.beam_cluster", f"--job-port={jobs}", f"--pool-port={pool}"], (jobs, pool), cwd=ROOT):
+    command = [sys.executable, "-m", "tools.beam_cluster", f"--job-port={jobs}", f"--pool-port={pool}"]
+    with started(command, (jobs, pool), cwd=ROOT):
         yield beam_arguments(jobs, pool)
+
+
+@pytest.fixture(scope="module")
+def prism() -> Iterator[list[str]]:
+    """Beam's own engine, a program in Go, with a pool of this environment."""
+    program = shutil.which("prism", path=f"{ROOT / '.tools' / 'go'}{os.pathsep}{os.environ['PATH']}")
+    if program is None:
+        pytest.skip("there is no Prism: go install github.com/apache/beam/sdks/v2/go/cmd/prism@latest")
+    port = free_port()
+    with (
+        started([program, f"-job_port={port}", "-serve_http=false"], (port,)),
+        another_pool(beam_arguments(port, 0), ROOT) as arguments,
+    ):
+        yield arguments
+
+
+@pytest.fixture(params=["cluster", pytest.param("prism", marks=pytest.mark.engine)])
+def engine(request: pytest.FixtureRequest) -> list[str]:
+    """Each of the engines that can be had here."""
+    arguments: list[str] = request.getfixturevalue(request.param)
+    return arguments
+
+
+def jobs_of(engine: Sequence[str]) -> dict[str, str]:
+    """The state of each job that an engine lists, by its id."""
+    endpoint = PipelineOptions(list(engine)).view_as(PortableOptions).job_endpoint
+    with grpc.insecure_channel(endpoint) as channel:
+        listed = beam_job_api_pb2_grpc.JobServiceStub(channel).GetJobs(beam_job_api_pb2.GetJobsRequest()).job_info
+    return {job.job_id: beam_job_api_pb2.JobState.Enum.Name(job.state) for job in listed}
 
 
 @contextmanager
@@ -77,21 +113,20 @@ def another_pool(cluster: Sequence[str], folder: Path, path: Path | None = None)
     port = free_port()
     first = path or Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{first}{os.pathsep}{os.environ['PATH']}"}
-    with started(["-m", _POOL, f"--service_port={port}"], (port,), cwd=folder, env=environment):
+    with started([sys.executable, "-m", _POOL, f"--service_port={port}"], (port,), cwd=folder, env=environment):
         yield [*cluster, f"--environment_config=localhost:{port}"]
 
 
-def statistics(root: Path, beam_args: Sequence[str]) -> dict[str, Any]:
-    """StatisticsGen's, of the examples below a folder, by split."""
+def statistics(root: Path, beam_args: Sequence[str]) -> dict[str, dict[str, bytes]]:
+    """StatisticsGen's, of the examples below a folder, by split and feature."""
     examples, output = standard_artifacts.Examples(), standard_artifacts.ExampleStatistics()
     examples.uri, output.uri = str(root / "examples"), str(root / "statistics")
     examples.splits = SPLITS
     context = BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args), tmp_dir=str(root / "tmp"), unique_id="2")
-    StatisticsExecutor(context).Do({"examples": [examples]}, {"statistics": [output]}, {})
-    return {
-        split: tfdv.load_stats_binary(str(root / "statistics" / f"Split-{split}" / "FeatureStats.pb"))
-        for split in SPLITS
-    }
+    with memoized(), engine_jobs():
+        StatisticsExecutor(context).Do({"examples": [examples]}, {"statistics": [output]}, {})
+    files = {split: str(root / "statistics" / f"Split-{split}" / "FeatureStats.pb") for split in SPLITS}
+    return {split: by_feature(tfdv.load_stats_binary(file)) for split, file in files.items()}
 
 
 def by_feature(statistics: Any) -> dict[str, bytes]:
@@ -99,33 +134,47 @@ def by_feature(statistics: Any) -> dict[str, bytes]:
     return {feature.path.step[0]: feature.SerializeToString(deterministic=True) for feature in dataset.features}
 
 
-def test_workers_elsewhere_make_what_this_process_makes(
-    cluster: list[str], finished_run: FinishedRun, tmp_path: Path
-) -> None:
-    data, labels = write_catalogue(tmp_path, tracks=30)
+@dataclass(frozen=True)
+class Made:
+    """What was made of a catalogue of 31 files, one of them broken."""
+
+    run: Run
+    statistics: dict[str, dict[str, bytes]]
+    answers: pd.DataFrame
+
+
+def make(root: Path, data: Path, labels: Path, version: Path, beam_args: Sequence[str]) -> Made:
+    run = execute(root, data, labels, beam_args=beam_args)
+    outcome = tag(Job(str(data), identify(str(version))), str(version), str(root / "out"), beam_args, lambda _: None)
+    assert (outcome.summary.tracks, outcome.summary.rejected) == (30, 1)
+    return Made(run, statistics(root, beam_args), pd.read_parquet(root / "out" / "predictions.parquet"))
+
+
+@pytest.fixture(scope="module")
+def catalogue(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """The analyses, their labels, and a model."""
+    data, labels = write_catalogue(tmp_path_factory.mktemp("catalogue"), tracks=30)
     (data / "broken.json").write_text("{")
-    here = execute(tmp_path / "here", data, labels)
-    there = execute(tmp_path / "there", data, labels, beam_args=cluster)
-    assert there.examples == here.examples
-    assert there.rejections == here.rejections
-    assert len(here.rejections) == 1
-    assert here.count == 30
-
-    batches = "--tfxio_use_byte_size_batching"
-    expected = statistics(tmp_path / "here", [*IN_PROCESS, batches])
-    found = statistics(tmp_path / "there", cluster)
-    assert {split: by_feature(found[split]) for split in SPLITS} == {
-        split: by_feature(expected[split]) for split in SPLITS
-    }
-
     (version,) = (finished_run.home / "pushed").iterdir()
-    answers = {}
-    for name, arguments in (("here", IN_PROCESS), ("there", cluster)):
-        out = tmp_path / "answers" / name
-        outcome = tag(Job(str(data), identify(str(version))), str(version), str(out), arguments, lambda _: None)
-        assert (outcome.summary.tracks, outcome.summary.rejected) == (30, 1)
-        answers[name] = pd.read_parquet(out / "predictions.parquet")
-    pd.testing.assert_frame_equal(answers["there"], answers["here"])
+    return data, labels, version
+
+
+@pytest.fixture(scope="module")
+def made_here(catalogue: tuple[Path, Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make(tmp_path_factory.mktemp("here"), *catalogue, [*IN_PROCESS, "--tfxio_use_byte_size_batching"])
+
+
+def test_workers_elsewhere_make_what_this_process_makes(
+    engine: list[str], catalogue: tuple[Path, Path, Path], made_here: Made, tmp_path: Path
+) -> None:
+    there = make(tmp_path, *catalogue, engine)
+    assert there.run.examples == made_here.run.examples
+    assert there.run.rejections == made_here.run.rejections
+    assert len(made_here.run.rejections) == 1
+    assert made_here.run.count == 30
+    assert there.statistics == made_here.statistics
+    pd.testing.assert_frame_equal(there.answers, made_here.answers)
+    assert set(jobs_of(engine).values()) == {"DONE"}
 
 
 def test_what_is_wrong_with_the_input_is_said_from_there_too(
@@ -157,7 +206,8 @@ def test_servers_that_do_not_listen_are_named(cluster: list[str], tmp_path: Path
     closed = free_port()
     with pytest.raises(PipelineInputError, match=rf"job server does not listen at localhost:{closed} .*beam-cluster"):
         require_workers([*cluster, f"--job_endpoint=localhost:{closed}"], str(tmp_path), (), print)
-    with pytest.raises(PipelineInputError, match=rf"worker pool does not listen at localhost:{closed} .*beam-cluster"):
+    said = rf"cannot be reached: .*Connection refused\. Worker pools have to listen at localhost:{closed} .*none does"
+    with pytest.raises(PipelineInputError, match=said):
         require_workers([*cluster, f"--environment_config=localhost:{closed}"], str(tmp_path), (), print)
 
 
@@ -165,9 +215,31 @@ def test_workers_that_die_while_they_start_do_not_hang_the_run(cluster: list[str
     venv.create(tmp_path / "bare", with_pip=False)
     with another_pool(cluster, ROOT, tmp_path / "bare" / "bin") as arguments:
         start = time.monotonic()
-        with pytest.raises(PipelineInputError, match=r"^None of Beam's workers answered within 4 s\."):
+        said = r"^None of Beam's workers answered within 4 s\. The Beam job \S+ was cancelled\. .*a pool of its own"
+        with pytest.raises(PipelineInputError, match=said) as refused:
             require_workers(arguments, str(tmp_path / "artifacts"), (), print, limit=4)
     assert time.monotonic() - start < 60
+    (job,) = re.findall(r"job (\S+) was", str(refused.value))
+    assert jobs_of(cluster)[job] == "CANCELLED"
+
+
+def test_an_interrupted_run_leaves_no_job_behind(engine: list[str], tmp_path: Path) -> None:
+    sign = tmp_path / "sign"
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.support.endless_job", str(sign), *engine],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        while not sign.exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.terminate()
+        output, _ = process.communicate()
+    cancelled = re.fullmatch(r"The Beam job (\S+) was cancelled\n", output)
+    assert cancelled
+    assert (process.returncode, jobs_of(engine)[cancelled[1]]) == (128 + signal.SIGTERM, "CANCELLED")
 
 
 def test_workers_without_the_code_or_with_another_are_refused(cluster: list[str], tmp_path: Path) -> None:
