@@ -85,14 +85,9 @@ def _run(options: argparse.Namespace, beam_args: list[str]) -> None:
         _drive(options, asked)
     options.json_serialized_invocation_args = json.dumps(asked)
     start = time.monotonic()
-<<<<<<< HEAD
-    kubeflow_v2_run_executor.main((options, beam_args))
-    _tell_origin(asked["outputs"]["outputFile"], options.component, time.monotonic() - start)
-=======
     with engine_jobs():
         kubeflow_v2_run_executor.main((options, beam_args))
-    _tell_origin(asked["outputs"]["outputFile"], original, options.component, time.monotonic() - start)
->>>>>>> engine
+    _tell_origin(asked["outputs"]["outputFile"], options.component, time.monotonic() - start)
 
 
 def _drive(options: argparse.Namespace, asked: dict[str, Any]) -> None:
