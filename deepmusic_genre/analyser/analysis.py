@@ -20,6 +20,8 @@ _SILENT_LOUDNESS = 1.0
 # Below these, fewer than nine of ten answers of a model for clips at usual rates and levels stayed what they were.
 _LOW_RATE = RATE
 _LOW_LEVEL = 35.0
+# Loudness of the loudest segment, the median of some hundred published recordings; the softest of them has 44.
+_USUAL_LEVEL = 54.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ def analyser_name() -> str:
 
 
 def analyse(file: BinaryIO, middle: float | None = None, pretrained: bool = False) -> Analysis:
-    """Analyses a sound file.
+    """Analyses a sound file; one of a level that no published recording has, as if it had the usual one.
 
     Args:
         file: See :func:`deepmusic_genre.analyser.decode.decode`.
@@ -66,8 +68,12 @@ def analyse(file: BinaryIO, middle: float | None = None, pretrained: bool = Fals
     with threadpool_limits(1):
         samples = _part(audio.samples, middle)
         segments = analyse_samples(samples)
+        loudest = segments[2][:, 0].max()
+        if loudest < _LOW_LEVEL:
+            samples = samples * np.float32(10 ** ((_USUAL_LEVEL - loudest) / 20))
+            segments = analyse_samples(samples)
         ear = embedding(samples, network()) if pretrained else None
-    notes = (*audio.notes, *_unusual(audio.rate, segments[2][:, 0].max()))
+    notes = (*audio.notes, *_unusual(audio.rate, loudest))
     return Analysis(*segments, notes=notes, ear=ear)
 
 
@@ -83,7 +89,10 @@ def _unusual(rate: int, loudest: float) -> list[str]:
     if rate < _LOW_RATE:
         notes.append(f"low sampling rate: {rate:,} Hz, so that there is nothing above {rate / 2:,.0f} Hz")
     if loudest < _LOW_LEVEL:
-        notes.append(f"low level: its loudest segment is {FULL_SCALE_DB - loudest:.0f} dB below full scale")
+        notes.append(
+            f"low level: its loudest segment is {FULL_SCALE_DB - loudest:.0f} dB below full scale; it was analysed as"
+            f" if it were {_USUAL_LEVEL - loudest:.0f} dB louder"
+        )
     return notes
 
 

@@ -255,6 +255,14 @@ def test_a_low_rate_and_a_low_level_are_said() -> None:
     assert heard(encoded([music() * np.float32(0.3)])).notes == ()
 
 
+def test_a_sound_that_is_much_too_soft_is_analysed_at_the_usual_level() -> None:
+    usual, soft, softer = (heard(encoded([music() * np.float32(level)])) for level in (0.3, 0.02, 0.01))
+    np.testing.assert_allclose(soft.timbre, softer.timbre, atol=3)
+    assert soft.timbre[:, 0].max() == pytest.approx(54, abs=0.5)
+    # But for the level, which the first coefficient is, it is the same sound.
+    np.testing.assert_allclose(soft.timbre[:, 1:], usual.timbre[:, 1:], atol=3)
+
+
 def playlist() -> bytes:
     return b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n"
 
