@@ -26,7 +26,7 @@ COMPONENTS = 256
 CENTERS = 512
 """At most so many principal components, and centres; more of either made no difference beyond noise."""
 
-_SAMPLE = 8192
+_SAMPLE = 4096
 """Training tracks among which components and centres are looked for."""
 
 _TOGETHER = 1024
@@ -161,12 +161,14 @@ def fit_machine(task: Regression) -> FittedMachine:
 
 def _picked(blocks: Iterator[Vectors], rows: Indices) -> Floats:
     """Some tracks' vectors; rows ascend."""
-    parts, start = [], 0
+    picked, start = np.empty((0, 0)), 0
     for block in blocks:
+        if not start:
+            picked = np.empty((len(rows), block.shape[1]))
         first, last = np.searchsorted(rows, [start, start + len(block)])
-        parts.append(block[rows[first:last] - start].astype(np.float64))
+        picked[first:last] = block[rows[first:last] - start]
         start += len(block)
-    return np.concatenate(parts)
+    return picked
 
 
 def _principal_components(vectors: Floats, seed: int) -> PCA:
