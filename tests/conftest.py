@@ -54,6 +54,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(config.stash[_FORKS])
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Has one worker make what many files look at, at once, while the others have what needs nothing of it."""
+    users = dict.fromkeys(item.path for item in items if "finished_run" in getattr(item, "fixturenames", ()))
+    first = next(iter(users), None)
+    items.sort(key=lambda item: (item.path != first, item.path in users))
+
+
 def free_port() -> int:
     """A TCP port of this machine that nobody listens on."""
     with socket.socket() as probe:
