@@ -24,7 +24,7 @@ _LEAST_SECONDS = 60.0
 _SECONDS_A_MEGABYTE = 10.0
 # Workers hold the lock for less than a millisecond, and one that was ended from outside may hold it for ever. Who waits
 # for so long goes on without it.
-_LOCK_SECONDS = 2.0
+_LOCK_SECONDS = 5.0
 
 
 def analyse_ahead(

@@ -239,7 +239,12 @@ def _hangs(path: str, middle: float | None, pretrained: bool) -> None:
     pool_analyse(path, middle, pretrained)
 
 
-pool_analyse = pool._analyse
+def _prepares() -> None:
+    """Has a worker import this module, too, before it takes a task of it."""
+    pool_prepare()
+
+
+pool_analyse, pool_prepare = pool._analyse, pool._prepare
 
 
 @pytest.mark.slow
@@ -256,6 +261,7 @@ def test_a_file_that_the_analyser_does_not_survive_is_rejected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pool, "_analyse", work)
+    monkeypatch.setattr(pool, "_prepare", _prepares)
     monkeypatch.setattr(pool, "_LEAST_SECONDS", 5.0)
     monkeypatch.setattr(pool, "_SECONDS_A_MEGABYTE", 0.0)
     paths = sounds(tmp_path / "sounds", 5)
