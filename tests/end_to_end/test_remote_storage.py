@@ -2,10 +2,8 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -21,16 +19,16 @@ from pipeline.checks.storage import require_storage
 from pipeline.metadata.cleaning import Cleaned, clean
 from pipeline.metadata.leftovers import remove_leftovers
 from pipeline.pushed import pushed_models, pushed_version
-from pipeline.settings import Settings, load_settings
+from pipeline.settings import load_settings
 from serving.batch.folder import Job
 from serving.batch.model import identify
 from serving.batch.run import tag
 from tests.components.test_pusher import FILES, push
-from tests.conftest import run_local
 from tests.support.answers import own_answers
 from tests.support.command import call
 from tests.support.gcs_server import BUCKET, Bucket, gcs_server
 from tests.support.ingestion import IN_PROCESS
+from tests.support.remote_run import RemoteRun, run_in
 from tests.support.tracks import GENRES, write_catalogue
 
 pytestmark = pytest.mark.slow
@@ -44,23 +42,6 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
         yield served
 
 
-@dataclass(frozen=True)
-class RemoteRun:
-    """A run with data and artifacts in the bucket."""
-
-    file: Path
-    settings: Settings
-    stdout: str
-
-    def artifact(self, bucket: Bucket, component: str, key: str, file: str) -> bytes:
-        (name,) = (
-            name
-            for name in bucket.names("deep/mine/artifacts/")
-            if f"/{component}/{key}/" in name and name.endswith(f"/{file}")
-        )
-        return bucket.objects[name][0]
-
-
 @pytest.fixture(scope="module")
 def remote_run(bucket: Bucket, tmp_path_factory: pytest.TempPathFactory) -> RemoteRun:
     folder = tmp_path_factory.mktemp("remote")
@@ -68,19 +49,13 @@ def remote_run(bucket: Bucket, tmp_path_factory: pytest.TempPathFactory) -> Remo
     for file in data.iterdir():
         bucket.put(f"music/{file.name}", file.read_bytes())
     bucket.put("labels.csv", labels.read_bytes())
-    file = folder / "settings.yaml"
-    file.write_text(
-        f"name: mine\noutput: {folder / 'output'}\nstorage: gs://{BUCKET}/deep\ntraining: {{models: [tangent]}}\n"
-    )
-    result = run_there(file)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return RemoteRun(file, load_settings(file), result.stdout)
+    return run_in(f"gs://{BUCKET}", folder)
 
 
-def run_there(settings: Path, *assignments: str) -> subprocess.CompletedProcess[str]:
-    """Runs the pipeline on the bucket's catalogue."""
-    data = ("--data", f"gs://{BUCKET}/music", "--labels", f"gs://{BUCKET}/labels.csv")
-    return run_local(("--settings", str(settings), *data, *assignments))
+def artifact(bucket: Bucket, component: str, key: str, file: str) -> bytes:
+    names = [name for name in bucket.names("deep/mine/artifacts/") if f"/{component}/{key}/" in name]
+    (name,) = (name for name in names if name.endswith(f"/{file}"))
+    return bucket.objects[name][0]
 
 
 def test_a_run_leaves_in_the_bucket_what_it_made(bucket: Bucket, remote_run: RemoteRun) -> None:
@@ -88,9 +63,9 @@ def test_a_run_leaves_in_the_bucket_what_it_made(bucket: Bucket, remote_run: Rem
     version = pushed_version(remote_run.settings.pushed, None)
     assert f"Pushed to {version}\n" in remote_run.stdout
     assert re.search(rf"^report: gs://{BUCKET}/deep/mine/artifacts/[^/]+/ReportGen/report/", remote_run.stdout, re.M)
-    summary = json.loads(remote_run.artifact(bucket, "TrackExampleGen", "report", "summary.json"))
+    summary = json.loads(artifact(bucket, "TrackExampleGen", "report", "summary.json"))
     assert (summary["read"], summary["rejected"]) == (60, 0)
-    assert remote_run.artifact(bucket, "ReportGen", "report", "report.html").startswith(b"<!DOCTYPE html>")
+    assert artifact(bucket, "ReportGen", "report", "report.html").startswith(b"<!DOCTYPE html>")
     here = {path.name for path in Path(remote_run.settings.home).iterdir()}
     assert here == {"lock", "logs", "metadata.sqlite"}
 
@@ -127,7 +102,7 @@ def test_a_catalogue_in_the_bucket_is_tagged_into_it(bucket: Bucket, remote_run:
     job = Job(f"gs://{BUCKET}/music", identify(model))
     assert tag(job, model, out, IN_PROCESS, lambda _: None).tagged == 60
     assert tag(job, model, out, IN_PROCESS, lambda _: None).tagged == 0
-    reference = remote_run.artifact(bucket, "Refitter", "model_run", "reference.npz")
+    reference = artifact(bucket, "Refitter", "model_run", "reference.npz")
     (tmp_path / "reference.npz").write_bytes(reference)
     ids, expected = own_answers(tmp_path)
     answers = pd.read_parquet(pa.BufferReader(bucket.objects["answers/predictions.parquet"][0])).set_index("track_id")
@@ -263,7 +238,7 @@ def test_old_runs_and_versions_are_removed_from_the_bucket(bucket: Bucket, remot
         return {found[1] for name in names if (found := re.search("/Trainer-tangent/model/([^/]+)/", name))}
 
     first = pushed_version(remote_run.settings.pushed, None)
-    assert run_there(remote_run.file, "training.seed=1").returncode == 0
+    assert remote_run.again("training.seed=1").returncode == 0
     second, before = pushed_version(remote_run.settings.pushed, None), models()
     kept = load_settings(remote_run.file, ["keep.runs=1", "keep.versions=1"])
     cleaned = clean(kept)
@@ -273,5 +248,5 @@ def test_old_runs_and_versions_are_removed_from_the_bucket(bucket: Bucket, remot
     assert bucket.names(first.removeprefix(f"gs://{BUCKET}/")) == []
     assert pushed_version(remote_run.settings.pushed, None) == second != first
     assert clean(kept) == Cleaned()
-    again = run_there(remote_run.file, "training.seed=1")
+    again = remote_run.again("training.seed=1")
     assert re.search(r"^Trainer-tangent .*from the cache$", again.stdout, re.MULTILINE), again.stdout

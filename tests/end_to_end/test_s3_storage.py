@@ -2,9 +2,7 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -16,10 +14,10 @@ from components.storage.places import read
 from deepmusic_genre.errors import PipelineInputError
 from pipeline.metadata.cleaning import Cleaned, clean
 from pipeline.pushed import pushed_models, pushed_version
-from pipeline.settings import Settings, load_settings
-from tests.conftest import run_local
+from pipeline.settings import load_settings
 from tests.support import forks
 from tests.support.command import call
+from tests.support.remote_run import RemoteRun, run_in
 from tests.support.s3_server import BUCKET, Store, s3_server
 from tests.support.tracks import write_catalogue
 
@@ -34,31 +32,13 @@ def store() -> Iterator[Store]:
         yield served
 
 
-@dataclass(frozen=True)
-class RemoteRun:
-    file: Path
-    settings: Settings
-    stdout: str
-
-
 @pytest.fixture(scope="module")
 def remote_run(store: Store, tmp_path_factory: pytest.TempPathFactory) -> RemoteRun:
     folder = tmp_path_factory.mktemp("remote")
     data, labels = write_catalogue(folder, tracks=TRACKS)
     store.put_folder(data, "music")
     store.put("labels.csv", labels.read_bytes())
-    file = folder / "settings.yaml"
-    file.write_text(
-        f"name: mine\noutput: {folder / 'output'}\nstorage: {BUCKET}/deep\ntraining: {{models: [tangent]}}\n"
-    )
-    result = run_there(file)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return RemoteRun(file, load_settings(file), result.stdout)
-
-
-def run_there(settings: Path, *assignments: str) -> subprocess.CompletedProcess[str]:
-    data = ("--data", f"{BUCKET}/music", "--labels", f"{BUCKET}/labels.csv")
-    return run_local(("--settings", str(settings), *data, *assignments))
+    return run_in(BUCKET, folder)
 
 
 def artifact(store: Store, component: str, key: str, file: str) -> bytes:
@@ -115,13 +95,13 @@ def test_a_catalogue_in_the_bucket_is_tagged_into_it(remote_run: RemoteRun) -> N
 def test_a_run_that_may_not_write_pushes_nothing_and_the_next_goes_on(store: Store, remote_run: RemoteRun) -> None:
     before = places(remote_run.settings.pushed)
     with store.refusing("s3:PutObject", "deep/mine/artifacts/*/Predictor/*"):
-        refused = run_there(remote_run.file, "training.seed=1")
+        refused = remote_run.again("training.seed=1")
     assert refused.returncode == 1
     assert re.search(r"^Predictor: failed, OSError: .*ACCESS_DENIED", refused.stdout, re.M), refused.stdout
     assert "Traceback" not in refused.stdout + refused.stderr
     assert places(remote_run.settings.pushed) == before
     assert not any("/Predictor/" in name for name in _newest_run(store))
-    went_on = run_there(remote_run.file, "training.seed=1")
+    went_on = remote_run.again("training.seed=1")
     assert went_on.returncode == 0, went_on.stdout
     assert re.search(r"^Trainer-tangent .*from the cache$", went_on.stdout, re.M), went_on.stdout
     second = pushed_version(remote_run.settings.pushed, None)
