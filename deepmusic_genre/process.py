@@ -67,7 +67,7 @@ def run_process(main: Callable[[], int]) -> NoReturn:
 
     # The first one registered runs last: before it come those of the libraries that main imports.
     atexit.register(leave)
-    _stop_on_signals()
+    stop_on_signals()
     code = main()
     sys.exit(code)
 
@@ -135,7 +135,8 @@ def words_for(stop: KeyboardInterrupt) -> str:
     return f"Stopped by {stop.signal.name}." if isinstance(stop, Stopped) else "Interrupted."
 
 
-def _stop_on_signals() -> None:
+def stop_on_signals() -> None:
+    """Has SIGTERM and SIGHUP raise :class:`Stopped` in this process, but not in its forks."""
     process = os.getpid()
 
     def stop(number: int, _: FrameType | None) -> None:

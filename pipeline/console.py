@@ -53,6 +53,8 @@ class Terminal:
         self._console = Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w"), highlight=False, soft_wrap=True)
         self._status = self._console.status("")
         self._last_line = time.monotonic()
+        self._running: dict[str, str] = {}
+        self._held_back: dict[str, list[str]] = {}
         log = self.log_file.open("a", buffering=1, encoding="utf-8")
         if not verbose:
             # TensorFlow's C++ writes to the descriptors, whatever Python's sys.stderr is.
@@ -75,13 +77,42 @@ class Terminal:
             self.line(text)
 
     def started(self, component: str) -> None:
-        """See :class:`pipeline.run.local_runner.Observer`."""
-        self.moment(component)
+        """See :class:`pipeline.run.side_by_side.Observer`."""
+        self._running[component] = component
+        self._show_running()
 
     def finished(self, component: str, seconds: float, cached: bool) -> None:
-        """See :class:`pipeline.run.local_runner.Observer`."""
+        """See :class:`pipeline.run.side_by_side.Observer`."""
+        self._running.pop(component, None)
         self._status.stop()
+        self._say_held_back(component)
         self.line(f"{component:{_COMPONENT_WIDTH}} {seconds:6.1f} s{'  from the cache' if cached else ''}")
+        self._show_running()
+
+    def say(self, component: str, text: str) -> None:
+        """Shows a component's line; beside others, when it has ended: not between what others say."""
+        if self._running.keys() - {component} and component in self._running:
+            self._held_back.setdefault(component, []).append(text)
+            self.goes_on(component, text)
+        else:
+            self._say_held_back(component)
+            self.line(f"  {text}")
+
+    def goes_on(self, component: str, text: str) -> None:
+        """Shows how far a component is, beside the others that run."""
+        if component in self._running:
+            self._running[component] = f"{component}: {text}"
+            self._show_running()
+        else:
+            self.moment(f"{component}: {text}")
+
+    def _say_held_back(self, component: str) -> None:
+        for text in self._held_back.pop(component, []):
+            self.line(f"  {text}")
+
+    def _show_running(self) -> None:
+        if self._running:
+            self.moment(" | ".join(self._running.values()))
 
     def error(self, text: str) -> None:
         """Shows what went wrong."""
@@ -95,6 +126,8 @@ class Terminal:
             place: where, with what separates it from the reason; may be empty.
             cause: what was raised; None where a component was left without its input.
         """
+        for component in list(self._held_back):
+            self._say_held_back(component)
         if isinstance(cause, PipelineInputError):
             self.error(f"{place}{cause}")
         else:
@@ -190,11 +223,9 @@ class _MessageHandler(logging.Handler):
         self._terminal = terminal
 
     def emit(self, record: logging.LogRecord) -> None:
-        if getattr(record, "progress", False):
-            component = record.name.rpartition(".")[2]
-            self._terminal.moment(f"{component}: {record.getMessage()}")
-        else:
-            self._terminal.line(f"  {record.getMessage()}")
+        component = getattr(record, "component", record.name.rpartition(".")[2])
+        show = self._terminal.goes_on if getattr(record, "progress", False) else self._terminal.say
+        show(component, record.getMessage())
 
 
 def _send_logs_to(handlers: list[logging.Handler]) -> None:

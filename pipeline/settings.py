@@ -284,6 +284,13 @@ class KeepSettings(_Section):
         return self.runs is None and self.versions is None
 
 
+class MachineSettings(_Section):
+    """How much of this machine a run uses; see ``defaults.yaml``."""
+
+    cores: Annotated[int, Field(ge=1)] | None
+    memory: Annotated[float, Field(ge=1)] | None
+
+
 class BeamSettings(_Section):
     """Where Beam runs; see ``defaults.yaml``."""
 
@@ -356,6 +363,7 @@ class Settings(_Section):
     tuning: TuningSettings
     evaluation: EvaluationSettings
     keep: KeepSettings
+    machine: MachineSettings
     beam: BeamSettings
     airflow: AirflowSettings
     kubeflow: KubeflowSettings

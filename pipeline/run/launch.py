@@ -1,13 +1,14 @@
-"""Runs one node of a compiled pipeline in this process, whatever runner asks for it."""
+"""Runs one node of a compiled pipeline, whatever runner asks for it."""
 
 from __future__ import annotations
 
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -15,7 +16,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import cache_utils, launcher
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
-from tfx.proto.orchestration import pipeline_pb2
+from tfx.proto.orchestration import execution_result_pb2, pipeline_pb2
 from tfx.types import Artifact
 
 from components.artifacts import CHECKSUMS_PROPERTY, COMPONENT_PROPERTY, SECONDS_PROPERTY
@@ -32,6 +33,8 @@ from pipeline.run.memory import give_memory_back, spare_memory
 
 Outputs = dict[str, list[Artifact]]
 """A component's output artifacts by key."""
+
+Work = Callable[[], bytes]
 
 _CACHED = metadata_store_pb2.Execution.CACHED
 _COMPLETE = metadata_store_pb2.Execution.COMPLETE
@@ -64,13 +67,24 @@ def root_of(pipeline: pipeline_pb2.Pipeline) -> str:
     return str(pipeline.runtime_spec.pipeline_root.field_value.string_value)
 
 
-def launch(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode, copies: Copies) -> Launched:
+def _here(work: Work) -> bytes:
+    return work()
+
+
+def launch(
+    pipeline: pipeline_pb2.Pipeline,
+    node: pipeline_pb2.PipelineNode,
+    copies: Copies,
+    have_done: Callable[[Work], bytes] = _here,
+) -> Launched:
     """Runs a node of a compiled pipeline whose upstream nodes have run.
 
     Args:
         pipeline: one run of it.
         node: of that pipeline.
         copies: what the component reads and writes of a store that it cannot open; the run's nodes share them.
+        have_done: has the component's own work done, in this process or in another, and gives its answer; what is
+            asked of metadata and written to them is done here.
 
     Raises:
         ComponentFailed: from the exception that the component raised.
@@ -83,6 +97,7 @@ def launch(pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode, cop
     here = _on_this_machine(pipeline, copies)
     launched = _Launcher(
         copies,
+        have_done,
         pipeline_node=node,
         mlmd_connection=PatientMetadata(connection),
         pipeline_info=pipeline.pipeline_info,
@@ -138,10 +153,11 @@ class _Launcher(launcher.Launcher):
         executed: whether the component ran, and its outputs did not come from the cache.
     """
 
-    def __init__(self, copies: Copies, **arguments: Any) -> None:
+    def __init__(self, copies: Copies, have_done: Callable[[Work], bytes], **arguments: Any) -> None:
         super().__init__(**arguments)
         self.executed = False
         self._copies = copies
+        self._have_done = have_done
         self._component = self._pipeline_node.node_info.id
         self._start = time.monotonic()
 
@@ -159,11 +175,14 @@ class _Launcher(launcher.Launcher):
                 fileio.rmtree(folder)
         for artifact in _all(execution_info.input_dict):
             artifact.uri = self._fetch(artifact)
-        with memoized(), engine_jobs():
-            output = super()._run_executor(execution_info)
+        output = self._have_done(partial(self._execute, execution_info))
         for folder in folders:
             self._copies.publish(folder)
-        return output
+        return execution_result_pb2.ExecutorOutput.FromString(output)
+
+    def _execute(self, execution_info: Any) -> bytes:
+        with memoized(), engine_jobs():
+            return bytes(super()._run_executor(execution_info).SerializeToString())
 
     def _fetch(self, artifact: Artifact) -> str:
         try:

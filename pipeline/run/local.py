@@ -43,13 +43,16 @@ def _run(settings: Settings, terminal: Terminal) -> int:
     from components.storage.staging import Copies
     from pipeline.metadata.leftovers import only_run
     from pipeline.run.local_runner import LocalRunner
+    from pipeline.run.machine import keep_to_cores, side_by_side
     from pipeline.run.outcome import read_outcome
     from pipeline.run.preparation import prepare
 
+    keep_to_cores(settings)
     with only_run(Path(settings.home)):
         pipeline = prepare(settings, terminal)
+        runner = LocalRunner(terminal, Copies(settings.copies), side_by_side(settings))
         try:
-            outcome = read_outcome(LocalRunner(terminal, Copies(settings.copies)).run(pipeline))
+            outcome = read_outcome(runner.run(pipeline))
         except ComponentFailed as failure:
             terminal.failure(f"{failure.component}: ", failure.__cause__)
             return conclude_stopped(settings, stop_of(failure.__cause__, failure.component), terminal)

@@ -1,4 +1,4 @@
-"""Runs a pipeline in this process, one component after the other, and tells an observer how it goes.
+"""Runs a pipeline on this machine, components side by side where they can be, and tells an observer how it goes.
 
 TFX's LocalDagRunner does the same, but what it tells goes to its log only: not which component ran, which came from the
 cache, which one failed, or where the outputs are.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
 from tfx.dsl.compiler import constants
@@ -21,32 +21,26 @@ from components.storage.files import fileio
 from components.storage.staging import Copies
 from components.track_example_gen.catalogue import FILE_ERRORS
 from pipeline.run.launch import Launched, Outputs, launch, root_of
+from pipeline.run.side_by_side import Observer, SideBySide
 
 _LONGEST_GIVEN = 100
 
 
-class Observer(Protocol):
-    """Who is told how a run goes."""
-
-    def started(self, component: str) -> None:
-        """A component begins."""
-
-    def finished(self, component: str, seconds: float, cached: bool) -> None:
-        """A component ended well, by running or by taking what an earlier run made."""
-
-
 class LocalRunner(IrBasedRunner):
-    """Runs every component in topological order, and stops at the first that fails."""
+    """Runs every component after those that it waits for, and begins none any more when one has failed."""
 
-    def __init__(self, observer: Observer, copies: Copies) -> None:
+    def __init__(self, observer: Observer, copies: Copies, side_by_side: int = 0) -> None:
         """Makes a runner.
 
         Args:
             observer: is told how it goes.
             copies: see :func:`pipeline.run.launch.launch`; they are cleared when the run ends.
+            side_by_side: how many components may run at a time, each in a fork of this process, see
+                :mod:`pipeline.run.forks`. 0 runs them in this process, one after the other.
         """
         self._observer = observer
         self._copies = copies
+        self._side_by_side = side_by_side
 
     def run_with_ir(
         self, pipeline: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None, **_: Any
@@ -62,11 +56,11 @@ class LocalRunner(IrBasedRunner):
         if run_options is not None:
             raise ValueError("partial runs are not supported")
         name_run(pipeline)
+        nodes = [node.pipeline_node for node in pipeline.nodes]
         try:
-            return {
-                node.pipeline_node.node_info.id: self._run_node(pipeline, node.pipeline_node).outputs
-                for node in pipeline.nodes
-            }
+            if self._side_by_side:
+                return SideBySide(pipeline, self._copies, self._observer).run(nodes, self._side_by_side)
+            return {node.node_info.id: self._run_node(pipeline, node).outputs for node in nodes}
         finally:
             self._copies.clear()
             _remove_if_empty(root_of(pipeline))

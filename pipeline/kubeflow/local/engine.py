@@ -28,7 +28,7 @@ from pipeline.kubeflow.local.store import Made, Store, digest_of, key_of
 from pipeline.kubeflow.step import END_WITH_STDIN
 
 if TYPE_CHECKING:
-    from pipeline.run.local_runner import Observer
+    from pipeline.run.side_by_side import Observer
 
 _EXECUTOR_INPUT = "{{$}}"
 _SAID = re.compile(r"INFO (deepmusic\.\S+): (.*)")
