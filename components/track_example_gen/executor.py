@@ -26,6 +26,7 @@ from components.storage.files import fileio
 from components.storage.json_files import write_json
 from components.track_example_gen.assignment import load_assignment, save_assignment, with_splits
 from components.track_example_gen.catalogue import FILE_ERRORS, LabelsReader, list_analyses
+from components.track_example_gen.cores import Work, read_on_cores, readers_for
 from components.track_example_gen.ingest import IngestConfig, ingest_shard
 from components.track_example_gen.known_files import KnownFiles
 from components.track_example_gen.other_genres import gathering
@@ -157,6 +158,9 @@ class Executor(BaseBeamExecutor):
 
     def _ingest(self, shards: list[Shard], store: ShardStore, config: IngestConfig, columns: Columns) -> None:
         work = [(store.folder_of(shard), shard) for shard in shards]
+        if readers := readers_for(work, self._beam_pipeline_args):
+            read_on_cores(work, readers, partial(_ingest_one, LabelsReader(columns), config))
+            return
         try:
             with self._make_beam_pipeline() as pipeline:
                 (
@@ -182,13 +186,17 @@ class _IngestShard(beam.DoFn):
         self._labels = LabelsReader(self._columns)
         self._progress = Progress(self._shards)
 
-    def process(self, element: tuple[str, Shard]) -> Iterator[None]:
-        folder, shard = element
-        labels = self._labels.read(shard.labels)
-        with writing_to(folder):
-            ingest_shard(shard.paths, labels, self._config, folder, self._progress)
-        self._progress.part_read()
+    def process(self, element: Work) -> Iterator[None]:
+        _ingest_one(self._labels, self._config, element, self._progress)
         yield from ()
+
+
+def _ingest_one(reader: LabelsReader, config: IngestConfig, work: Work, progress: Progress) -> None:
+    folder, shard = work
+    labels = reader.read(shard.labels)
+    with writing_to(folder):
+        ingest_shard(shard.paths, labels, config, folder, progress)
+    progress.part_read()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import MutableSequence
 
 _EVERY_S = 0.5
 
@@ -26,18 +27,25 @@ class Moments:
 class Progress:
     """Tells how far the reading is in tracks, too: a dump of thousands of them is one file of one part."""
 
-    def __init__(self, parts: int) -> None:
-        """Begins with none of ``parts`` read."""
+    def __init__(self, parts: int, counts: MutableSequence[int] | None = None, reader: int = 0) -> None:
+        """Begins with none of ``parts`` read.
+
+        Args:
+            parts: how many there are.
+            counts: tracks and parts read, two numbers a reader, which readers in several processes share.
+            reader: the number of this one.
+        """
         self._parts = parts
-        self._part = 0
-        self._tracks = 0
+        self._counts = [0, 0] if counts is None else counts
+        self._place = 2 * reader
         self._moments = Moments()
 
     def track_read(self) -> None:
         """Counts a track."""
-        self._tracks += 1
-        self._moments.show("%s tracks, %d of %d parts read", f"{self._tracks:,}", self._part, self._parts)
+        self._counts[self._place] += 1
+        tracks, parts = (sum(self._counts[place::2]) for place in (0, 1))
+        self._moments.show("%s tracks, %d of %d parts read", f"{tracks:,}", parts, self._parts)
 
     def part_read(self) -> None:
         """Counts a part."""
-        self._part += 1
+        self._counts[self._place + 1] += 1

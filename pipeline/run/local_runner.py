@@ -36,7 +36,7 @@ class LocalRunner(IrBasedRunner):
             observer: is told how it goes.
             copies: see :func:`pipeline.run.launch.launch`; they are cleared when the run ends.
             side_by_side: how many components may run at a time, each in a fork of this process, see
-                :mod:`pipeline.run.forks`. 0 runs them in this process, one after the other.
+                :mod:`components.forks`. 0 runs them in this process, one after the other.
         """
         self._observer = observer
         self._copies = copies

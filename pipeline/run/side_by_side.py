@@ -15,7 +15,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from components.storage.staging import Copies
 from deepmusic_genre.errors import ComponentFailed
 from deepmusic_genre.process import Stopped
-from pipeline.run.forks import Forks
+from components.forks import Forks
 from pipeline.run.launch import Launched, Outputs, Work, launch
 
 _STOP_SECONDS = 30

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,12 @@ from tfx.types import standard_artifacts
 from components.artifacts import IngestReport
 from components.track_example_gen import chunks, known_files
 from components.track_example_gen.component import TrackExampleGen
+from components.track_example_gen.cores import Work, readers_for
 from components.track_example_gen.driver import FingerprintDriver
 from components.track_example_gen.spans import Span, fingerprint_of
+from components.track_example_gen.store import Shard
 from deepmusic_genre.errors import PipelineInputError
-from tests.support.ingestion import execute, matrix
+from tests.support.ingestion import IN_PROCESS, execute, matrix
 from tests.support.tracks import GENRES, analysis, write_analysis, write_catalogue, write_h5
 
 
@@ -230,6 +233,31 @@ def test_result_does_not_depend_on_the_size_of_a_shard(
     parts = execute(tmp_path / "parts", *repeated, max_rejected_share=0.2)
     assert len(parts.contents) > len(whole.contents)
     assert replace(parts, contents={}) == replace(whole, contents={})
+
+
+def test_result_does_not_depend_on_who_reads(
+    tmp_path: Path, repeated: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "_FILES_A_CHUNK", 3)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    forks = execute(tmp_path / "forks", *repeated, max_rejected_share=0.2)
+    beam = execute(tmp_path / "beam", *repeated, [*IN_PROCESS, "--direct_num_workers=1"], max_rejected_share=0.2)
+    assert forks == beam
+
+
+def test_all_cores_read_what_is_on_this_machine_and_no_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(3)), raising=False)
+
+    def work(parts: int, path: str = "/data/a.json", folder: str = "/store/part") -> list[Work]:
+        return [(folder, Shard("key", (path,), None))] * parts
+
+    assert readers_for(work(4), IN_PROCESS) == 3 * (sys.platform == "linux")
+    assert readers_for(work(3), IN_PROCESS) == 0
+    assert readers_for(work(4, path="/data/a.MP3"), IN_PROCESS) == 0
+    assert readers_for(work(4, path="gs://data/a.json"), IN_PROCESS) == 0
+    assert readers_for(work(4, folder="gs://store/part"), IN_PROCESS) == 0
+    assert readers_for(work(4), ["--runner=FlinkRunner"]) == 0
+    assert readers_for(work(4), [*IN_PROCESS, "--direct_num_workers=2"]) == 0
 
 
 def test_columns_of_the_labels_file_are_those_that_settings_name(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ import queue
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -29,6 +31,7 @@ Work = Callable[[], bytes]
 Heard = Callable[[logging.LogRecord], None]
 
 _SET_PARENT_DEATH_SIGNAL = 1
+_STOP_SECONDS = 5
 
 
 class Died(RuntimeError):
@@ -97,6 +100,33 @@ class Forks:
         for process in running:
             process.join(seconds)
             _signal(process, signal.SIGKILL)
+
+
+def all_done(works: Sequence[Callable[[], None]]) -> None:
+    """Has several things done at the same time, each in a fork; what they log is logged here.
+
+    Raises:
+        Exception: what the first of them raised that did; the others are stopped.
+    """
+    forks = Forks()
+    # All of them before there are threads.
+    answers = [forks.start(partial(_done, work)) for work in works]
+    with ThreadPoolExecutor(len(works)) as threads:
+        try:
+            for ended in as_completed([threads.submit(answer, _log_here) for answer in answers]):
+                ended.result()
+        except BaseException:
+            forks.stop(signal.SIGTERM, _STOP_SECONDS)
+            raise
+
+
+def _done(work: Callable[[], None]) -> bytes:
+    work()
+    return b""
+
+
+def _log_here(record: logging.LogRecord) -> None:
+    logging.getLogger(record.name).handle(record)
 
 
 def _answer(receiving: Connection, hear: Heard) -> bytes:

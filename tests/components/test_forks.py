@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from components.forks import Died, Forks, Work, all_done
 from deepmusic_genre.errors import GateClosed
-from pipeline.run.forks import Died, Forks, Work
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.fast
@@ -22,7 +23,7 @@ _SECONDS = 30
 _ORPHAN = """
 import os, sys, time
 from pathlib import Path
-from pipeline.run.forks import Forks
+from components.forks import Forks
 
 def work():
     Path(sys.argv[1]).write_text(str(os.getpid()))
@@ -115,6 +116,24 @@ def test_all_are_stopped_and_none_begins_after_that(deaf: bool, tmp_path: Path) 
         answer(lambda _: None)
     with pytest.raises(Died):
         forks.start(work)
+
+
+def test_several_things_are_done_at_the_same_time(tmp_path: Path) -> None:
+    def meet(name: str, other: str) -> None:
+        (tmp_path / name).touch()
+        wait_for((tmp_path / other).exists)
+
+    all_done([partial(meet, "a", "b"), partial(meet, "b", "a")])
+
+
+def test_when_one_of_several_raises_the_others_are_stopped() -> None:
+    def fail() -> None:
+        raise GateClosed("no room")
+
+    start = time.monotonic()
+    with pytest.raises(GateClosed, match="no room"):
+        all_done([partial(time.sleep, _SECONDS), fail])
+    assert time.monotonic() - start < _SECONDS
 
 
 def test_a_process_ends_with_the_one_that_forked_it(tmp_path: Path) -> None:
