@@ -11,10 +11,12 @@ import gzip
 import json
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -39,13 +41,17 @@ _PART = 4
 
 _SIZES = (1_000, 10_000, 100_000)
 _MILLION = 1_000_000
+_SAMPLE_SECONDS = 0.25
+
+WHOLE = "all"
+"""The row of the whole run."""
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall-clock and CPU seconds, and the peak of resident memory in MiB."""
+    """Wall-clock and CPU seconds, and the peak of memory in MiB."""
 
     seconds: float
     cpu: float
@@ -53,23 +59,76 @@ class Cost:
 
 
 class Meter:
-    """Measures the components of a run; see :class:`pipeline.run.local_runner.Observer`."""
+    """Measures the components of a run; see :class:`pipeline.run.side_by_side.Observer`.
 
-    def __init__(self) -> None:
+    The CPU time of those that ran side by side is that since the one before ended; the peak of memory is the whole
+    run's while the component ran.
+    """
+
+    def __init__(self, samples: Path) -> None:
+        """Begins to measure; ``samples`` is what :func:`sample_memory` writes."""
         self.costs: dict[str, Cost] = {}
+        self._samples = samples
+        self._begun = time.time()
         self._cpu = 0.0
+        self._starts: dict[str, float] = {}
+        self._add("start", self._begun)
 
     def started(self, component: str) -> None:
         """Starts measuring."""
-        del component
-        self._cpu = _cpu_seconds()
-        # Lets the peak of resident memory be measured anew.
-        Path("/proc/self/clear_refs").write_text("5")
+        self._starts[component] = time.time()
 
     def finished(self, component: str, seconds: float, cached: bool) -> None:
         """Notes what the component cost."""
-        del cached
-        self.costs[component] = Cost(seconds, _cpu_seconds() - self._cpu, _peak_mebibytes())
+        del cached, seconds
+        self._add(component, self._starts[component])
+
+    def whole(self) -> Cost:
+        """What all of it cost up to now."""
+        return Cost(time.time() - self._begun, _cpu_seconds(), _peak(self._samples, 0))
+
+    def _add(self, name: str, start: float) -> None:
+        cpu = _cpu_seconds()
+        self.costs[name] = Cost(time.time() - start, cpu - self._cpu, _peak(self._samples, start))
+        self._cpu = cpu
+
+
+def sample_memory(process: int, samples: Path) -> None:
+    """Writes again and again what a process and those below it have in memory, but this one, for as long as it lives.
+
+    A line is the time and MiB. What several share counts once (proportional set size, proc(5)).
+    """
+    with samples.open("w", buffering=1) as file:
+        while (Path("/proc") / str(process)).exists():
+            measured = [each for each in _tree(process) if each != os.getpid()]
+            file.write(f"{time.time()} {sum(map(_mebibytes, measured))}\n")
+            time.sleep(_SAMPLE_SECONDS)
+
+
+def _tree(process: int) -> list[int]:
+    found, new = [process], [process]
+    while new:
+        tasks = [task for each in new for task in Path(f"/proc/{each}/task").glob("*/children")]
+        new = [int(child) for task in tasks for child in _read(task).split()]
+        found += new
+    return found
+
+
+def _mebibytes(process: int) -> float:
+    share = re.search(r"^Pss: +(\d+) kB$", _read(Path(f"/proc/{process}/smaps_rollup")), re.MULTILINE)
+    return int(share[1]) / 1024 if share else 0.0
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""  # The process has ended.
+
+
+def _peak(samples: Path, since: float) -> float:
+    lines = (line.split() for line in samples.read_text().splitlines() if line.count(" ") == 1)
+    return max((float(mebibytes) for moment, mebibytes in lines if float(moment) >= since), default=0.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -149,24 +208,29 @@ def _silence() -> None:
 
 
 def _measure(settings: Settings) -> dict[str, Cost]:
+    samples = Path(settings.output) / "memory"
+    samples.parent.mkdir(parents=True)
+    samples.touch()
+    sampler = multiprocessing.get_context("spawn").Process(target=sample_memory, args=(os.getpid(), samples))
+    sampler.start()
+
     from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
     from components.storage.staging import Copies
     from pipeline.create_pipeline import create_pipeline
     from pipeline.run.local_runner import LocalRunner
+    from pipeline.run.machine import keep_to_cores, side_by_side
 
-    meter = Meter()
     home = Path(settings.home)
-    home.mkdir(parents=True)
-    pipeline = create_pipeline(
-        settings,
-        settings.artifacts,
-        settings.pushed,
-        sqlite_metadata_connection_config(str(home / "metadata.sqlite")),
-    )
-    meter.costs["start"] = Cost(0.0, _cpu_seconds(), _peak_mebibytes())
-    LocalRunner(meter, Copies(settings.copies)).run(pipeline)
-    return meter.costs
+    home.mkdir()
+    connection = sqlite_metadata_connection_config(str(home / "metadata.sqlite"))
+    keep_to_cores(settings)
+    pipeline = create_pipeline(settings, settings.artifacts, settings.pushed, connection)
+    meter = Meter(samples)
+    LocalRunner(meter, Copies(settings.copies), side_by_side(settings)).run(pipeline)
+    whole = meter.whole()
+    sampler.kill()
+    return {**meter.costs, WHOLE: whole}
 
 
 def _seeds_way(files: Sequence[Path]) -> float:
@@ -187,13 +251,8 @@ def _cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in both)
 
 
-def _peak_mebibytes() -> float:
-    status = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
-
-
 def _table(costs: dict[int, dict[str, Cost]]) -> Table:
-    table = Table(title="wall-clock seconds, CPU seconds, peak of resident memory in MiB")
+    table = Table(title="wall-clock seconds, CPU seconds, peak of the run's memory in MiB")
     table.add_column("component", no_wrap=True)
     for size in costs:
         for heading in (f"{size:,} tracks, s", "CPU s", "MiB"):
@@ -202,8 +261,6 @@ def _table(costs: dict[int, dict[str, Cost]]) -> Table:
     for component, of_sizes in rows.items():
         cells = [f"{value:,.{digits}f}" for cost in of_sizes for value, digits in _numbers(cost)]
         table.add_row(component, *cells)
-    whole = [_whole(of) for of in costs.values()]
-    table.add_row("all", *(f"{value:,.{digits}f}" for cost in whole for value, digits in _numbers(cost)))
     return table
 
 
@@ -211,16 +268,11 @@ def _numbers(cost: Cost) -> list[tuple[float, int]]:
     return [(cost.seconds, 1), (cost.cpu, 1), (cost.peak, 0)]
 
 
-def _whole(costs: dict[str, Cost]) -> Cost:
-    seconds, cpu, peak = zip(*((cost.seconds, cost.cpu, cost.peak) for cost in costs.values()), strict=True)
-    return Cost(sum(seconds), sum(cpu), max(peak))
-
-
 def _print_marginal(console: Console, costs: dict[int, dict[str, Cost]]) -> None:
     """What each further track costs from a size to the next, and what a million would."""
     sizes = list(costs)
     for fewer, more in pairwise(sizes):
-        less, whole = _whole(costs[fewer]), _whole(costs[more])
+        less, whole = costs[fewer][WHOLE], costs[more][WHOLE]
         preparation = [sum(costs[size][component].cpu for component in _PREPARATION) for size in (fewer, more)]
         tracks = more - fewer
         console.print(f"from {fewer:,} to {more:,} tracks, for each further track, CPU ms:", highlight=False)
