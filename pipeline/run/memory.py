@@ -1,4 +1,4 @@
-"""Memory that glibc would keep: where one process runs all components, each one's peak would be the next one's floor."""
+"""Memory that glibc would keep: where one process runs all components, the peak of one would be the floor of the next."""
 
 from __future__ import annotations
 

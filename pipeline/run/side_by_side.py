@@ -12,10 +12,10 @@ from typing import Protocol
 
 from tfx.proto.orchestration import pipeline_pb2
 
+from components.forks import Forks
 from components.storage.staging import Copies
 from deepmusic_genre.errors import ComponentFailed
 from deepmusic_genre.process import Stopped
-from components.forks import Forks
 from pipeline.run.launch import Launched, Outputs, Work, launch
 
 _STOP_SECONDS = 30
