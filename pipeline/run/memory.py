@@ -1,4 +1,4 @@
-"""Memory that glibc would keep: where one process runs all components, the peak of one would be the floor of the next."""
+"""Memory that glibc would keep: where one process runs all components, each peak would be the floor of the next."""
 
 from __future__ import annotations
 
