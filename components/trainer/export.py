@@ -17,7 +17,9 @@ from deepmusic_genre.tracks.track import (
     MIN_SEGMENTS,
     N_COEFFICIENTS,
     N_EAR,
+    PITCH_FEATURES,
     SEGMENT_FEATURES,
+    TIMBRE_FEATURES,
 )
 
 ARRAYS_SIGNATURE = "serving_default"
@@ -34,6 +36,10 @@ UNFAMILIAR = 0.02
 """Share of the training tracks below which a track's familiarity keeps its answer from being sure."""
 
 _NO_NUMBER = float("nan")
+_LIMITS = {
+    **dict.fromkeys(TIMBRE_FEATURES, (-MAX_TIMBRE, MAX_TIMBRE)),
+    **dict.fromkeys(PITCH_FEATURES, (0.0, 1.0)),
+}
 
 
 class ServingModule(tf.Module):
@@ -122,8 +128,9 @@ def only_usable(raw: Mapping[str, tf.RaggedTensor]) -> tuple[tf.Tensor, dict[str
         raw: a ragged ``[batch, segments]`` a coefficient.
 
     Returns:
-        Whether a track has three segments or more, the same number of every coefficient, only finite numbers of a size
-        that timbre has, and not zeros alone, bool ``[batch]``; and the raw features, without segments where it has not.
+        Whether a track has three segments or more, the same number of every coefficient, only numbers that timbre and
+        pitches can have, and not zeros alone, bool ``[batch]``; and the raw features, without segments where it has
+        not.
     """
     # All coefficients at once: with ragged operations for each, the graph takes ten times as long to load.
     splits = tf.stack([coefficient.row_splits for coefficient in raw.values()])
@@ -138,8 +145,9 @@ def only_usable(raw: Mapping[str, tf.RaggedTensor]) -> tuple[tf.Tensor, dict[str
         return tf.reshape(lowest > 0, tf.shape(lengths))
 
     complete = tf.reduce_all(lengths == lengths[0], axis=0) & (lengths[0] >= MIN_SEGMENTS)
-    # Not a number is not below the limit either.
-    possible = tf.reduce_all(in_every_row(tf.abs(values) <= MAX_TIMBRE), axis=0)
+    limits = tf.gather([_LIMITS[name] for name in raw], rows // tf.size(lengths[0]))
+    # Not a number is not within the limits either.
+    possible = tf.reduce_all(in_every_row((limits[:, 0] <= values) & (values <= limits[:, 1])), axis=0)
     usable = complete & possible & ~tf.reduce_all(in_every_row(values == 0), axis=0)
     kept = tf.gather(tf.tile(usable, [len(raw)]), rows)
     coefficients = tf.unstack(tf.reshape(tf.boolean_mask(values, kept), [len(raw), -1]))

@@ -36,7 +36,7 @@ from components.trainer.warmup import FILE
 from components.transform.preprocessing import MAX_SEGMENTS, MAX_STATISTICS_SEGMENTS, genre_index
 from components.transform.statistics import track_statistics
 from deepmusic_genre.errors import PipelineInputError
-from deepmusic_genre.tracks.track import EAR_FEATURE, N_EAR, SEGMENT_FEATURES
+from deepmusic_genre.tracks.track import EAR_FEATURE, N_COEFFICIENTS, N_EAR, SEGMENT_FEATURES
 from pipeline.settings import load_settings
 from tests.conftest import LONG_SEGMENTS, FinishedRun
 
@@ -252,6 +252,10 @@ def _spoil(track: npt.NDArray[np.float32], how: str) -> npt.NDArray[np.float32]:
         track[0, 0] = -np.inf
     elif how == "huge":
         track[5, 0] = 1e18
+    elif how == "negative pitch":
+        track[4, -1] = -0.01
+    elif how == "pitch above 1":
+        track[4, N_COEFFICIENTS] = 1.5
     elif how == "short":
         track = track[:2]
     elif how == "zeros":
@@ -259,7 +263,7 @@ def _spoil(track: npt.NDArray[np.float32], how: str) -> npt.NDArray[np.float32]:
     return track
 
 
-@pytest.mark.parametrize("how", ["nan", "infinite", "huge", "short", "zeros"])
+@pytest.mark.parametrize("how", ["nan", "infinite", "huge", "negative pitch", "pitch above 1", "short", "zeros"])
 def test_one_bad_track_spoils_no_batch(model: Any, train_examples: list[bytes], how: str) -> None:
     tracks = [_segments(example) for example in train_examples[:16]]
     good = _answer_arrays(model, tracks)
