@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import warnings
 
 from deepmusic_genre.process import run_checkout_process
 from deepmusic_genre.quiet import silent_import
@@ -24,7 +25,8 @@ def main() -> int:
     """Serves until it is told to stop; 2 for a mistake in the flags."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("serving").setLevel(logging.INFO)
-    # What clients send wrong is their answer, not a trace here.
+    # What clients send wrong is their answer, not a trace or a warning here.
+    warnings.filterwarnings("ignore", "Unexpected end-group tag", RuntimeWarning)
     for noisy in ("uvicorn.error", "grpc", "grpc._cython.cygrpc", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     tf.get_logger().setLevel(logging.ERROR)

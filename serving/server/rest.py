@@ -111,7 +111,7 @@ class _Rest:
         model, version = _target(request)
         with self._service.counted(model, "predict", "REST"), self._service.budget.share() as take:
             body = await read_body(request, take)
-            packed = "gzip" in request.headers.get("content-encoding", "")
+            packed = "gzip" in request.headers.get("content-encoding", "").lower()
             with self._service.model.use(model, version) as handle:
                 decode = partial(_decoded, body, packed, take, handle)
                 asked = await self._aside(packed or len(body) > _QUICK_BYTES, decode)

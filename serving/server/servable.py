@@ -62,6 +62,9 @@ class Servable:
             return self._callables[signature.name](tensors)
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from None
+        except UnicodeDecodeError as error:
+            # TensorFlow quotes an input that is no text, and its Python interface fails to read that.
+            raise invalid(error.object.decode("utf-8", "backslashreplace")) from None
 
     def close(self) -> None:
         """Gives the memory back. Nothing may be running."""

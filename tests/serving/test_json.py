@@ -1,9 +1,11 @@
 """The REST interface's texts, against vectors read from TF Serving's own tests."""
 
 import base64
+import gc
 import json
 import math
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from serving.server import json_tensors
 from serving.server.errors import ServingError, http_status
 from serving.server.flags import ServerOptions
 from serving.server.json_tensors import decode_base64, decode_predict, encode_predict
+from serving.server.json_values import parse
 from tests.support.serving import Running, running
 
 
@@ -194,6 +197,26 @@ def test_a_value_without_a_name_is_for_a_single_input(body: str) -> None:
 def test_lists_deeper_than_a_tensor_can_be() -> None:
     with pytest.raises(ServingError, match="nested deeper than 254 lists"):
         decoded('{"inputs": ' + "[" * 900 + "1" + "]" * 900 + "}")
+
+
+@pytest.mark.parametrize("end", ["]}", "], NaN"])
+def test_a_document_is_not_searched_for_garbage_while_it_is_read(end: str) -> None:
+    collections: list[str] = []
+
+    def note(phase: str, _: dict[str, int]) -> None:
+        collections.append(phase)
+
+    body = b'{"inputs": [' + b"[1]," * 100_000 + b"[1]" + end.encode()
+    gc.collect()
+    gc.callbacks.append(note)
+    try:
+        with suppress(ServingError):
+            parse(body)
+        found = len(collections)
+    finally:
+        gc.callbacks.remove(note)
+    assert found <= 4  # One that ends what was going on before, and one behind the document.
+    assert gc.isenabled()
 
 
 def test_every_float32_can_be_read_back() -> None:

@@ -142,6 +142,10 @@ def test_status_and_metadata(server: Running) -> None:
             *("POST", "/m:predict", '{"signature_name": "parsed", "instances": ["no example"]}', 400),
             "Could not parse example input",
         ),
+        (
+            *("POST", "/m:predict", '{"signature_name": "parsed", "instances": [{"b64": "/6E="}]}', 400),
+            r"Could not parse example input, value: '\xff\xa1'",
+        ),
     ],
 )
 def test_errors(server: Running, method: str, path: str, body: str, status: int, words: str) -> None:
@@ -188,6 +192,8 @@ def test_large_requests(server: Running) -> None:
         assert "The document is empty" in answer.json()["error"]
         broken = client.post("/m:predict", content=b"{}", headers={"content-encoding": "gzip"})
         assert "The document is empty" in broken.json()["error"]
+        packed = gzip.compress(json.dumps({"instances": [instance()]}).encode())
+        assert client.post("/m:predict", content=packed, headers={"content-encoding": "GZIP"}).status_code == 200
         deep = '{"instances": ' + "[" * 300_000
         assert client.post("/m:predict", content=deep).status_code == 400
         assert client.post("/m:predict", json={"instances": [instance()]}).status_code == 200
