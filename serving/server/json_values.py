@@ -17,6 +17,8 @@ MAX_VALUES = 16_000_000
 
 _NOT_FINITE = (b"NaN", b"Infinity")
 _INT64_DIGITS = 20
+_OBJECT = 8
+"""Numbers in a list that take as much memory as an object."""
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -28,7 +30,7 @@ def parse(body: bytes) -> dict[str, Any]:
     if not body:
         raise invalid("JSON Parse error: The document is empty")
     # Every value is a byte at least.
-    if len(body) > MAX_VALUES and body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES:
+    if len(body) > MAX_VALUES and _values(body) > MAX_VALUES:
         raise ServingError("RESOURCE_EXHAUSTED", f"JSON documents of more than {MAX_VALUES} values are not read")
     with _no_collection():
         value, fault = _loaded(body)
@@ -43,6 +45,11 @@ def parse(body: bytes) -> dict[str, Any]:
 def error_document(message: str) -> bytes:
     """An error as its client reads it; the message may hold any text."""
     return json.dumps({"error": message}).encode() + b"\n"
+
+
+def _values(body: bytes) -> int:
+    """How many values a document may have; an object counts as many as take its memory."""
+    return body.count(b",") + body.count(b"[") + _OBJECT * body.count(b"{")
 
 
 @contextmanager

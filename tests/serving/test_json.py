@@ -199,6 +199,11 @@ def test_lists_deeper_than_a_tensor_can_be() -> None:
         decoded('{"inputs": ' + "[" * 900 + "1" + "]" * 900 + "}")
 
 
+def test_a_document_of_small_objects_takes_no_more_memory_than_one_of_numbers() -> None:
+    with pytest.raises(ServingError, match="RESOURCE_EXHAUSTED"):
+        parse(b'{"inputs": [' + b'{"":1},' * 2_500_000 + b"1]}")
+
+
 @pytest.mark.parametrize("end", ["]}", "], NaN"])
 def test_a_document_is_not_searched_for_garbage_while_it_is_read(end: str) -> None:
     collections: list[str] = []
