@@ -25,11 +25,11 @@ from components.storage.checksums import checksums
 from components.storage.files import fileio
 from components.storage.staging import Copies, Damaged
 from deepmusic_genre.errors import ComponentFailed
+from deepmusic_genre.memory import give_memory_back, spare_memory
 from deepmusic_genre.process import received_stop
 from pipeline.engine import engine_jobs
 from pipeline.metadata.store import PatientMetadata
 from pipeline.run.beam_memo import memoized
-from pipeline.run.memory import give_memory_back, spare_memory
 
 Outputs = dict[str, list[Artifact]]
 """A component's output artifacts by key."""

@@ -14,6 +14,7 @@ import grpc
 import uvicorn
 from starlette.types import ASGIApp
 
+from deepmusic_genre.memory import return_what_is_free
 from serving.server.flags import ServerOptions, UsageError
 from serving.server.grpc_services import MAX_MESSAGE, add_services
 from serving.server.manager import ModelManager
@@ -36,6 +37,7 @@ _KEEP_ALIVE_S = 60
 # Later than the application, which answers before it closes.
 _LATE_S = 2.0
 _SWEEP_S = 0.5
+_TRIM_S = 5.0
 _BACKLOG = 1024
 
 
@@ -60,6 +62,7 @@ async def serve(
     grpc_server = _grpc_server(service, options)
     rest_socket = _listen(options.host, options.rest_port) if options.rest_port else None
     model.start()
+    trimming = asyncio.create_task(_return_memory())
     try:
         stopping = asyncio.create_task(stop.wait())
         looking = asyncio.create_task(asyncio.to_thread(model.wait_until_looked))
@@ -73,11 +76,19 @@ async def serve(
         service.stopping = True
         await asyncio.gather(_stop_grpc(grpc_server), rest)
     finally:
+        trimming.cancel()
         if rest_socket:
             rest_socket.close()
         await asyncio.to_thread(model.stop)
         if log:
             await asyncio.to_thread(log.close)
+
+
+async def _return_memory() -> None:
+    """Has what large requests took, and freed, go back to the system."""
+    while True:
+        await asyncio.sleep(_TRIM_S)
+        await asyncio.to_thread(return_what_is_free)
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:

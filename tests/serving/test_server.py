@@ -266,6 +266,7 @@ def test_slow_and_broken_senders_are_cut_off(server: Running) -> None:
 
 REFUSED = 15
 HEAVY = 95_000_000
+SPARED = 60_000_000
 
 
 @pytest.mark.slow
@@ -293,8 +294,7 @@ def test_a_refused_request_does_not_stay_in_memory(models: Path) -> None:
             assert {(one.status_code, one.json()["error"]) for one in answers} == {
                 (400, "Missing 'inputs' or 'instances' key")
             }
-            assert resident(process.pid) - before < HEAVY
-            before = resident(process.pid)
+            assert resident_soon(process.pid, before + SPARED) - before < SPARED
             request = predict_request()
             request.inputs["timbre"].tensor_content = bytes(HEAVY // 5)
             target = f"127.0.0.1:{grpc_port}"
@@ -302,9 +302,17 @@ def test_a_refused_request_does_not_stay_in_memory(models: Path) -> None:
                 stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
                 calls = [stub.Predict.future(request) for _ in range(REFUSED)]
                 assert {call.details() for call in calls} == {"tensor parsing error: timbre"}
-            assert resident(process.pid) - before < HEAVY
+            assert resident_soon(process.pid, before + SPARED) - before < SPARED
         finally:
             process.kill()
+
+
+def resident_soon(process: int, wanted: int) -> int:
+    """What a process has in memory when it has fallen to what is wanted, or after a while."""
+    end = time.monotonic() + 15
+    while resident(process) > wanted and time.monotonic() < end:
+        time.sleep(0.2)
+    return resident(process)
 
 
 def resident(process: int) -> int:

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.fast, pytest.mark.skipif(sys.platform != "linux", reas
 _SCRIPT = """
 import threading
 from pathlib import Path
-from pipeline.run.memory import give_memory_back, spare_memory
+from deepmusic_genre.memory import give_memory_back, spare_memory
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6

@@ -1,4 +1,4 @@
-"""Memory that glibc would keep: where one process runs all components, each peak would be the floor of the next."""
+"""Memory that glibc would keep: in a process that does one large thing after another, the peak of one would stay."""
 
 from __future__ import annotations
 
@@ -21,8 +21,13 @@ def spare_memory() -> None:
 
 
 def give_memory_back() -> None:
-    """Returns to the system what is free. Does nothing where the C library is another one."""
+    """Collects garbage, and returns to the system what is free."""
     gc.collect()
+    return_what_is_free()
+
+
+def return_what_is_free() -> None:
+    """Does nothing where the C library is another one."""
     if _glibc():
         _glibc().malloc_trim(0)
 
