@@ -1,8 +1,9 @@
 """``ear``: a kernel machine on what a pretrained network hears in the sound, and on what the whole track is like.
 
 The network is ``MSD_musicnn`` (Pons, Serra, musicnn: Pre-trained Convolutional Neural Networks for Music Audio Tagging,
-ISMIR 2019, late-breaking). Mean and standard deviation of its penultimate layer tell the genres apart. Between these
-alone, noise and tones are as near as music; so the vector of :mod:`components.trainer.tangent` is beside them.
+ISMIR 2019, late-breaking). Mean and standard deviation of its penultimate layer tell the genres apart. The vector of
+:mod:`components.trainer.tangent` is beside them, and it alone tells how familiar a track is: to the network, speech is
+as near to music as music.
 """
 
 from __future__ import annotations

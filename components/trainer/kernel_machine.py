@@ -42,10 +42,10 @@ class KernelMachine(keras.layers.Layer):
     tracks are from their mean.
     """
 
-    def __init__(self, shape: MachineShape, gamma: float, **kwargs: Any) -> None:
-        """Makes the layer; a centre at the distance ``d`` counts ``exp(-gamma d^2)``."""
+    def __init__(self, shape: MachineShape, gamma: float, familiar_by: slice, **kwargs: Any) -> None:
+        """Makes the layer; a centre at the distance ``d`` counts ``exp(-gamma d^2)``, ``familiar_by`` as fitted."""
         super().__init__(trainable=False, **kwargs)
-        self._shape, self._gamma = shape, gamma
+        self._shape, self._gamma, self._familiar_by = shape, gamma, familiar_by
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Adds the weights: at first, every score is 0."""
@@ -69,7 +69,7 @@ class KernelMachine(keras.layers.Layer):
         # In double precision, the answer to a track does not depend on what else is in the batch.
         nearness = tf.exp(-self._gamma * _distances(projected, self.centers))
         scores = tf.cast(tf.matmul(nearness, tf.cast(self.dual, tf.float64)), tf.float32) + self.bias
-        distance = tf.cast(tf.reduce_sum(centered**2, axis=1), tf.float32)
+        distance = tf.cast(tf.reduce_sum(centered[:, self._familiar_by] ** 2, axis=1), tf.float32)
         nearer = tf.searchsorted(tf.convert_to_tensor(self.distances), distance, side="left")
         return scores, 1 - tf.cast(nearer, tf.float32) / _QUANTILES
 
@@ -104,6 +104,7 @@ class Regression:
         gamma: the kernel's.
         ridge: amount of smoothing.
         seed: of k-means.
+        familiar_by: the values of a vector that familiarity is told by.
     """
 
     blocks: Callable[[], Iterator[Vectors]]
@@ -114,6 +115,7 @@ class Regression:
     gamma: float
     ridge: float
     seed: int
+    familiar_by: slice = slice(None)
 
 
 @dataclass(frozen=True)
@@ -134,12 +136,12 @@ def fit_machine(task: Regression) -> FittedMachine:
     tracks = len(task.labels)
     sample = np.unique(np.linspace(0, tracks - 1, min(tracks, _SAMPLE)).astype(np.int64))
     pca = _principal_components(_picked(task.blocks(), sample), task.seed)
-    projected, distances = _project(task.blocks(), pca, tracks)
+    projected, distances = _project(task, pca)
     few = projected[sample].astype(np.float64)
     centers = few if tracks <= CENTERS else _centers(few, task.seed)
     root = _inverse_root_of_kernel(centers, task.gamma)
     components, values = pca.components_.shape
-    machine = KernelMachine(MachineShape(components, len(centers), task.num_genres), task.gamma)
+    machine = KernelMachine(MachineShape(components, len(centers), task.num_genres), task.gamma, task.familiar_by)
     machine.build((None, values))
     truth = np.eye(task.num_genres)[task.labels]
     bias = np.average(truth, axis=0, weights=task.weights)
@@ -178,14 +180,16 @@ def _principal_components(vectors: Floats, seed: int) -> PCA:
         return PCA(components, copy=False, random_state=seed).fit(vectors)
 
 
-def _project(blocks: Iterator[Vectors], pca: PCA, tracks: int) -> tuple[Vectors, Floats]:
+def _project(task: Regression, pca: PCA) -> tuple[Vectors, Floats]:
     """Each track's components ``[tracks, components]``, and its squared distance from the mean ``[tracks]``."""
+    tracks = len(task.labels)
     projected, distances = np.empty((tracks, len(pca.components_)), np.float32), np.empty(tracks)
     start = 0
-    for block in blocks:
+    for block in task.blocks():
         rows = slice(start, start + len(block))
         centered = block - pca.mean_
-        projected[rows], distances[rows] = centered @ pca.components_.T, (centered**2).sum(axis=1)
+        projected[rows] = centered @ pca.components_.T
+        distances[rows] = (centered[:, task.familiar_by] ** 2).sum(axis=1)
         start += len(block)
     return projected, distances
 

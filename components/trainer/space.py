@@ -71,7 +71,8 @@ def fit_in_spaces(spaces: Sequence[tuple[Space, Scaling]], task: Task, chosen: T
 
     Args:
         spaces: with weights, of which center and factor are set here to what the scaling says. Of several, a track's
-            vectors are put together, so that the kernel is the product of theirs.
+            vectors are put together, so that the kernel is the product of theirs, and the last tells how familiar a
+            track is.
         task: what to fit to, with the spaces' features.
         chosen: hyper-parameters.
     """
@@ -83,6 +84,7 @@ def fit_in_spaces(spaces: Sequence[tuple[Space, Scaling]], task: Task, chosen: T
             partial(_side_by_side, scaled),
             *(labels, weights, task.groups(len(labels)), task.num_genres),
             *(chosen.gamma, chosen.ridge, task.seed),
+            familiar_by=slice(-spaces[-1][0].values, None),
         )
         fitted = fit_machine(regression)
     values = sum(space.values for space, _ in spaces)
