@@ -49,7 +49,7 @@ def compare(given: Given, log: str, number: int | None, threshold: float) -> int
     Raises:
         PipelineInputError: It cannot be said.
     """
-    settings = pushing_settings(named_settings(given))
+    settings = pushing_settings(named_settings(given, "spotify.enabled=false"))
     if number is None:
         number = int(pushed_version(settings.pushed, None).rpartition("/")[2])
     lineage = Lineage(settings)

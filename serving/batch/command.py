@@ -34,7 +34,7 @@ def tag_catalogue(given: Given, out: str, version: int | None, formats: Sequence
     Raises:
         PipelineInputError: There is no such model, or nothing can be written to its pipeline's folder.
     """
-    settings = pushing_settings(named_settings(given))
+    settings = pushing_settings(named_settings(given, "spotify.enabled=false"))
     folder = pushed_version(settings.pushed, version)
     terminal = open_terminal(settings, given.verbose)
     return run_to_end(terminal, lambda: _tag(settings, folder, location(out), terminal, formats))

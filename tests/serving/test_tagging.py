@@ -403,7 +403,8 @@ def test_without_a_model_or_the_version_there_is_a_line(tagging: Tagging, capsys
     assert call("tag", *tagging.arguments(tagging.folder, "--version", "7")) == 1
     assert capsys.readouterr().err == f"No version 7 was pushed to {tagging.models}; there are {version.name}.\n"
     shutil.rmtree(version)
-    assert call("tag", *tagging.arguments(tagging.folder)) == 1
+    # The settings that a crawl was made with name the store as the data of runs.
+    assert call("tag", *tagging.arguments(tagging.folder), "spotify.enabled=true") == 1
     assert capsys.readouterr().err.startswith(f"No model was pushed to {tagging.models} or ")
 
 
