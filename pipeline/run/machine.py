@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -11,6 +12,7 @@ from components.storage.places import is_remote
 from pipeline.settings import Settings, load_settings
 
 _GIGABYTE = 1e9
+_GROUP = Path("/sys/fs/cgroup")
 
 
 def side_by_side(settings: Settings) -> int:
@@ -32,9 +34,18 @@ def keep_to_cores(settings: Settings) -> None:
 
 
 def _free_memory() -> float:
-    """In GB, with what the system would give up for it."""
+    """In GB, with what the system would give up for it, and within what a container may have."""
     found = re.search(r"^MemAvailable: +(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    return int(found[1]) * 1024 / _GIGABYTE if found else 1.0
+    free = int(found[1]) * 1024 if found else 0
+    return min(free, _left_of_group(_GROUP)) / _GIGABYTE
+
+
+def _left_of_group(group: Path) -> float:
+    """Bytes that the control group may still take; see Linux' documentation of cgroup v2."""
+    try:
+        return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+    except (OSError, ValueError):
+        return math.inf  # There is no group, or "max" stands there.
 
 
 def _cores() -> int:
