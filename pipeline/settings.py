@@ -137,11 +137,16 @@ class DataSettings(_Section):
         return spans
 
 
+def _off_in_yaml(value: object) -> object:
+    """YAML reads a bare ``off`` as false."""
+    return "off" if value is False else value
+
+
 class AnalyserSettings(_Section):
     """How sound files are analysed; see ``defaults.yaml``."""
 
     middle: Annotated[float, Field(ge=1, le=3600)] | None
-    pretrained: Pretrained
+    pretrained: Annotated[Pretrained, BeforeValidator(_off_in_yaml)]
 
 
 class SpotifySettings(_Section):

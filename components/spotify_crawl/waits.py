@@ -14,7 +14,6 @@ WINDOW_SECONDS = 30.0
 """Spotify's rate limit looks at so many seconds: what is waited where it does not say how long."""
 
 _WORTH_KEEPING_SECONDS = 10.0
-_LONGEST = timedelta(days=366)
 
 
 class CrawlStopped(Exception):
@@ -114,4 +113,7 @@ def spoken_time(moment: datetime) -> str:
 
 
 def _after(seconds: float) -> datetime:
-    return now() + timedelta(seconds=min(seconds, _LONGEST.total_seconds()))
+    try:
+        return now() + timedelta(seconds=seconds)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=timezone.utc)

@@ -142,6 +142,17 @@ def test_a_pause_of_many_hours_is_said_and_kept_in_full(path: str, spotify: Spot
     assert len(client.pauses) == 1
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [("Wed, 21 Oct 2099 07:28:00 GMT", r" h \d+ min, until 2099-10-21 07:2\d UTC"), ("9" * 30, ", until 9999-12-31 ")],
+)
+def test_a_pause_of_years_ends_when_it_is_said_to(asked: str, told: str, spotify: Spotify) -> None:
+    client = _Client(spotify)
+    spotify.coming, spotify.retry_after = ["429"], asked
+    with pytest.raises(CrawlStopped, match=told):
+        client.api.audio_analysis(client.track)
+
+
 def test_a_pause_that_comes_with_a_fault_is_kept_too(spotify: Spotify) -> None:
     spotify.coming, spotify.retry_after = ["503 with a pause"], "20"
     client = _Client(spotify)

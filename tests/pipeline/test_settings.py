@@ -450,3 +450,11 @@ def test_options_of_an_address_are_refused() -> None:
 def test_address_of_a_server(given: str, whole: str) -> None:
     settings = load_settings(assignments=[f"metadata.database={given}"])
     assert settings.metadata.database == str(settings.metadata.address) == whole
+
+
+@pytest.mark.parametrize("written", ["off", "'off'", "false"])
+def test_off_is_off_however_yaml_reads_it(written: str, tmp_path: Path) -> None:
+    assert load_settings(assignments=[f"analyser.pretrained={written}"]).analyser.pretrained == "off"
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"analyser: {{pretrained: {written}}}\n")
+    assert load_settings(file).analyser.pretrained == "off"
