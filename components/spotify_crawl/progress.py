@@ -114,7 +114,8 @@ class LineProgress:
         self._name, self._total, self._before = name, total, stored
         self._stored, self._passed_over = stored, 0
         self._start = time.monotonic()
-        self._line(f"{total:,} {name}{f', {stored:,} of them stored before' if stored else ''}")
+        what = name.removesuffix("s") if total == 1 else name
+        self._line(f"{total:,} {what}{f', {stored:,} of them stored before' if stored else ''}")
 
     def advance(self, stored: bool) -> None:
         """See :class:`Progress`."""

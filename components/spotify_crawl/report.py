@@ -89,8 +89,9 @@ class CrawlReport(msgspec.Struct, frozen=True):
         kinds = Counter(item.kind for item in self.passed_over)
         missing = ", ".join(_counted(count, kind) for kind, count in kinds.items())
         return (
-            f"{self.stored:,} tracks stored ({by_genre}), {self.fetched:,} of them new, in {self.requests:,} requests;"
-            f" passed over: {missing or 'nothing'}; audio features of {_counted(self.audio_features, 'track')}"
+            f"{_counted(self.stored, 'track')} stored ({by_genre}), {self.fetched:,} of them new, in"
+            f" {_counted(self.requests, 'request')}; passed over: {missing or 'nothing'}; audio features of"
+            f" {_counted(self.audio_features, 'track')}"
             f"{self.no_audio_features and f' (they are optional: {self.no_audio_features})'}"
         )
 
