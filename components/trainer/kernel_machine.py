@@ -115,7 +115,7 @@ class Regression:
     gamma: float
     ridge: float
     seed: int
-    familiar_by: slice = slice(None)
+    familiar_by: slice
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def _regression(vectors: Floats, labels: Indices, groups: Indices | None = None)
     weights = np.where(labels == 0, 1.5, 0.75)
     groups = np.arange(len(labels)) if groups is None else groups
     blocks = np.array_split(vectors.astype(np.float32), 3)
-    return Regression(lambda: iter(blocks), labels, weights, groups, 3, GAMMA, RIDGE, seed=0)
+    return Regression(lambda: iter(blocks), labels, weights, groups, 3, GAMMA, RIDGE, seed=0, familiar_by=slice(None))
 
 
 def _scores(machine: KernelMachine, vectors: Floats) -> Floats:
