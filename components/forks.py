@@ -18,6 +18,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from functools import partial
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
@@ -190,8 +191,10 @@ def _portable(error: BaseException) -> BaseException:
 
 
 def _signal(process: BaseProcess, number: int) -> None:
-    if process.is_alive() and process.pid is not None:
-        os.kill(process.pid, number)
+    # Whoever waits for the answer may notice first that it has ended.
+    with suppress(ProcessLookupError):
+        if process.is_alive() and process.pid is not None:
+            os.kill(process.pid, number)
 
 
 def _end_of(process: BaseProcess) -> str:
