@@ -185,7 +185,7 @@ def _portable(error: BaseException) -> BaseException:
     """An exception that the parent process can have; of one that cannot be sent, what it says."""
     try:
         same: Any = ForkingPickler.loads(ForkingPickler.dumps(error))
-    except Exception:  # Whatever its class does not bear.
+    except Exception:  # A class's own code makes the copy, and may raise anything.
         return RuntimeError(f"{type(error).__name__}: {error}")
     return same if isinstance(same, BaseException) else RuntimeError(str(error))
 
